@@ -1,0 +1,322 @@
+//! A connected cluster.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::core::{ClusterResourceScope, ObjectMeta};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::kind::resource;
+use crate::{
+    ApiVersion, Column, Condition, ConditionStatus, InvalidField, Kind, KindName, UserId, condition,
+};
+
+/// A Kubernetes cluster that an agent connects to the server.
+///
+/// Its name is its id: `c-xxxxx`, or what was given when it was created.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Cluster {
+    /// Always `management.cattle.io/v3`.
+    pub api_version: ApiVersion,
+    /// Always `Cluster`.
+    pub kind: KindName<Cluster>,
+    /// Standard object metadata.
+    #[serde(default)]
+    pub metadata: ObjectMeta,
+    /// What the cluster's owners ask for.
+    #[serde(default)]
+    pub spec: ClusterSpec,
+    /// What the server sees. Only the server writes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<ClusterStatus>,
+}
+
+/// What the owners of a cluster ask for.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ClusterSpec {
+    /// Name shown to people and used as the name of the kubectl context. Need not be unique.
+    /// Defaults to the id.
+    pub display_name: String,
+    /// Free text.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub description: String,
+    /// Who may reach the cluster besides the administrators of the server.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<ClusterMember>,
+    /// Whether the next agent that presents a valid registration token takes the place of the
+    /// agent that is bound now. For a cluster that lost the agent's key. The server sets it back
+    /// to false as soon as an agent was bound.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub allow_agent_rebind: bool,
+}
+
+/// A user who may reach a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterMember {
+    /// Id of the user.
+    pub user_id: UserId,
+    /// What the user may do. Defaults to `member`.
+    #[serde(default)]
+    pub role: ClusterRole,
+}
+
+/// What a member may do with a cluster. What the member may do *in* the cluster is decided by the
+/// cluster's own RBAC.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum ClusterRole {
+    /// Reach the cluster and read its Cluster object.
+    #[default]
+    Member,
+    /// Also change and delete the Cluster object and create registration tokens for it.
+    Owner,
+}
+
+/// What the server sees of a cluster.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ClusterStatus {
+    /// `Connected` (a request went through the tunnel and back lately) and `Ready` (connected, and
+    /// the cluster's API server answers that it is ready).
+    pub conditions: Vec<Condition>,
+    /// How the cluster came: `imported`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub driver: String,
+    /// The agent that is bound to the cluster. Absent until one registered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<BoundAgent>,
+    /// Facts about the cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub info: Option<ClusterInfo>,
+}
+
+/// The one agent that may open sessions for a cluster.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BoundAgent {
+    /// Ed25519 public key in standard base64. Bound at registration.
+    pub public_key: String,
+    /// When the key was bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bound_at: Option<Time>,
+    /// Identity of the agent's process; new at each of its starts.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub instance: String,
+    /// Version of the agent's software.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub version: String,
+    /// When the present session began, or the last one if none is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connected_at: Option<Time>,
+    /// When the last session ended. Absent while one is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disconnected_at: Option<Time>,
+}
+
+/// Facts about a cluster, told by its agent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ClusterInfo {
+    /// Version of the cluster's API server, for example `v1.35.1`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub kubernetes_version: String,
+    /// Uid of the namespace `kube-system`, which tells clusters apart.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub uid: String,
+}
+
+impl Cluster {
+    /// A cluster of that display name. It gets its id when it is created, unless
+    /// `metadata.name` is set before.
+    #[must_use]
+    pub fn new(display_name: &str) -> Self {
+        Self {
+            spec: ClusterSpec {
+                display_name: display_name.to_owned(),
+                ..ClusterSpec::default()
+            },
+            ..Self::default()
+        }
+    }
+
+    /// The display name, or the id when there is none.
+    #[must_use]
+    pub fn display_name(&self) -> &str {
+        if self.spec.display_name.is_empty() {
+            self.name()
+        } else {
+            &self.spec.display_name
+        }
+    }
+
+    /// The agent bound to the cluster.
+    #[must_use]
+    pub fn agent(&self) -> Option<&BoundAgent> {
+        self.status.as_ref()?.agent.as_ref()
+    }
+
+    /// The role of a user who is listed as a member; the higher one if listed twice.
+    #[must_use]
+    pub fn role_of(&self, user: &UserId) -> Option<ClusterRole> {
+        let mut roles = (self.spec.members.iter())
+            .filter(|member| member.user_id == *user)
+            .map(|member| member.role);
+        let first = roles.next()?;
+        if first == ClusterRole::Owner || roles.any(|role| role == ClusterRole::Owner) {
+            Some(ClusterRole::Owner)
+        } else {
+            Some(ClusterRole::Member)
+        }
+    }
+
+    /// One word for the state: `Pending` (no agent registered yet), `Ready`, `NotReady`
+    /// (connected, but the API server is not ready) or `Disconnected`.
+    #[must_use]
+    pub fn state(&self) -> &'static str {
+        if self.agent().is_none() {
+            return "Pending";
+        }
+        let holds = |type_| self.condition_status(type_) == Some(ConditionStatus::True);
+        match (holds("Connected"), holds("Ready")) {
+            (false, _) => "Disconnected",
+            (true, false) => "NotReady",
+            (true, true) => "Ready",
+        }
+    }
+
+    fn condition_status(&self, type_: &str) -> Option<ConditionStatus> {
+        let status = self.status.as_ref()?;
+        Some(condition(&status.conditions, type_)?.status)
+    }
+}
+
+resource!(Cluster, ClusterResourceScope);
+
+impl Kind for Cluster {
+    const KIND: &'static str = "Cluster";
+    const PLURAL: &'static str = "clusters";
+    const SINGULAR: &'static str = "cluster";
+    const SHORT_NAMES: &'static [&'static str] = &[];
+    const NAMESPACED: bool = false;
+    const COLUMNS: &'static [Column] = &[
+        Column::new("Display Name", "string", "Name shown to people"),
+        Column::new(
+            "State",
+            "string",
+            "Pending, Ready, NotReady or Disconnected",
+        ),
+        Column::new(
+            "Kubernetes",
+            "string",
+            "Version of the cluster's API server",
+        ),
+        Column::new("Agent", "string", "Version of the cluster agent").wide(),
+        Column::new("Connected Since", "date", "Start of the present session").wide(),
+    ];
+
+    fn cells(&self) -> Vec<Value> {
+        let agent = self.agent();
+        let info = self.status.as_ref().and_then(|status| status.info.as_ref());
+        let connected_at = agent
+            .filter(|agent| agent.disconnected_at.is_none())
+            .and_then(|agent| agent.connected_at.as_ref());
+        vec![
+            json!(self.display_name()),
+            json!(self.state()),
+            json!(info.map(|info| &info.kubernetes_version)),
+            json!(agent.map(|agent| &agent.version)),
+            json!(connected_at),
+        ]
+    }
+
+    fn validate(&self) -> Result<(), InvalidField> {
+        if let Some(name) = &self.metadata.name {
+            name.parse::<crate::ClusterId>()
+                .map_err(|error| InvalidField::new("metadata.name", name, error.to_string()))?;
+        }
+        let display_name = &self.spec.display_name;
+        if display_name.chars().count() > 253 {
+            let shown: String = display_name.chars().take(40).collect();
+            let rule = "must have at most 253 characters";
+            return Err(InvalidField::new("spec.displayName", shown, rule));
+        }
+        if display_name.chars().any(char::is_control) {
+            let rule = "must not contain control characters";
+            return Err(InvalidField::new("spec.displayName", display_name, rule));
+        }
+        Ok(())
+    }
+
+    fn carry_server_fields(&mut self, stored: Option<&Self>) {
+        self.status = stored.and_then(|stored| stored.status.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_reads_back_as_written() {
+        let text = r#"{"apiVersion":"management.cattle.io/v3","kind":"Cluster",
+            "metadata":{"name":"c-abc12"},
+            "spec":{"displayName":"prod","members":[{"userId":"u-1","role":"owner"}]},
+            "status":{"conditions":[{"type":"Ready","status":"True"}]}}"#;
+        let cluster: Cluster = serde_json::from_str(text).unwrap();
+        let written = serde_json::to_value(&cluster).unwrap();
+        let expected: Value = serde_json::from_str(text).unwrap();
+        assert_eq!(written, expected);
+    }
+
+    #[test]
+    fn another_kind_is_refused() {
+        let text = r#"{"apiVersion":"management.cattle.io/v3","kind":"User","metadata":{}}"#;
+        let error = serde_json::from_str::<Cluster>(text).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("kind is \"User\", expected \"Cluster\"")
+        );
+    }
+
+    #[test]
+    fn a_member_listed_twice_has_the_higher_role() {
+        let mut cluster = Cluster::new("prod");
+        let user: UserId = "u-1".parse().unwrap();
+        assert_eq!(cluster.role_of(&user), None);
+        for role in [ClusterRole::Member, ClusterRole::Owner] {
+            cluster.spec.members.push(ClusterMember {
+                user_id: user.clone(),
+                role,
+            });
+        }
+        assert_eq!(cluster.role_of(&user), Some(ClusterRole::Owner));
+    }
+
+    #[test]
+    fn clients_do_not_write_the_status() {
+        let stored = Cluster {
+            status: Some(ClusterStatus::default()),
+            ..Cluster::new("a")
+        };
+        let mut sent = Cluster::new("b");
+        sent.carry_server_fields(Some(&stored));
+        assert!(sent.status.is_some());
+        sent.carry_server_fields(None);
+        assert!(sent.status.is_none());
+    }
+
+    #[test]
+    fn the_schema_says_what_each_field_is_for() {
+        let schema = serde_json::to_value(schemars::schema_for!(ClusterSpec)).unwrap();
+        for (field, schema) in schema["properties"].as_object().unwrap() {
+            assert!(
+                schema["description"].is_string(),
+                "{field} has no description"
+            );
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! What all kinds share: their names, their columns, and the two type fields on the wire.
+
+use std::marker::PhantomData;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
+
+/// The API group of all kinds here.
+pub const GROUP: &str = "management.cattle.io";
+
+/// The only version of that group.
+pub const VERSION: &str = "v3";
+
+const API_VERSION: &str = "management.cattle.io/v3";
+
+/// A kind of the management API.
+pub trait Kind:
+    kube::Resource<DynamicType = ()>
+    + Serialize
+    + DeserializeOwned
+    + Clone
+    + std::fmt::Debug
+    + Send
+    + Sync
+    + 'static
+{
+    /// Name of the kind, for example `Cluster`.
+    const KIND: &'static str;
+    /// Plural used in URLs, for example `clusters`.
+    const PLURAL: &'static str;
+    /// Singular used by kubectl, for example `cluster`.
+    const SINGULAR: &'static str;
+    /// Short names that kubectl accepts.
+    const SHORT_NAMES: &'static [&'static str];
+    /// Whether objects live in a namespace (which is then the id of a cluster).
+    const NAMESPACED: bool;
+    /// Columns of `kubectl get` after NAME.
+    const COLUMNS: &'static [Column];
+
+    /// The cells of [`Self::COLUMNS`], in order; null where the object has nothing to say.
+    fn cells(&self) -> Vec<Value>;
+
+    /// Checks what a schema cannot say. The first fault is returned.
+    ///
+    /// # Errors
+    /// Names the field, its value and the rule that it breaks.
+    fn validate(&self) -> Result<(), InvalidField>;
+
+    /// Whether the object has a status that only the server writes. Then a create or an update
+    /// leaves the stored status as it is.
+    fn carry_server_fields(&mut self, stored: Option<&Self>);
+
+    /// `metadata.name`, or the empty string before the object has one.
+    fn name(&self) -> &str {
+        self.meta().name.as_deref().unwrap_or_default()
+    }
+
+    /// `metadata.namespace`, or the empty string.
+    fn namespace(&self) -> &str {
+        self.meta().namespace.as_deref().unwrap_or_default()
+    }
+}
+
+/// A column of `kubectl get`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// Heading.
+    pub name: &'static str,
+    /// OpenAPI type of the cells: `string`, `integer`, `boolean` or `date`.
+    pub kind: &'static str,
+    /// What the column says.
+    pub description: &'static str,
+    /// Shown only with `-o wide`.
+    pub wide: bool,
+}
+
+impl Column {
+    pub(crate) const fn new(
+        name: &'static str,
+        kind: &'static str,
+        description: &'static str,
+    ) -> Self {
+        Self {
+            name,
+            kind,
+            description,
+            wide: false,
+        }
+    }
+
+    pub(crate) const fn wide(self) -> Self {
+        Self { wide: true, ..self }
+    }
+}
+
+/// A field of an object breaks a rule.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: invalid value {value:?}: {rule}")]
+pub struct InvalidField {
+    /// Path of the field, for example `spec.displayName`.
+    pub field: String,
+    /// Its value.
+    pub value: String,
+    /// What it must be.
+    pub rule: String,
+}
+
+impl InvalidField {
+    /// A fault in `field`.
+    pub fn new(
+        field: impl Into<String>,
+        value: impl Into<String>,
+        rule: impl Into<String>,
+    ) -> Self {
+        Self {
+            field: field.into(),
+            value: value.into(),
+            rule: rule.into(),
+        }
+    }
+}
+
+/// The `apiVersion` field: always `management.cattle.io/v3`; any other value does not parse.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ApiVersion;
+
+impl Serialize for ApiVersion {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(API_VERSION)
+    }
+}
+
+impl<'de> Deserialize<'de> for ApiVersion {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let found = String::deserialize(deserializer)?;
+        if found == API_VERSION {
+            Ok(Self)
+        } else {
+            Err(D::Error::custom(format_args!(
+                "apiVersion is {found:?}, expected {API_VERSION:?}"
+            )))
+        }
+    }
+}
+
+impl JsonSchema for ApiVersion {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "ApiVersion".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string" })
+    }
+}
+
+/// The `kind` field of `K`: always its name; any other value does not parse.
+pub struct KindName<K>(PhantomData<fn() -> K>);
+
+impl<K> Clone for KindName<K> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K> Copy for KindName<K> {}
+
+impl<K> Default for KindName<K> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<K> PartialEq for KindName<K> {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl<K: Kind> std::fmt::Debug for KindName<K> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(K::KIND)
+    }
+}
+
+impl<K: Kind> Serialize for KindName<K> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(K::KIND)
+    }
+}
+
+impl<'de, K: Kind> Deserialize<'de> for KindName<K> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let found = String::deserialize(deserializer)?;
+        if found == K::KIND {
+            Ok(Self::default())
+        } else {
+            Err(D::Error::custom(format_args!(
+                "kind is {found:?}, expected {:?}",
+                K::KIND
+            )))
+        }
+    }
+}
+
+impl<K> JsonSchema for KindName<K> {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Kind".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string" })
+    }
+}
+
+/// Implements [`kube::Resource`] for a kind of this group.
+macro_rules! resource {
+    ($kind:ident, $scope:ty) => {
+        impl kube::Resource for $kind {
+            type DynamicType = ();
+            type Scope = $scope;
+
+            fn kind((): &()) -> std::borrow::Cow<'_, str> {
+                <Self as $crate::Kind>::KIND.into()
+            }
+            fn group((): &()) -> std::borrow::Cow<'_, str> {
+                $crate::GROUP.into()
+            }
+            fn version((): &()) -> std::borrow::Cow<'_, str> {
+                $crate::VERSION.into()
+            }
+            fn plural((): &()) -> std::borrow::Cow<'_, str> {
+                <Self as $crate::Kind>::PLURAL.into()
+            }
+            fn meta(&self) -> &kube::core::ObjectMeta {
+                &self.metadata
+            }
+            fn meta_mut(&mut self) -> &mut kube::core::ObjectMeta {
+                &mut self.metadata
+            }
+        }
+    };
+}
+pub(crate) use resource;

@@ -1,0 +1,212 @@
+//! A bearer token of a user.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::core::{ClusterResourceScope, ObjectMeta};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::kind::resource;
+use crate::{ApiVersion, ClusterId, Column, InvalidField, Kind, KindName};
+
+/// Lets its bearer act as a user. Its name is the part of the bearer token before the colon.
+///
+/// The secret is in the answer to the create request and nowhere else: the server keeps its
+/// SHA-256. Deleting the object revokes the token.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Token {
+    /// Always `management.cattle.io/v3`.
+    pub api_version: ApiVersion,
+    /// Always `Token`.
+    pub kind: KindName<Token>,
+    /// Standard object metadata.
+    #[serde(default)]
+    pub metadata: ObjectMeta,
+    /// Id of the user. Defaults to the one who creates the token.
+    #[serde(default)]
+    pub user_id: String,
+    /// What the token is for, in a few words.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
+    /// Milliseconds from its creation until it expires. Defaults to 90 days; 0 and more than a
+    /// year are refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<u64>,
+    /// Id of the only cluster that the token is good for. Empty: everything that the user may do.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub cluster_name: String,
+    /// Whether the token is accepted. Defaults to true.
+    #[serde(default = "enabled_by_default")]
+    pub enabled: bool,
+    /// Whether the token came from another token (an API key, a kubeconfig) rather than from a
+    /// login. Only the server writes it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_derived: bool,
+    /// The bearer token, `name:secret`. Present only in the answer to the create request.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub token: String,
+    /// SHA-256 of the secret in lower-case hexadecimal. Only the server writes it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub token_hash: String,
+    /// When the token stops being accepted. Only the server writes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Time>,
+    /// About when the token was last used (written at most every few minutes, and not at all by a
+    /// request). Only the server writes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_used_at: Option<Time>,
+}
+
+fn enabled_by_default() -> bool {
+    true
+}
+
+impl Default for Token {
+    fn default() -> Self {
+        Self {
+            api_version: ApiVersion,
+            kind: KindName::default(),
+            metadata: ObjectMeta::default(),
+            user_id: String::new(),
+            description: String::new(),
+            ttl: None,
+            cluster_name: String::new(),
+            enabled: true,
+            is_derived: false,
+            token: String::new(),
+            token_hash: String::new(),
+            expires_at: None,
+            last_used_at: None,
+        }
+    }
+}
+
+impl Token {
+    /// Milliseconds until expiry when none are given: 90 days.
+    pub const DEFAULT_TTL_MILLISECONDS: u64 = 90 * 24 * 3600 * 1000;
+    /// Most milliseconds until expiry: a year.
+    pub const MAX_TTL_MILLISECONDS: u64 = 365 * 24 * 3600 * 1000;
+
+    /// Milliseconds until expiry, with the default applied.
+    #[must_use]
+    pub fn ttl_milliseconds(&self) -> u64 {
+        self.ttl.unwrap_or(Self::DEFAULT_TTL_MILLISECONDS)
+    }
+}
+
+resource!(Token, ClusterResourceScope);
+
+impl Kind for Token {
+    const KIND: &'static str = "Token";
+    const PLURAL: &'static str = "tokens";
+    const SINGULAR: &'static str = "token";
+    const SHORT_NAMES: &'static [&'static str] = &[];
+    const NAMESPACED: bool = false;
+    const COLUMNS: &'static [Column] = &[
+        Column::new("User", "string", "Id of the user"),
+        Column::new("Description", "string", "What the token is for"),
+        Column::new(
+            "Cluster",
+            "string",
+            "The only cluster that the token is good for",
+        ),
+        Column::new("Expires", "date", "When the token stops being accepted"),
+        Column::new("Last Used", "date", "About when the token was last used").wide(),
+    ];
+
+    fn cells(&self) -> Vec<Value> {
+        vec![
+            json!(self.user_id),
+            json!(self.description),
+            json!(self.cluster_name),
+            json!(self.expires_at),
+            json!(self.last_used_at),
+        ]
+    }
+
+    fn validate(&self) -> Result<(), InvalidField> {
+        let ttl = self.ttl_milliseconds();
+        if !(1..=Self::MAX_TTL_MILLISECONDS).contains(&ttl) {
+            let rule = "must be from 1 to 31536000000 milliseconds (a year)";
+            return Err(InvalidField::new("ttl", ttl.to_string(), rule));
+        }
+        if !self.cluster_name.is_empty() {
+            self.cluster_name.parse::<ClusterId>().map_err(|error| {
+                InvalidField::new("clusterName", &self.cluster_name, error.to_string())
+            })?;
+        }
+        if self.description.chars().count() > 512 {
+            let rule = "must have at most 512 characters";
+            return Err(InvalidField::new("description", "(long)", rule));
+        }
+        Ok(())
+    }
+
+    fn carry_server_fields(&mut self, stored: Option<&Self>) {
+        let Some(stored) = stored else {
+            self.token = String::new();
+            self.token_hash = String::new();
+            self.is_derived = false;
+            self.expires_at = None;
+            self.last_used_at = None;
+            return;
+        };
+        // After its creation a token can be described, enabled and disabled, and nothing else.
+        *self = Self {
+            metadata: std::mem::take(&mut self.metadata),
+            description: std::mem::take(&mut self.description),
+            enabled: self.enabled,
+            ..stored.clone()
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_cannot_be_given_to_another_user_afterwards() {
+        let stored = Token {
+            user_id: "u-1".into(),
+            token_hash: "ab".into(),
+            ..Token::default()
+        };
+        let mut sent = Token {
+            user_id: "u-2".into(),
+            token_hash: "cd".into(),
+            description: "laptop".into(),
+            enabled: false,
+            ..Token::default()
+        };
+        sent.carry_server_fields(Some(&stored));
+        assert_eq!(
+            (sent.user_id.as_str(), sent.token_hash.as_str()),
+            ("u-1", "ab")
+        );
+        assert_eq!((sent.description.as_str(), sent.enabled), ("laptop", false));
+    }
+
+    #[test]
+    fn a_client_does_not_choose_the_hash_of_a_new_token() {
+        let mut sent = Token {
+            token_hash: "ab".into(),
+            is_derived: true,
+            ..Token::default()
+        };
+        sent.carry_server_fields(None);
+        assert_eq!(sent, Token::default());
+    }
+
+    #[test]
+    fn a_token_does_not_live_for_ever() {
+        let mut token = Token {
+            ttl: Some(0),
+            ..Token::default()
+        };
+        assert_eq!(token.validate().unwrap_err().field, "ttl");
+        token.ttl = Some(Token::MAX_TTL_MILLISECONDS + 1);
+        assert_eq!(token.validate().unwrap_err().field, "ttl");
+    }
+}
