@@ -1,0 +1,68 @@
+# One door: people and CI call the same targets. `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/lariat
+TOOLS := $(CACHE)/tools/$(shell sha256sum .ci/tools.txt | cut -c1-12)
+export PATH := $(TOOLS)/bin:$(HOME)/.cargo/bin:$(PATH)
+
+CARGO := cargo
+LOCKED := --workspace --locked
+
+# Members that hold nothing yet: their dependencies are laid out, not used.
+NOT_YET := tunnel store lariat-server cattle-cluster-agent lariat testbed e2e bench
+
+.PHONY: help
+help: ## List the tasks
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup tools
+setup: ## Check for what building needs; install it or name it
+	@.ci/setup rust
+
+tools: setup
+	@.ci/install-tools "$(TOOLS)"
+
+.PHONY: build
+build: setup ## Compile the workspace (dev profile)
+	$(CARGO) build $(LOCKED)
+
+.PHONY: fmt
+fmt: setup ## Format the sources
+	$(CARGO) fmt --all
+
+.PHONY: lint lint-fmt lint-dependencies lint-clippy
+lint: lint-fmt lint-dependencies lint-clippy ## Check format, dependencies, licences, unused dependencies, clippy
+
+lint-fmt: setup
+	$(CARGO) fmt --all --check
+
+lint-dependencies: tools
+	.ci/check-dependencies
+	cargo-deny --offline --log-level error check --hide-inclusion-graph bans licenses sources
+	@if compgen -G "$${CARGO_HOME:-$$HOME/.cargo}/advisory-dbs/*/.git" >/dev/null; then \
+	  set -x; cargo-deny --offline check advisories; \
+	else \
+	  echo "lint: no advisory database on this machine; 'cargo-deny fetch db' gets one"; \
+	fi
+	cargo-shear --locked --deny-warnings $(NOT_YET:%=--exclude=%)
+
+lint-clippy: setup
+	$(CARGO) clippy $(LOCKED) --all-targets -- -D warnings
+
+.PHONY: test test-rust
+test: test-rust ## Run every test that is fit for CI
+
+test-rust: setup tools
+	$(CARGO) test $(LOCKED) --doc --quiet
+	cargo-nextest nextest run $(LOCKED)
+
+.PHONY: docs
+docs: setup ## Build the API documentation; warnings are errors
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(LOCKED) --no-deps --document-private-items
+
+.PHONY: clean
+clean: setup ## Remove build results of this checkout (not the shared caches)
+	$(CARGO) clean
