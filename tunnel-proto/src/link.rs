@@ -188,6 +188,12 @@ impl Link {
         self.send.unacknowledged()
     }
 
+    /// How many written bytes have not been given to the current carrier.
+    #[must_use]
+    pub fn unsent(&self) -> usize {
+        self.send.unsent()
+    }
+
     /// The last round trip of a ping on this carrier.
     #[must_use]
     pub fn round_trip(&self) -> Option<Duration> {

@@ -63,6 +63,11 @@ impl Send {
         self.written().since(self.acknowledged) as usize
     }
 
+    pub(super) fn unsent(&self) -> usize {
+        // At most `bound`, so it fits.
+        self.written().since(self.sent_end()) as usize
+    }
+
     fn open_len(&self) -> usize {
         self.open.len().saturating_sub(DATA_HEADER)
     }

@@ -1,0 +1,347 @@
+//! The agent's end of the handshake: TCP (through a proxy where there is one), TLS, the upgrade,
+//! the hello.
+
+mod proxy;
+mod trust;
+
+pub use proxy::{Proxies, ProxyError};
+pub use trust::{PinError, Trust, fetch_pinned};
+
+use crate::{
+    CHANNEL_BINDING_LABEL, Io,
+    carrier::{Carrier, websocket_config},
+    identity::{self, KeyError, KeyPair},
+    mux::Side,
+    session::{self, Driver, Session},
+};
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use http::{HeaderMap, Request, StatusCode, header};
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+use std::{io, sync::Arc, time::Duration};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_tungstenite::tungstenite::{self, handshake::client::generate_key};
+use tunnel_proto::{
+    CONNECT_PATH, NONCE_HEADER, NONCE_LEN, SUBPROTOCOL,
+    hello::{
+        self, AgentKind, Answer, Base64, Hello, HelloError, Lane, Limits, Rejection, Signed,
+        VERSION, Welcome, YAMUX,
+    },
+    transcript,
+};
+use url::Url;
+
+/// How long each step may take: name and TCP, TLS, upgrade, hello.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Where to dial and whom to trust.
+#[derive(Clone, Debug)]
+pub struct Dialer {
+    /// The server's address; only host and port matter.
+    pub server: Url,
+    /// Who vouches for the server's certificate.
+    pub trust: Trust,
+    /// Which proxy to go through.
+    pub proxies: Proxies,
+    /// The server's own key, once it was learnt: another one is refused.
+    pub server_key: Option<Vec<u8>>,
+}
+
+/// What the agent says of itself.
+#[derive(Clone, Debug)]
+pub struct Introduction {
+    /// Kind and facts.
+    pub agent: AgentKind,
+    /// Name and version of the software.
+    pub software: String,
+    /// New at each start of the process.
+    pub instance: String,
+    /// Presented by an agent whose key may not be bound yet.
+    pub registration_token: Option<String>,
+}
+
+/// A session with a server that took the agent.
+pub struct Connected {
+    /// What the server said.
+    pub welcome: Welcome,
+    /// The session.
+    pub session: Session,
+    /// What runs it.
+    pub driver: Driver,
+}
+
+/// Why there is no session.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// The server took the connection and said no.
+    #[error("server rejected the agent: {0}")]
+    Rejected(Rejection),
+    /// The server's welcome is not signed by its key, or the key is not the one that was pinned.
+    #[error(
+        "server did not prove the identity that this agent has pinned; if the server was moved on purpose, delete the agent's Secret and register it again"
+    )]
+    ServerIdentity,
+    /// The server's answer to the hello cannot be read.
+    #[error("malformed answer to the hello")]
+    Answer(#[source] HelloError),
+    /// The server did not upgrade the connection.
+    #[error("server answered the tunnel request with {status}: {body}")]
+    Refused {
+        /// Its status.
+        status: StatusCode,
+        /// The beginning of its body.
+        body: String,
+        /// When to try again, if it said so.
+        retry_after: Option<Duration>,
+    },
+    /// What answered does not speak the protocol.
+    #[error("not a Lariat server: {0}")]
+    NotLariat(String),
+    /// The server's address cannot be dialled.
+    #[error("{0} is not an https address")]
+    Address(Url),
+    /// The way through the proxy failed.
+    #[error("proxy failed")]
+    Proxy(#[from] ProxyError),
+    /// No connection.
+    #[error("cannot connect to {address}")]
+    Connect {
+        /// Host and port.
+        address: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// No trusted TLS connection.
+    #[error("TLS with {address} failed; is the right CA pinned (CATTLE_CA_CHECKSUM)?")]
+    Tls {
+        /// Host and port.
+        address: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A step took too long.
+    #[error("{step} took more than {} s", PATIENCE.as_secs())]
+    Late {
+        /// Which.
+        step: &'static str,
+    },
+    /// The connection broke in the handshake.
+    #[error("connection lost in the handshake")]
+    Lost(#[source] io::Error),
+    /// No randomness.
+    #[error("cannot make a nonce")]
+    Key(#[from] KeyError),
+}
+
+impl DialError {
+    /// The server's word on when to try again.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Rejected(rejection) => rejection.retry_after(),
+            Self::Refused { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+}
+
+impl Dialer {
+    /// Makes one attempt.
+    ///
+    /// Cancel safe: dropping the future closes what was opened.
+    ///
+    /// # Errors
+    ///
+    /// See [`DialError`].
+    pub async fn dial(
+        &self,
+        key: &KeyPair,
+        introduction: &Introduction,
+    ) -> Result<Connected, DialError> {
+        let host = self.host()?;
+        let config = self.trust.client_config().map_err(|error| DialError::Tls {
+            address: host.clone(),
+            source: io::Error::other(error),
+        })?;
+        let stream = connect_with(self, config).await?;
+        let channel_binding = channel_binding(&stream);
+        let (mut carrier, nonce) = upgrade(&self.server, stream).await?;
+        let payload = hello::payload_bytes(&Hello {
+            versions: vec![VERSION],
+            agent: introduction.agent.clone(),
+            software: introduction.software.clone(),
+            instance: introduction.instance.clone(),
+            public_key: Base64(key.public_key().to_vec()),
+            nonce: Base64(identity::random::<NONCE_LEN>()?.to_vec()),
+            channel_binding,
+            registration_token: introduction.registration_token.clone(),
+            lane: Lane::Interactive,
+            resume: None,
+            limits: Limits::default(),
+            muxes: vec![YAMUX.to_owned()],
+            capabilities: Vec::new(),
+        });
+        let signature = key.sign(&transcript::agent(&nonce, &host, &payload));
+        let message = hello::encode_hello(&payload, &signature).map_err(DialError::Answer)?;
+        let exchange = async {
+            carrier.send(message).await?;
+            carrier.receive().await
+        };
+        let answer = limited("hello", exchange).await?.map_err(DialError::Lost)?;
+        let welcome = self.check(&payload, &answer)?;
+        let agreement = session::Agreement {
+            id: welcome.session.clone(),
+            side: Side::Agent,
+            heartbeat: welcome.heartbeat(),
+            peer_streams: welcome.limits.streams,
+        };
+        let (session, driver) = session::start(agreement, carrier);
+        Ok(Connected {
+            welcome,
+            session,
+            driver,
+        })
+    }
+
+    fn host(&self) -> Result<String, DialError> {
+        self.server
+            .host_str()
+            .filter(|_| self.server.scheme() == "https")
+            .map(str::to_ascii_lowercase)
+            .ok_or_else(|| DialError::Address(self.server.clone()))
+    }
+
+    fn check(&self, hello: &[u8], answer: &[u8]) -> Result<Welcome, DialError> {
+        let Signed {
+            payload: welcome,
+            bytes,
+            signature,
+        } = match hello::decode_answer(answer).map_err(DialError::Answer)? {
+            Answer::Welcome(signed) => signed,
+            Answer::Rejected(rejection) => return Err(DialError::Rejected(rejection)),
+        };
+        let key = &welcome.server_key.0;
+        let pinned = self.server_key.as_ref().is_none_or(|pinned| pinned == key);
+        if !pinned || !identity::verify(key, &transcript::server(hello, &bytes), &signature) {
+            return Err(DialError::ServerIdentity);
+        }
+        if welcome.version != VERSION || welcome.mux != YAMUX {
+            let message = format!("it chose version {} over {}", welcome.version, welcome.mux);
+            return Err(DialError::NotLariat(message));
+        }
+        Ok(welcome)
+    }
+}
+
+/// A TLS connection to the dialer's server, through its proxy if there is one.
+async fn connect_with(
+    dialer: &Dialer,
+    config: ClientConfig,
+) -> Result<TlsStream<Box<dyn Io>>, DialError> {
+    let host = dialer.host()?;
+    let port = dialer.server.port_or_known_default().unwrap_or(443);
+    let address = format!("{host}:{port}");
+    let tcp: Box<dyn Io> = match dialer.proxies.for_host(&host, port) {
+        Some(proxy) => limited("proxy", proxy.connect(&host, port)).await??,
+        None => {
+            let connected = limited("connect", connect_tcp(&host, port)).await?;
+            Box::new(connected.map_err(|source| DialError::Connect {
+                address: address.clone(),
+                source,
+            })?)
+        }
+    };
+    let failed = |source| DialError::Tls {
+        address: address.clone(),
+        source,
+    };
+    let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
+        .map_err(|error| failed(io::Error::other(error)))?;
+    let connector = TlsConnector::from(Arc::new(config));
+    limited("TLS", connector.connect(name, tcp))
+        .await?
+        .map_err(failed)
+}
+
+/// A TCP connection without Nagle's delay, which costs a handshake 40 ms.
+pub(crate) async fn connect_tcp(host: &str, port: u16) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect((host.trim_matches(['[', ']']), port)).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+fn channel_binding(stream: &TlsStream<Box<dyn Io>>) -> Option<Base64> {
+    let (_, connection) = stream.get_ref();
+    connection
+        .export_keying_material([0; 32], CHANNEL_BINDING_LABEL, None)
+        .ok()
+        .map(|value| Base64(value.to_vec()))
+}
+
+async fn upgrade(
+    server: &Url,
+    stream: TlsStream<Box<dyn Io>>,
+) -> Result<(Carrier, Vec<u8>), DialError> {
+    let authority = match (server.host_str().unwrap_or_default(), server.port()) {
+        (host, Some(port)) => format!("{host}:{port}"),
+        (host, None) => host.to_owned(),
+    };
+    let request = Request::get(format!("wss://{authority}{CONNECT_PATH}"))
+        .header(header::HOST, authority)
+        .header(header::CONNECTION, "Upgrade")
+        .header(header::UPGRADE, "websocket")
+        .header(header::SEC_WEBSOCKET_VERSION, "13")
+        .header(header::SEC_WEBSOCKET_KEY, generate_key())
+        .header(header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL)
+        .body(())
+        .map_err(|error| DialError::NotLariat(error.to_string()))?;
+    let stream: Box<dyn Io> = Box::new(stream);
+    let handshake = Box::pin(tokio_tungstenite::client_async_with_config(
+        request,
+        stream,
+        Some(websocket_config()),
+    ));
+    let (socket, response) = limited("upgrade", handshake)
+        .await?
+        .map_err(refused_upgrade)?;
+    let nonce = response
+        .headers()
+        .get(NONCE_HEADER)
+        .and_then(|value| BASE64.decode(value.as_bytes()).ok())
+        .filter(|nonce| nonce.len() == NONCE_LEN)
+        .ok_or_else(|| DialError::NotLariat("no nonce in its upgrade response".into()))?;
+    Ok((Carrier::new(socket), nonce))
+}
+
+fn refused_upgrade(error: tungstenite::Error) -> DialError {
+    match error {
+        tungstenite::Error::Http(response) => {
+            let body = response.body().as_deref().unwrap_or_default();
+            let body = String::from_utf8_lossy(&body[..body.len().min(512)]).into_owned();
+            DialError::Refused {
+                status: response.status(),
+                retry_after: retry_after(response.headers()),
+                body,
+            }
+        }
+        tungstenite::Error::Io(error) => DialError::Lost(error),
+        other => DialError::NotLariat(other.to_string()),
+    }
+}
+
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers
+        .get(header::RETRY_AFTER)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+async fn limited<T>(step: &'static str, future: impl Future<Output = T>) -> Result<T, DialError> {
+    tokio::time::timeout(PATIENCE, future)
+        .await
+        .map_err(|_| DialError::Late { step })
+}

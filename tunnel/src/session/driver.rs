@@ -1,0 +1,199 @@
+//! The one task of a session: orders in, bytes through, the reason out.
+
+use super::{Phase, Shared};
+use crate::{
+    link_io::End,
+    mux::{Mux, MuxError, MuxStream},
+};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+use tokio::{
+    sync::{futures::OwnedNotified, mpsc, oneshot},
+    time::Sleep,
+};
+use tunnel_proto::frame::CloseCode;
+
+/// How long a goodbye may take before the connection is dropped.
+const GOODBYE: Duration = Duration::from_secs(3);
+
+/// Moves a session's bytes until it is over. Must be polled all the time: run it in a task.
+///
+/// Dropping it ends the session without a goodbye.
+#[must_use = "a session does nothing unless its driver runs"]
+pub struct Driver {
+    mux: Box<dyn Mux>,
+    opens: mpsc::Receiver<oneshot::Sender<MuxStream>>,
+    waiting: Option<oneshot::Sender<MuxStream>>,
+    accepted: mpsc::Sender<MuxStream>,
+    shared: Arc<Shared>,
+    order: Pin<Box<OwnedNotified>>,
+    state: State,
+}
+
+enum State {
+    Running,
+    /// The peer said when it will cut; so does this side.
+    Draining(Pin<Box<Sleep>>),
+    Closing {
+        end: End,
+        limit: Pin<Box<Sleep>>,
+    },
+    Done,
+}
+
+impl Driver {
+    pub(super) fn new(
+        mux: Box<dyn Mux>,
+        opens: mpsc::Receiver<oneshot::Sender<MuxStream>>,
+        accepted: mpsc::Sender<MuxStream>,
+        shared: &Arc<Shared>,
+    ) -> Self {
+        Self {
+            mux,
+            opens,
+            waiting: None,
+            accepted,
+            shared: Arc::clone(shared),
+            order: Box::pin(Arc::clone(&shared.order).notified_owned()),
+            state: State::Running,
+        }
+    }
+
+    /// Orders of the handle. Registers for the next one.
+    fn take_orders(&mut self, cx: &mut Context<'_>) {
+        while self.order.as_mut().poll(cx).is_ready() {
+            self.order
+                .set(Arc::clone(&self.shared.order).notified_owned());
+        }
+        let phase = self.shared.phase.borrow().clone();
+        match (phase, &self.state) {
+            (Phase::Closed(end), State::Running | State::Draining(_)) => self.begin_close(end),
+            (Phase::Draining { deadline, .. }, State::Running) => {
+                let deadline = tokio::time::Instant::from_std(deadline);
+                self.state = State::Draining(Box::pin(tokio::time::sleep_until(deadline)));
+            }
+            _ => {}
+        }
+        if let State::Draining(cut) = &mut self.state
+            && cut.as_mut().poll(cx).is_ready()
+        {
+            let end = End::ClosedHere {
+                code: CloseCode::Normal,
+                reason: "drained".into(),
+            };
+            self.shared.board.set_close(CloseCode::Normal, "drained");
+            self.begin_close(end);
+        }
+    }
+
+    fn begin_close(&mut self, end: End) {
+        self.shared.finish(end.clone());
+        self.state = State::Closing {
+            end,
+            limit: Box::pin(tokio::time::sleep(GOODBYE)),
+        };
+    }
+
+    fn poll_opens(&mut self, cx: &mut Context<'_>) -> Result<(), MuxError> {
+        loop {
+            if self.waiting.as_ref().is_none_or(oneshot::Sender::is_closed) {
+                match self.opens.poll_recv(cx) {
+                    Poll::Ready(Some(request)) => self.waiting = Some(request),
+                    Poll::Ready(None) | Poll::Pending => return Ok(()),
+                }
+            }
+            let Poll::Ready(stream) = self.mux.poll_open(cx) else {
+                return Ok(());
+            };
+            let stream = stream?;
+            if let Some(request) = self.waiting.take() {
+                // An opener that has gone away drops the stream, which resets it.
+                let _ = request.send(stream);
+            }
+        }
+    }
+
+    fn poll_accepts(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), MuxError>> {
+        while let Some(stream) = ready!(self.mux.poll_accept(cx))? {
+            // A full queue drops the stream, which resets it: the peer opens faster than is served.
+            let _ = self.accepted.try_send(stream);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// What the link reported since last time.
+    fn take_events(&mut self) {
+        let events = self.shared.board.take_events();
+        if let Some((deadline, reason)) = events.draining {
+            self.shared.phase.send_if_modified(|phase| {
+                let live = matches!(phase, Phase::Live);
+                if live {
+                    *phase = Phase::Draining { deadline, reason };
+                }
+                live
+            });
+        }
+        if let Some(end) = events.end {
+            self.shared.finish(end);
+        }
+    }
+
+    fn failed(&mut self, error: MuxError) -> End {
+        self.take_events();
+        let end = match error {
+            MuxError::Ended => End::CarrierLost("connection ended".into()),
+            MuxError::Protocol(message) => End::Mux(message),
+        };
+        self.shared.finish(end.clone());
+        match &*self.shared.phase.borrow() {
+            Phase::Closed(first) => first.clone(),
+            Phase::Live | Phase::Draining { .. } => end,
+        }
+    }
+}
+
+impl Future for Driver {
+    type Output = End;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End> {
+        let this = &mut *self;
+        loop {
+            this.take_orders(cx);
+            if let State::Closing { end, limit } = &mut this.state {
+                let closed = this.mux.poll_close(cx).is_ready();
+                if !closed {
+                    ready!(limit.as_mut().poll(cx));
+                }
+                let end = end.clone();
+                this.state = State::Done;
+                return Poll::Ready(end);
+            }
+            let result = match this.poll_opens(cx) {
+                Ok(()) => this.poll_accepts(cx),
+                Err(error) => Poll::Ready(Err(error)),
+            };
+            if let Poll::Ready(result) = result {
+                let end = this.failed(result.err().unwrap_or(MuxError::Ended));
+                this.state = State::Done;
+                return Poll::Ready(end);
+            }
+            let before = std::mem::discriminant(&*this.shared.phase.borrow());
+            this.take_events();
+            if before == std::mem::discriminant(&*this.shared.phase.borrow()) {
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.shared
+            .finish(End::CarrierLost("driver was dropped".into()));
+    }
+}

@@ -1,0 +1,115 @@
+//! The acceptor's side of a stream: read the preamble, answer at once, go on.
+
+use super::stream::Stream;
+use crate::mux::MuxStream;
+use std::{io, time::Duration};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio_util::sync::CancellationToken;
+use tunnel_proto::stream::{
+    OpenV1, PREAMBLE_HEADER, Refusal, RefusalReason, Reply, StreamError, decode_open,
+    decode_open_header, encode_reply,
+};
+
+/// How long the opener may take for its preamble, and the network for a refusal.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A stream that the peer opened and whose preamble was not read yet.
+pub struct Incoming {
+    stream: MuxStream,
+    over: CancellationToken,
+}
+
+/// A stream whose preamble was read; it waits for an answer.
+pub struct Inbound {
+    /// What the opener asked for.
+    pub open: OpenV1,
+    stream: MuxStream,
+    over: CancellationToken,
+}
+
+/// Why an incoming stream came to nothing. The opener has been told.
+#[derive(Debug, thiserror::Error)]
+pub enum IncomingError {
+    /// The preamble broke the rules.
+    #[error("malformed preamble")]
+    Malformed(#[from] StreamError),
+    /// The preamble did not come in time.
+    #[error("no preamble within {} s", PATIENCE.as_secs())]
+    Late,
+    /// The stream or the session ended.
+    #[error("stream ended in its preamble")]
+    Ended(#[from] io::Error),
+}
+
+impl Incoming {
+    pub(super) fn new(stream: MuxStream, over: CancellationToken) -> Self {
+        Self { stream, over }
+    }
+
+    /// Reads the preamble. A preamble that breaks the rules is refused.
+    ///
+    /// # Errors
+    ///
+    /// See [`IncomingError`].
+    pub async fn preamble(mut self) -> Result<Inbound, IncomingError> {
+        let over = self.over.clone();
+        let read = tokio::time::timeout(PATIENCE, read_open(&mut self.stream));
+        let open = tokio::select! {
+            biased;
+            () = over.cancelled() => Err(io::Error::from(io::ErrorKind::ConnectionAborted).into()),
+            open = read => open.unwrap_or(Err(IncomingError::Late)),
+        };
+        match open {
+            Ok(open) => Ok(Inbound {
+                open,
+                stream: self.stream,
+                over: self.over,
+            }),
+            Err(IncomingError::Malformed(error)) => {
+                let refusal = Refusal {
+                    reason: RefusalReason::Malformed,
+                    message: error.to_string(),
+                };
+                refuse(self.stream, refusal).await;
+                Err(IncomingError::Malformed(error))
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+async fn read_open(stream: &mut MuxStream) -> Result<OpenV1, IncomingError> {
+    let mut header = [0; PREAMBLE_HEADER];
+    stream.read_exact(&mut header).await?;
+    let mut body = vec![0; decode_open_header(header)?];
+    stream.read_exact(&mut body).await?;
+    Ok(decode_open(&body)?)
+}
+
+impl Inbound {
+    /// Takes the stream.
+    ///
+    /// # Errors
+    ///
+    /// The stream or the session has ended.
+    pub async fn accept(mut self) -> io::Result<Stream> {
+        self.stream.write_all(&encode_reply(&Reply::Opened)).await?;
+        Ok(Stream::accepted(self.stream, self.over))
+    }
+
+    /// Refuses the stream, saying why.
+    pub async fn refuse(self, reason: RefusalReason, message: impl Into<String>) {
+        let message = message.into();
+        refuse(self.stream, Refusal { reason, message }).await;
+    }
+}
+
+async fn refuse(mut stream: MuxStream, refusal: Refusal) {
+    let answer = encode_reply(&Reply::Refused(refusal));
+    let told = async {
+        stream.write_all(&answer).await?;
+        // Without an orderly end the answer could be dropped with the stream.
+        stream.shutdown().await
+    };
+    let _ = tokio::time::timeout(PATIENCE, told).await;
+}

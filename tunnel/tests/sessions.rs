@@ -1,0 +1,260 @@
+//! Streams over a live session: what they carry, how they end, what they do to one another.
+
+mod support;
+
+use futures::future::join_all;
+use std::time::Duration;
+use support::{dial, echo, open_to, pair, pair_with, serve_streams, within};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tunnel::session::{End, OpenError, Phase, refusal_in};
+use tunnel_proto::{
+    frame::CloseCode,
+    hello::Limits,
+    stream::{RefusalReason, Target},
+};
+
+#[tokio::test]
+async fn a_stream_carries_bytes_both_ways_and_keeps_the_half_close() {
+    let (server, agent) = pair().await;
+    serve_streams(&agent, echo);
+    let mut stream = server.open(&open_to(Target::KubeApi)).await.unwrap();
+    stream.write_all(b"question").await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut answer = String::new();
+    within(stream.read_to_string(&mut answer)).await.unwrap();
+    assert_eq!(answer, "question");
+}
+
+#[tokio::test]
+async fn a_long_transfer_arrives_whole() {
+    let (server, agent) = pair().await;
+    serve_streams(&agent, echo);
+    let stream = server.open(&open_to(Target::KubeApi)).await.unwrap();
+    let (mut read, mut write) = tokio::io::split(stream);
+    let sent: Vec<u8> = (0..20_000_000_u32)
+        .map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
+    let expected = sent.clone();
+    tokio::spawn(async move {
+        write.write_all(&sent).await.unwrap();
+        write.shutdown().await.unwrap();
+    });
+    let mut received = Vec::new();
+    within(read.read_to_end(&mut received)).await.unwrap();
+    assert!(received == expected);
+}
+
+#[tokio::test]
+async fn a_refusal_reaches_the_first_read_with_its_reason() {
+    let (server, agent) = pair().await;
+    serve_streams(&agent, |incoming| async {
+        let inbound = incoming.preamble().await.unwrap();
+        assert_eq!(inbound.open.target, Target::Dial("db:5432".into()));
+        inbound
+            .refuse(RefusalReason::NotPermitted, "policy says no")
+            .await;
+    });
+    let mut stream = server
+        .open(&open_to(Target::Dial("db:5432".into())))
+        .await
+        .unwrap();
+    let error = within(stream.confirmed()).await.unwrap_err();
+    let refusal = refusal_in(&error).expect("a refusal");
+    assert_eq!(refusal.reason, RefusalReason::NotPermitted);
+    assert_eq!(refusal.message, "policy says no");
+}
+
+#[tokio::test]
+async fn an_answered_stream_does_not_count_against_the_peers_backlog() {
+    // Y2: yamux lets at most 256 streams be open that the acceptor has not answered.
+    let (server, agent) = pair().await;
+    serve_streams(&agent, echo);
+    let open = open_to(Target::KubeApi);
+    let streams = join_all((0..500).map(|_| async {
+        let mut stream = server.open(&open).await.unwrap();
+        within(stream.confirmed()).await.unwrap();
+        stream
+    }))
+    .await;
+    assert_eq!(server.stats().open_streams, streams.len());
+}
+
+#[tokio::test]
+async fn more_streams_than_the_peer_takes_wait_and_then_fail_alone() {
+    // Y1: one stream too many would kill the connection.
+    let mut acceptor = support::acceptor();
+    acceptor.limits = Limits {
+        streams: 3,
+        window: 1,
+    };
+    let (server, agent) = pair_with(acceptor).await;
+    serve_streams(&server, echo);
+    let mut open = open_to(Target::ServerApi);
+    open.deadline_ms = 50;
+    let first = agent.open(&open).await.unwrap();
+    let _others = (
+        agent.open(&open).await.unwrap(),
+        agent.open(&open).await.unwrap(),
+    );
+    assert_eq!(
+        agent.open(&open).await.err(),
+        Some(OpenError::TooManyStreams(3))
+    );
+    drop(first);
+    let mut stream = agent.open(&open).await.unwrap();
+    within(stream.confirmed()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_reader_wakes_when_the_session_is_closed_on_either_side() {
+    // Y3: yamux leaves readers of other streams asleep.
+    for close_agent in [false, true] {
+        let (server, agent) = pair().await;
+        serve_streams(&agent, echo);
+        let mut stream = server.open(&open_to(Target::KubeApi)).await.unwrap();
+        stream.confirmed().await.unwrap();
+        let reader = tokio::spawn(async move { stream.read_u8().await });
+        let closing = if close_agent { &agent } else { &server };
+        closing.close(CloseCode::Revoked, "gone");
+        assert!(within(reader).await.unwrap().is_err());
+        let mut phase = server.phase();
+        let closed = within(phase.wait_for(|phase| matches!(phase, Phase::Closed(_))))
+            .await
+            .unwrap();
+        let (code, reason) = (CloseCode::Revoked, "gone".to_owned());
+        let expected = if close_agent {
+            End::ClosedByPeer { code, reason }
+        } else {
+            End::ClosedHere { code, reason }
+        };
+        assert_eq!(*closed, Phase::Closed(expected));
+    }
+}
+
+#[tokio::test]
+async fn draining_refuses_new_streams_on_both_sides_and_lets_old_ones_finish() {
+    // Y4: yamux itself has no drain.
+    let (server, agent) = pair().await;
+    serve_streams(&agent, echo);
+    let mut stream = server.open(&open_to(Target::KubeApi)).await.unwrap();
+    stream.confirmed().await.unwrap();
+    agent.drain(Duration::from_secs(60), "restarting");
+    let mut phase = server.phase();
+    within(phase.wait_for(
+        |phase| matches!(phase, Phase::Draining { reason, .. } if reason == "restarting"),
+    ))
+    .await
+    .unwrap();
+    for session in [&server, &agent] {
+        let refused = session.open(&open_to(Target::KubeApi)).await;
+        assert_eq!(refused.err(), Some(OpenError::Draining));
+    }
+    stream.write_all(b"still here").await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut answer = String::new();
+    within(stream.read_to_string(&mut answer)).await.unwrap();
+    assert_eq!(answer, "still here");
+}
+
+#[tokio::test]
+async fn what_is_left_at_the_deadline_of_a_drain_is_cut() {
+    let (server, agent) = pair().await;
+    serve_streams(&agent, echo);
+    let mut stream = server.open(&open_to(Target::KubeApi)).await.unwrap();
+    stream.confirmed().await.unwrap();
+    agent.drain(Duration::from_millis(100), "restarting");
+    assert!(within(stream.read_u8()).await.is_err());
+    within(server.over().cancelled()).await;
+}
+
+#[tokio::test]
+async fn a_stopped_reader_leaves_other_streams_alone() {
+    let (server, agent) = pair().await;
+    serve_streams(&agent, echo);
+    let mut stuck = server.open(&open_to(Target::KubeApi)).await.unwrap();
+    // More than the windows of both directions hold: nobody reads what comes back.
+    let fill = async {
+        let block = vec![0; 64 * 1024];
+        loop {
+            stuck.write_all(&block).await.unwrap();
+        }
+    };
+    assert!(
+        tokio::time::timeout(Duration::from_millis(300), fill)
+            .await
+            .is_err()
+    );
+    let mut other = server.open(&open_to(Target::KubeApi)).await.unwrap();
+    let block = vec![7; 1024 * 1024];
+    for _ in 0..4 {
+        let mut back = vec![0; block.len()];
+        let (mut read, mut write) = tokio::io::split(&mut other);
+        within(futures::future::join(
+            write.write_all(&block),
+            read.read_exact(&mut back),
+        ))
+        .await
+        .1
+        .unwrap();
+        assert!(back == block);
+    }
+}
+
+#[tokio::test]
+async fn dropped_openers_and_streams_leave_nothing_behind() {
+    let (server, agent) = pair().await;
+    serve_streams(&agent, echo);
+    let open = open_to(Target::KubeApi);
+    for round in 0..200 {
+        let opening = server.open(&open);
+        // Dropped before, while and after it opens.
+        let _ = tokio::time::timeout(Duration::from_micros(round * 5), async {
+            let mut stream = opening.await.unwrap();
+            let _ = stream.write_all(b"x").await;
+            let _ = stream.read_u8().await;
+        })
+        .await;
+    }
+    assert_eq!(server.stats().open_streams, 0);
+    let mut stream = server.open(&open).await.unwrap();
+    within(stream.confirmed()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_malformed_preamble_is_refused_and_the_session_lives() {
+    let (server, agent) = pair().await;
+    serve_streams(&agent, |incoming| async move {
+        let _ = incoming.preamble().await;
+    });
+    let mut open = open_to(Target::Dial("x".repeat(10_000)));
+    let mut stream = server.open(&open).await.unwrap();
+    within(stream.confirmed()).await.unwrap_err();
+    open.target = Target::Dial("x".repeat(20_000));
+    assert!(matches!(
+        server.open(&open).await.err(),
+        Some(OpenError::Preamble(_))
+    ));
+    assert_eq!(*server.phase().borrow(), Phase::Live);
+}
+
+#[tokio::test]
+async fn the_round_trip_is_measured_from_the_start() {
+    let (server, _agent) = pair().await;
+    within(async {
+        while server.stats().round_trip.is_none() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_lost_carrier_ends_the_session_on_both_sides() {
+    let mut server = support::Server::start(support::acceptor(), |_| Ok(())).await;
+    let agent = dial(&server.dialer()).await.unwrap();
+    let accepted = server.accepted().await.unwrap();
+    let driver = tokio::spawn(accepted.driver);
+    drop(agent.driver);
+    assert!(matches!(within(driver).await.unwrap(), End::CarrierLost(_)));
+    assert!(agent.session.over().is_cancelled());
+}
