@@ -10,6 +10,7 @@
 pub mod accept;
 mod carrier;
 pub mod dial;
+pub mod http;
 pub mod identity;
 mod link_io;
 mod mux;

@@ -322,6 +322,7 @@ fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "used with map_err")]
 fn lost(error: io::Error) -> End {
     End::CarrierLost(error.to_string())
 }

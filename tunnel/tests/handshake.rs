@@ -1,5 +1,7 @@
 //! The first exchange: who is taken, who is told what.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod support;
 
 use std::sync::Arc;

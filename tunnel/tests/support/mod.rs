@@ -1,6 +1,11 @@
 //! A tunnel server and agents over real TCP and TLS on loopback.
 
-#![allow(dead_code, missing_docs, reason = "each test binary uses a part of it")]
+#![allow(
+    dead_code,
+    missing_docs,
+    clippy::unwrap_used,
+    reason = "test support, of which each test binary uses a part"
+)]
 
 use http::{Request, Response};
 use http_body_util::Empty;
