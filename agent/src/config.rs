@@ -1,0 +1,192 @@
+//! What the agent is told: flags, or the environment variables that the manifest sets.
+
+use clap::{Parser, ValueEnum};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
+use tunnel::dial::Proxies;
+use url::Url;
+
+/// Connects a Kubernetes cluster to a Lariat server.
+///
+/// In a cluster the manifest from `lariat cluster import` runs it with everything set. Elsewhere
+/// it needs --kubeconfig.
+#[derive(Parser)]
+#[command(name = "cattle-cluster-agent", version)]
+struct Args {
+    /// Address of the server, as https://host[:port]
+    #[arg(long, env = "CATTLE_SERVER", value_parser = https_address)]
+    server: Url,
+
+    /// SHA-256 of the server's CA bundle (/cacerts). Without it the platform's roots are trusted
+    #[arg(long, env = "CATTLE_CA_CHECKSUM", value_parser = checksum)]
+    ca_checksum: Option<Checksum>,
+
+    /// Registration token. Needed once, until the server knows this agent's key
+    #[arg(long, env = "CATTLE_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+
+    /// Namespace of the agent's own Secret and policy
+    #[arg(long, env = "CATTLE_NAMESPACE", default_value = "cattle-system")]
+    namespace: String,
+
+    /// Kubeconfig of the cluster, for an agent that does not run in it
+    #[arg(long, env = "KUBECONFIG")]
+    kubeconfig: Option<PathBuf>,
+
+    /// Where to answer /healthz and /readyz
+    #[arg(long, env = "CATTLE_HEALTH_ADDRESS", default_value = "0.0.0.0:8080")]
+    health_address: SocketAddr,
+
+    /// How long running requests may go on when the agent is told to stop, in seconds
+    #[arg(long, env = "CATTLE_DRAIN_SECONDS", default_value_t = 20)]
+    drain_seconds: u64,
+
+    /// HTTP proxy to the server, as http://[user:password@]host:port
+    #[arg(long, env = "HTTPS_PROXY", default_value = "", hide_env_values = true)]
+    https_proxy: String,
+
+    /// Hosts that are reached without the proxy: names, addresses, networks
+    #[arg(long, env = "NO_PROXY", default_value = "")]
+    no_proxy: String,
+
+    /// What to log: error, warn, info, debug, trace, or tracing directives
+    #[arg(long, env = "CATTLE_LOG", default_value = "info")]
+    log_level: String,
+
+    /// How to log
+    #[arg(long, env = "CATTLE_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+}
+
+/// Form of the log on standard error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// A SHA-256 in hexadecimal; empty means none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Checksum(Option<String>);
+
+/// The checked configuration. It holds secrets and has no debug form.
+#[derive(Clone)]
+pub struct Config {
+    /// Where the server is.
+    pub server: Url,
+    /// The pin of its CA.
+    pub ca_checksum: Option<String>,
+    /// The registration token.
+    pub token: Option<String>,
+    /// Namespace of Secret and policy.
+    pub namespace: String,
+    kubeconfig: Option<PathBuf>,
+    /// Where health checks are answered.
+    pub health_address: SocketAddr,
+    /// Time for running requests at the end.
+    pub drain: Duration,
+    /// The way to the server.
+    pub proxies: Proxies,
+    /// Log filter.
+    pub log_level: String,
+    /// Log form.
+    pub log_format: LogFormat,
+}
+
+impl Config {
+    /// Reads flags and environment.
+    pub fn from_args(args: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let args = Args::try_parse_from(args)?;
+        let proxies = Proxies::parse(&args.https_proxy, &args.no_proxy).map_err(|error| {
+            use clap::CommandFactory as _;
+            Args::command().error(clap::error::ErrorKind::InvalidValue, error)
+        })?;
+        Ok(Self {
+            server: args.server,
+            ca_checksum: args.ca_checksum.and_then(|checksum| checksum.0),
+            token: args.token.filter(|token| !token.is_empty()),
+            namespace: args.namespace,
+            kubeconfig: args.kubeconfig,
+            health_address: args.health_address,
+            drain: Duration::from_secs(args.drain_seconds),
+            proxies,
+            log_level: args.log_level,
+            log_format: args.log_format,
+        })
+    }
+
+    /// How to reach the cluster's API server.
+    pub async fn kube_config(&self) -> anyhow::Result<kube::Config> {
+        use anyhow::Context as _;
+        use kube::config::{KubeConfigOptions, Kubeconfig};
+        let Some(path) = &self.kubeconfig else {
+            return kube::Config::incluster()
+                .context("not in a cluster (no service account is mounted): pass --kubeconfig");
+        };
+        let kubeconfig = Kubeconfig::read_from(path)
+            .with_context(|| format!("cannot read kubeconfig {}", path.display()))?;
+        kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+            .await
+            .with_context(|| format!("cannot use kubeconfig {}", path.display()))
+    }
+}
+
+fn https_address(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| error.to_string())?;
+    if url.scheme() != "https" || url.host_str().is_none() {
+        return Err("it must be of the form https://host[:port]".into());
+    }
+    Ok(url)
+}
+
+fn checksum(text: &str) -> Result<Checksum, String> {
+    match text.trim() {
+        "" => Ok(Checksum(None)),
+        hex if hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
+            Ok(Checksum(Some(hex.to_ascii_lowercase())))
+        }
+        _ => Err("it must be a SHA-256 in hexadecimal, 64 digits".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<Config, clap::Error> {
+        let all = ["agent"].iter().chain(args).map(OsString::from);
+        Config::from_args(all)
+    }
+
+    #[test]
+    fn the_server_must_be_an_https_address() {
+        assert!(parse(&["--server", "http://a"]).is_err());
+        assert!(parse(&["--server", "nonsense"]).is_err());
+        assert_eq!(
+            parse(&["--server", "https://a:8443"])
+                .unwrap()
+                .server
+                .port(),
+            Some(8443)
+        );
+    }
+
+    #[test]
+    fn an_empty_pin_is_none_and_a_short_one_an_error() {
+        let pin = |pin: &str| {
+            parse(&["--server", "https://a", "--ca-checksum", pin]).map(|config| config.ca_checksum)
+        };
+        assert_eq!(pin("").unwrap(), None);
+        assert_eq!(pin(&"AB".repeat(32)).unwrap(), Some("ab".repeat(32)));
+        assert!(pin("abcd").is_err());
+    }
+
+    #[test]
+    fn a_wrong_proxy_is_named_without_its_password() {
+        let error = parse(&["--server", "https://a", "--https-proxy", "ftp://u:secret@p"])
+            .err()
+            .unwrap();
+        assert!(error.to_string().contains("proxy") && !error.to_string().contains("secret"));
+    }
+}

@@ -1,0 +1,108 @@
+//! What the agent does with the streams that the server opens.
+
+use crate::{kube_proxy::Forwarder, policy};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::sync::Arc;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{Instrument as _, debug, debug_span};
+use tunnel::session::{Inbound, Incoming, IncomingError, Session, Stream};
+use tunnel_proto::stream::{RefusalReason, Target};
+
+/// Serves streams of any number of sessions.
+pub struct Streams {
+    forwarder: Forwarder,
+    policy: policy::Current,
+}
+
+impl Streams {
+    /// Streams to the API server that `forwarder` reaches, as far as the policy allows.
+    pub fn new(forwarder: Forwarder, policy: policy::Current) -> Self {
+        Self { forwarder, policy }
+    }
+
+    /// Takes the session's streams until it is over. When `drain` is cancelled, connections end
+    /// behind the request that they carry.
+    pub async fn serve(
+        self: Arc<Self>,
+        session: Session,
+        drain: CancellationToken,
+        tasks: TaskTracker,
+    ) {
+        while let Some(incoming) = session.accept().await {
+            let serving = Arc::clone(&self).serve_stream(incoming, drain.clone(), tasks.clone());
+            tasks.spawn(serving.instrument(debug_span!("stream", session = session.id())));
+        }
+    }
+
+    async fn serve_stream(
+        self: Arc<Self>,
+        incoming: Incoming,
+        drain: CancellationToken,
+        tasks: TaskTracker,
+    ) {
+        let inbound = match incoming.preamble().await {
+            Ok(inbound) => inbound,
+            Err(IncomingError::Ended(_)) => return,
+            Err(error) => {
+                debug!(%error, "stream came to nothing");
+                return;
+            }
+        };
+        match &inbound.open.target {
+            Target::KubeApi => self.serve_kube_api(inbound, drain, tasks).await,
+            Target::AgentApi | Target::ServerApi | Target::ServerListener => {
+                let message = format!("this agent does not serve {:?}", inbound.open.target);
+                inbound.refuse(RefusalReason::NotServed, message).await;
+            }
+            Target::Dial(address) => {
+                let message = format!("the agent's policy does not allow dialling {address:?}");
+                inbound.refuse(RefusalReason::NotPermitted, message).await;
+            }
+        }
+    }
+
+    async fn serve_kube_api(
+        self: Arc<Self>,
+        inbound: Inbound,
+        drain: CancellationToken,
+        tasks: TaskTracker,
+    ) {
+        let Ok(stream) = inbound.accept().await else {
+            return;
+        };
+        if let Err(error) = self.serve_http(stream, drain, tasks).await {
+            // The server's clients hang up all the time.
+            debug!(%error, "connection ended");
+        }
+    }
+
+    async fn serve_http(
+        &self,
+        stream: Stream,
+        drain: CancellationToken,
+        tasks: TaskTracker,
+    ) -> Result<(), hyper::Error> {
+        let service = service_fn(|request| async {
+            let policy = self.policy.get();
+            Ok::<_, std::convert::Infallible>(
+                self.forwarder.forward(request, &policy, &tasks).await,
+            )
+        });
+        let connection = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            // The server keeps connections for its next request.
+            .header_read_timeout(None)
+            .half_close(true)
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
+        tokio::pin!(connection);
+        tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = drain.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        }
+    }
+}
