@@ -12,7 +12,7 @@ CARGO := cargo
 LOCKED := --workspace --locked
 
 # Members that hold nothing yet: their dependencies are laid out, not used.
-NOT_YET := tunnel store lariat-server cattle-cluster-agent lariat testbed e2e bench
+NOT_YET := cattle-cluster-agent store lariat-server lariat testbed e2e bench
 
 .PHONY: help
 help: ## List the tasks
