@@ -8,10 +8,10 @@ use answer::{Body, error_status};
 use anyhow::Context as _;
 use http::{Request, Response, StatusCode, Uri, header, uri};
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
+use hyper::{body::Incoming, upgrade::OnUpgrade};
 use hyper_util::{
     client::legacy::Client,
-    rt::{TokioExecutor, TokioTimer},
+    rt::{TokioExecutor, TokioIo, TokioTimer},
 };
 use kube::client::ConfigExt as _;
 use std::time::Duration;
@@ -105,7 +105,7 @@ impl Forwarder {
                     };
                     let server_side = hyper::upgrade::on(&mut response);
                     tasks.spawn(async move {
-                        if let Err(error) = splice(client_side, server_side).await {
+                        if let Err(error) = join(client_side, server_side).await {
                             debug!(%error, "upgraded connection ended");
                         }
                     });
@@ -135,6 +135,13 @@ impl Forwarder {
             .path_and_query(format!("{}{path}", self.base_path))
             .build()
     }
+}
+
+async fn join(left: OnUpgrade, right: OnUpgrade) -> std::io::Result<()> {
+    let (left, right) = futures::future::try_join(left, right)
+        .await
+        .map_err(std::io::Error::other)?;
+    splice(TokioIo::new(left), TokioIo::new(right)).await
 }
 
 /// An error with its causes.

@@ -110,6 +110,8 @@ pub struct Verified {
 pub struct Accepted {
     /// What it said.
     pub verified: Verified,
+    /// Whom the server took it for.
+    pub bound_to: String,
     /// Its session.
     pub session: Session,
     /// What runs the session.
@@ -219,6 +221,7 @@ impl Acceptor {
                 let (session, driver) = session::start(agreement, carrier);
                 Ok(Accepted {
                     verified,
+                    bound_to: admission.bound_to,
                     session,
                     driver,
                 })

@@ -6,7 +6,6 @@
 
 use crate::session::{OpenError, Session, Stream, refusal_in};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
-use hyper::upgrade::OnUpgrade;
 use hyper_util::{
     client::legacy::{
         Client,
@@ -21,6 +20,7 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
+use tokio::io::{AsyncRead, AsyncWrite};
 use tower_service::Service;
 use tunnel_proto::stream::{Class, OpenV1, Refusal, Target};
 
@@ -193,18 +193,18 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) -> Option<HeaderValue> {
 }
 
 /// Joins two upgraded connections until both directions have ended; each is half-closed on its
-/// own. Returns the bytes that went from `left` to `right` and back.
+/// own.
 ///
 /// # Errors
 ///
-/// An upgrade did not come about, or a connection broke.
-pub async fn splice(left: OnUpgrade, right: OnUpgrade) -> io::Result<(u64, u64)> {
-    let (left, right) = futures::future::try_join(left, right)
-        .await
-        .map_err(io::Error::other)?;
-    let (mut left, mut right) = (TokioIo::new(left), TokioIo::new(right));
+/// A connection broke.
+pub async fn splice(
+    mut left: impl AsyncRead + AsyncWrite + Unpin,
+    mut right: impl AsyncRead + AsyncWrite + Unpin,
+) -> io::Result<()> {
     tokio::io::copy_bidirectional_with_sizes(&mut left, &mut right, SPLICE_BUFFER, SPLICE_BUFFER)
         .await
+        .map(|_| ())
 }
 
 #[cfg(test)]

@@ -249,6 +249,17 @@ impl Session {
         self.shared.order.notify_one();
     }
 
+    /// Waits until no stream that this side opened is left. Meant for a session that is draining:
+    /// while it is live, another stream may be opened at once.
+    pub async fn idle(&self) {
+        // An error means that the semaphore was closed, which nobody does.
+        let _ = self
+            .shared
+            .streams
+            .acquire_many(self.shared.most_streams)
+            .await;
+    }
+
     /// What the session is doing.
     #[must_use]
     pub fn stats(&self) -> Stats {
