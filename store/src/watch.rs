@@ -1,0 +1,108 @@
+//! The reading end of a watch.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+
+use futures::Stream;
+use tokio::sync::mpsc;
+
+use crate::{Change, Revision, WatchError};
+
+/// All changes of one revision that a watcher asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changes {
+    /// The revision. Watching again after it misses nothing and repeats nothing.
+    pub revision: Revision,
+    /// At least one.
+    pub changes: Vec<Arc<Change>>,
+}
+
+/// A stream of [`Changes`]. Ends after its first error. Dropping it ends the watch.
+#[derive(Debug)]
+pub struct Watch {
+    backlog: VecDeque<Changes>,
+    live: mpsc::Receiver<Changes>,
+    lagged: Arc<AtomicBool>,
+    ended: bool,
+}
+
+impl Watch {
+    /// A watch that first yields `backlog` and then what is fed. At most `capacity` revisions wait
+    /// for the reader.
+    pub(crate) fn new(backlog: VecDeque<Changes>, capacity: usize) -> (Feed, Self) {
+        let (sender, live) = mpsc::channel(capacity);
+        let lagged = Arc::new(AtomicBool::new(false));
+        let feed = Feed {
+            sender,
+            lagged: Arc::clone(&lagged),
+        };
+        let watch = Self {
+            backlog,
+            live,
+            lagged,
+            ended: false,
+        };
+        (feed, watch)
+    }
+
+    /// The next changes. Cancellation-safe.
+    ///
+    /// # Errors
+    /// Once, when the watch was cut off or the store stopped; `None` after that.
+    pub async fn next(&mut self) -> Option<Result<Changes, WatchError>> {
+        std::future::poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await
+    }
+}
+
+impl Stream for Watch {
+    type Item = Result<Changes, WatchError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        if let Some(changes) = self.backlog.pop_front() {
+            return Poll::Ready(Some(Ok(changes)));
+        }
+        if let Some(changes) = ready!(self.live.poll_recv(context)) {
+            return Poll::Ready(Some(Ok(changes)));
+        }
+        self.ended = true;
+        let error = if self.lagged.load(Ordering::Acquire) {
+            WatchError::Lagged
+        } else {
+            WatchError::Stopped
+        };
+        Poll::Ready(Some(Err(error)))
+    }
+}
+
+/// The writing end of a watch.
+#[derive(Debug)]
+pub(crate) struct Feed {
+    sender: mpsc::Sender<Changes>,
+    lagged: Arc<AtomicBool>,
+}
+
+impl Feed {
+    /// Hands over changes without waiting. Returns whether the watch goes on: it does not when the
+    /// reader is gone or has no room.
+    pub(crate) fn offer(&self, changes: Changes) -> bool {
+        match self.sender.try_send(changes) {
+            Ok(()) => true,
+            Err(mpsc::error::TrySendError::Closed(_)) => false,
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                self.lagged.store(true, Ordering::Release);
+                false
+            }
+        }
+    }
+
+    /// Whether the reader is gone.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+}
