@@ -19,7 +19,7 @@ const LABEL_RULE: &str =
     "must consist of lower-case letters, digits and '-', and start and end with a letter or digit";
 
 macro_rules! id {
-    ($(#[$doc:meta])* $name:ident, $what:literal, $max:literal, $length_rule:literal) => {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $prefix:literal, $max:literal, $length_rule:literal) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
         #[serde(try_from = "String", into = "String")]
@@ -41,6 +41,9 @@ macro_rules! id {
                 let fault = |rule| InvalidId { what: $what, value: shortened(text), rule };
                 if text.is_empty() || text.len() > $max {
                     return Err(fault($length_rule));
+                }
+                if !text.starts_with($prefix) {
+                    return Err(fault(concat!("must begin with '", $prefix, "'")));
                 }
                 if !is_label(text) {
                     return Err(fault(LABEL_RULE));
@@ -85,18 +88,20 @@ macro_rules! id {
 id! {
     /// Id of a cluster: `c-xxxxx`, `local`, or a name given by the user. A DNS label (at most 63
     /// characters), because it is also the first label of a TLS server name and a namespace.
-    ClusterId, "cluster id", 63, "must have 1 to 63 characters"
+    ClusterId, "cluster id", "", 63, "must have 1 to 63 characters"
 }
 
 id! {
-    /// Id of a user: `u-xxxxx`, or a name given by an administrator. At most 63 characters.
-    UserId, "user id", 63, "must have 1 to 63 characters"
+    /// Id of a user: `u-xxxxx`, or a name given by an administrator, which also begins with `u-`:
+    /// so it can never be the name of somebody that a connected cluster knows by itself. At most 63
+    /// characters.
+    UserId, "user id", "u-", 63, "must have 1 to 63 characters"
 }
 
 id! {
     /// Name of a token: `token-xxxxx` for logins and API keys, `kubeconfig-<user>-xxxxx` for the
     /// ones in kubeconfig files. Not secret. At most 120 characters.
-    TokenName, "token name", 120, "must have 1 to 120 characters"
+    TokenName, "token name", "", 120, "must have 1 to 120 characters"
 }
 
 impl ClusterId {

@@ -1,0 +1,309 @@
+//! Who and what there is, in memory: users, tokens, registration tokens, clusters. Fed by a watch
+//! of the store, so that no request waits for it.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use lariat_api::{Cluster, ClusterId, ClusterRegistrationToken, Kind, Token, User, UserId};
+use store::{Entry, Range, Revision, Store, WatchError};
+use tokio::sync::watch;
+
+use super::identity::Identity;
+use super::password::PASSWORDS;
+use super::secret::SecretHash;
+use super::token::{Bearer, TokenRecord};
+use crate::clock::Clock;
+use crate::objects::{decode, prefix};
+
+/// How long a writer waits for the directory to know what was written.
+const CATCH_UP: Duration = Duration::from_secs(2);
+
+/// A token is not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// There is no such token, or the secret is wrong.
+    #[error("token is not known or was revoked")]
+    Unknown,
+    /// It is too old.
+    #[error("token has expired; log in again")]
+    Expired,
+    /// It, or its user, is disabled.
+    #[error("token or its user is disabled")]
+    Disabled,
+}
+
+/// The directory. Lookups take a short lock and never wait.
+#[derive(Debug)]
+pub struct Directory {
+    content: RwLock<Content>,
+    revision: watch::Sender<Revision>,
+    clock: Clock,
+}
+
+#[derive(Debug, Default)]
+struct Content {
+    keys: HashSet<Bytes>,
+    users: HashMap<UserId, Arc<User>>,
+    /// Hashes of passwords in PHC form.
+    passwords: HashMap<UserId, Arc<str>>,
+    tokens: HashMap<String, Arc<TokenRecord>>,
+    registrations: HashMap<SecretHash, (String, String)>,
+    clusters: HashMap<ClusterId, Arc<Cluster>>,
+}
+
+impl Directory {
+    /// A directory of what is in the store now. [`Self::follow`] keeps it so.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn load(store: &dyn Store, clock: Clock) -> Result<Self, store::Error> {
+        let directory = Self {
+            content: RwLock::default(),
+            revision: watch::Sender::new(Revision::ZERO),
+            clock,
+        };
+        directory.reload(store).await?;
+        Ok(directory)
+    }
+
+    /// Follows the store. Returns when the store has stopped; to be dropped otherwise.
+    pub async fn follow(self: Arc<Self>, store: Arc<dyn Store>) {
+        loop {
+            let after = *self.revision.borrow();
+            let mut watch = match store.watch(b"", after).await {
+                Ok(watch) => watch,
+                Err(error) => {
+                    tracing::warn!(%error, "reading the directory again");
+                    if self.reload(&*store).await.is_err() {
+                        return;
+                    }
+                    continue;
+                }
+            };
+            loop {
+                match watch.next().await {
+                    Some(Ok(changes)) => {
+                        for change in &changes.changes {
+                            self.write().set(&change.key, change.current.as_deref());
+                        }
+                        self.revision.send_replace(changes.revision);
+                    }
+                    Some(Err(WatchError::Lagged)) => break,
+                    Some(Err(WatchError::Stopped)) | None => return,
+                }
+            }
+        }
+    }
+
+    /// Waits until the directory knows everything up to a revision, so that who wrote it can rely
+    /// on it. Gives up after two seconds and returns false.
+    pub async fn wait_for(&self, revision: Revision) -> bool {
+        let mut seen = self.revision.subscribe();
+        let caught_up = seen.wait_for(|seen| *seen >= revision);
+        let caught_up = tokio::time::timeout(CATCH_UP, caught_up).await.is_ok();
+        if !caught_up {
+            tracing::warn!(%revision, "the directory is behind the store");
+        }
+        caught_up
+    }
+
+    /// Whose token it is.
+    ///
+    /// # Errors
+    /// When it is not accepted.
+    pub fn authenticate(&self, bearer: Bearer<'_>) -> Result<Identity, TokenError> {
+        let now = self.clock.now();
+        let content = self.read();
+        let token = content.tokens.get(bearer.name).ok_or(TokenError::Unknown)?;
+        if !token.hash.matches(bearer.secret) {
+            return Err(TokenError::Unknown);
+        }
+        if token.expires_at.is_some_and(|end| end <= now) {
+            return Err(TokenError::Expired);
+        }
+        let user = content.users.get(&token.user).ok_or(TokenError::Unknown)?;
+        if !token.enabled || !user.enabled {
+            return Err(TokenError::Disabled);
+        }
+        token.used(now);
+        Ok(Identity::new(user, token.user.clone(), token))
+    }
+
+    /// A user by id.
+    #[must_use]
+    pub fn user(&self, id: &str) -> Option<Arc<User>> {
+        self.read().users.get(id).cloned()
+    }
+
+    /// A user by the name used to log in, with the hash of the password.
+    #[must_use]
+    pub fn login(&self, username: &str) -> Option<(UserId, Arc<User>, Option<Arc<str>>)> {
+        let content = self.read();
+        let (id, user) = (content.users.iter()).find(|(_, user)| user.username == username)?;
+        let password = content.passwords.get(id).cloned();
+        Some((id.clone(), Arc::clone(user), password))
+    }
+
+    /// The hash of a user's password.
+    #[must_use]
+    pub fn password(&self, user: &UserId) -> Option<Arc<str>> {
+        self.read().passwords.get(user).cloned()
+    }
+
+    /// Whether there is any user.
+    #[must_use]
+    pub fn has_users(&self) -> bool {
+        !self.read().users.is_empty()
+    }
+
+    /// A cluster by id.
+    #[must_use]
+    pub fn cluster(&self, id: &ClusterId) -> Option<Arc<Cluster>> {
+        self.read().clusters.get(id).cloned()
+    }
+
+    /// All clusters, in no order.
+    #[must_use]
+    pub fn clusters(&self) -> Vec<Arc<Cluster>> {
+        self.read().clusters.values().cloned().collect()
+    }
+
+    /// Namespace and name of the ClusterRegistrationToken with that token.
+    #[must_use]
+    pub fn registration(&self, token: &str) -> Option<(String, String)> {
+        self.read()
+            .registrations
+            .get(&SecretHash::of(token))
+            .cloned()
+    }
+
+    /// All tokens, in no order.
+    #[must_use]
+    pub fn tokens(&self) -> Vec<Arc<TokenRecord>> {
+        self.read().tokens.values().cloned().collect()
+    }
+
+    async fn reload(&self, store: &dyn Store) -> Result<(), store::Error> {
+        let page = store.range(Range::default()).await?;
+        let mut content = self.write();
+        let current: HashSet<_> = page.entries.iter().map(|entry| entry.key.clone()).collect();
+        let gone: Vec<_> = content.keys.difference(&current).cloned().collect();
+        for key in gone {
+            content.set(&key, None);
+        }
+        for entry in &page.entries {
+            content.set(&entry.key, Some(entry));
+        }
+        drop(content);
+        self.revision.send_replace(page.revision);
+        Ok(())
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Content> {
+        self.content.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Content> {
+        self.content.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Content {
+    fn set(&mut self, key: &Bytes, entry: Option<&Entry>) {
+        if entry.is_some() {
+            self.keys.insert(key.clone());
+        } else {
+            self.keys.remove(key);
+        }
+        let Ok(text) = std::str::from_utf8(key) else {
+            return;
+        };
+        if let Some(id) = text.strip_prefix(&prefix::<User>(None)) {
+            self.set_user(id, entry.and_then(parsed));
+        } else if let Some(id) = text.strip_prefix(PASSWORDS) {
+            self.set_password(id, entry);
+        } else if let Some(name) = text.strip_prefix(&prefix::<Token>(None)) {
+            self.set_token(name, entry.and_then(parsed).as_ref());
+        } else if let Some(id) = text.strip_prefix(&prefix::<Cluster>(None)) {
+            self.set_cluster(id, entry.and_then(parsed));
+        } else if let Some(place) = text.strip_prefix(&prefix::<ClusterRegistrationToken>(None)) {
+            self.set_registration(place, entry.and_then(parsed));
+        }
+    }
+
+    fn set_user(&mut self, id: &str, user: Option<User>) {
+        let enabled = user.as_ref().is_some_and(|user| user.enabled);
+        let before = match (id.parse::<UserId>(), user) {
+            (Ok(id), Some(user)) => self.users.insert(id, Arc::new(user)),
+            _ => self.users.remove(id),
+        };
+        if before.is_none_or(|before| before.enabled == enabled) {
+            return;
+        }
+        for token in self
+            .tokens
+            .values_mut()
+            .filter(|token| token.user.as_str() == id)
+        {
+            token.ended.cancel();
+            if enabled {
+                *token = Arc::new(token.renewed());
+            }
+        }
+    }
+
+    fn set_password(&mut self, id: &str, entry: Option<&Entry>) {
+        let hash = entry.and_then(|entry| std::str::from_utf8(&entry.value).ok());
+        match (id.parse::<UserId>(), hash) {
+            (Ok(id), Some(hash)) => self.passwords.insert(id, hash.into()),
+            _ => self.passwords.remove(id),
+        };
+    }
+
+    fn set_token(&mut self, name: &str, token: Option<&Token>) {
+        let before = self.tokens.remove(name);
+        let Some(record) = token.and_then(TokenRecord::new) else {
+            if let Some(before) = before {
+                before.ended.cancel();
+            }
+            return;
+        };
+        let record = match before {
+            Some(before) => record.succeed(&before),
+            None => record,
+        };
+        self.tokens.insert(name.to_owned(), Arc::new(record));
+    }
+
+    fn set_cluster(&mut self, id: &str, cluster: Option<Cluster>) {
+        match (id.parse::<ClusterId>(), cluster) {
+            (Ok(id), Some(cluster)) => self.clusters.insert(id, Arc::new(cluster)),
+            _ => self.clusters.remove(id),
+        };
+    }
+
+    fn set_registration(&mut self, place: &str, token: Option<ClusterRegistrationToken>) {
+        let Some((namespace, name)) = place.split_once('/') else {
+            return;
+        };
+        self.registrations.retain(|_, (its_namespace, its_name)| {
+            its_namespace.as_str() != namespace || its_name.as_str() != name
+        });
+        let hash = token
+            .and_then(|token| token.status)
+            .and_then(|status| SecretHash::from_hex(&status.token_hash));
+        if let Some(hash) = hash {
+            let place = (namespace.to_owned(), name.to_owned());
+            self.registrations.insert(hash, place);
+        }
+    }
+}
+
+/// An object that does not parse is as good as none, and says so.
+fn parsed<K: Kind>(entry: &Entry) -> Option<K> {
+    decode(entry)
+        .inspect_err(|error| tracing::error!(%error, "ignoring an object"))
+        .ok()
+}

@@ -1,0 +1,88 @@
+//! Who makes a request.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use lariat_api::{ClusterId, GROUP_ADMINISTRATORS, GROUP_AUTHENTICATED, TokenName, User, UserId};
+use tokio_util::sync::CancellationToken;
+
+use super::token::TokenRecord;
+use crate::clock::Clock;
+
+/// Who makes a request, proven by a token.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// Stable id; the name under which the user appears in connected clusters.
+    pub user: UserId,
+    /// Name used to log in.
+    pub username: String,
+    /// Groups under which the user appears in connected clusters.
+    pub groups: Vec<String>,
+    /// More about the user for connected clusters (`Impersonate-Extra-…`), by lower-case key.
+    pub extra: BTreeMap<String, Vec<String>>,
+    /// Whether the user administers the server.
+    pub administrator: bool,
+    /// The token that was shown.
+    pub token: TokenName,
+    /// The only cluster that the token is good for.
+    pub only_cluster: Option<ClusterId>,
+    /// Whether the user must change the password before anything else.
+    pub must_change_password: bool,
+    expires_at: Option<Timestamp>,
+    ended: CancellationToken,
+}
+
+impl Identity {
+    pub(super) fn new(user: &User, id: UserId, token: &TokenRecord) -> Self {
+        let mut groups = vec![GROUP_AUTHENTICATED.to_owned()];
+        if user.administrator {
+            groups.push(GROUP_ADMINISTRATORS.to_owned());
+        }
+        let extra = BTreeMap::from([
+            ("principalid".to_owned(), user.principal_ids.clone()),
+            ("username".to_owned(), vec![user.username.clone()]),
+            ("requesttokenid".to_owned(), vec![token.name.to_string()]),
+        ]);
+        Self {
+            user: id,
+            username: user.username.clone(),
+            groups,
+            extra,
+            administrator: user.administrator,
+            token: token.name.clone(),
+            only_cluster: token.cluster.clone(),
+            must_change_password: user.must_change_password,
+            expires_at: token.expires_at,
+            ended: token.ended.clone(),
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn for_test(user: &str, administrator: bool, only_cluster: Option<&str>) -> Self {
+        let id: UserId = user.parse().unwrap();
+        Self {
+            user: id,
+            username: user.to_owned(),
+            groups: Vec::new(),
+            extra: BTreeMap::new(),
+            administrator,
+            token: "token-1".parse().unwrap(),
+            only_cluster: only_cluster.map(|id| id.parse().unwrap()),
+            must_change_password: false,
+            expires_at: None,
+            ended: CancellationToken::new(),
+        }
+    }
+
+    /// Waits until the token is no longer good: revoked, disabled or expired, or its user is. What
+    /// goes on for long (a watch, an exec) must stop then. Cancellation-safe.
+    pub async fn until_ended(&self, clock: &Clock) {
+        let Some(expires_at) = self.expires_at else {
+            return self.ended.cancelled().await;
+        };
+        let left = expires_at.duration_since(clock.now());
+        let left = std::time::Duration::try_from(left).unwrap_or_default();
+        // A timeout is the end as well.
+        let _ = tokio::time::timeout(left, self.ended.cancelled()).await;
+    }
+}

@@ -1,0 +1,140 @@
+//! What the operator decides: flags over environment over file over defaults, every mistake
+//! reported in one run.
+
+mod reference;
+mod settings;
+mod sources;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use secrecy::SecretString;
+use url::Url;
+
+pub use reference::{help, reference};
+pub use sources::{Command, Sources};
+
+/// Everything the operator decides, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where the store, the private CA and its certificates are kept.
+    pub data_dir: PathBuf,
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// How clients and agents reach the server: scheme `https`, no path.
+    pub server_url: Url,
+    /// Names and addresses in the certificate that the server makes, besides those it knows.
+    pub tls_names: Vec<String>,
+    /// A certificate of the operator's own. Read again when it changes.
+    pub tls_files: Option<TlsFiles>,
+    /// Password of the first administrator. Used only while there is no user.
+    pub bootstrap_password: BootstrapPassword,
+    /// Which events are logged, in the syntax of `RUST_LOG`.
+    pub log: String,
+    /// How they are written.
+    pub log_format: LogFormat,
+    /// Where audit lines go.
+    pub audit_log: AuditLog,
+    /// Limits on clients.
+    pub limits: Limits,
+    /// How long open requests may go on after the server was told to stop.
+    pub drain_timeout: Duration,
+    /// Image of the cluster agent that import manifests name.
+    pub agent_image: String,
+}
+
+/// A certificate chain and its key, in PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The chain, leaf first.
+    pub certificate: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+    /// The CA that clients must trust, if it is not among their platform's roots.
+    pub ca: Option<PathBuf>,
+}
+
+/// Where the password of the first administrator comes from.
+#[derive(Clone, Debug)]
+pub enum BootstrapPassword {
+    /// Made up, and printed once.
+    Generate,
+    /// Given in the environment or the configuration file.
+    Given(SecretString),
+    /// In a file of its own; a newline at its end does not count.
+    File(PathBuf),
+}
+
+/// How log events are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+/// Where audit lines go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuditLog {
+    /// Nowhere.
+    Off,
+    /// To standard output.
+    Stdout,
+    /// To the end of a file.
+    File(PathBuf),
+}
+
+/// Limits on clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections in total. More wait in the kernel's queue.
+    pub connections: usize,
+    /// Connections from one address. More are closed at once.
+    pub connections_per_address: usize,
+    /// How long a TLS handshake may take.
+    pub handshake: Duration,
+    /// How long the head of an HTTP/1.1 request may take, and how long a kept connection may stay
+    /// idle before it.
+    pub header: Duration,
+    /// How long the whole body of a request to the management API may take.
+    pub body: Duration,
+}
+
+/// Something the operator got wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// Where it was given, for example `--listen` or `LARIAT_LISTEN`.
+    pub place: String,
+    /// What is wrong and what would be right. Never shows a secret.
+    pub fault: String,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}: {}", self.place, self.fault)
+    }
+}
+
+impl Config {
+    /// Builds the configuration.
+    ///
+    /// # Errors
+    /// All mistakes at once.
+    pub fn new(sources: &Sources) -> Result<Self, Vec<Mistake>> {
+        let mut mistakes = sources.mistakes.clone();
+        let parsed = settings::parse(sources, &mut mistakes);
+        match parsed {
+            Some(config) if mistakes.is_empty() => Ok(config),
+            _ => Err(mistakes),
+        }
+    }
+
+    /// Path of a file in the data directory.
+    #[must_use]
+    pub fn data_file(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.data_dir.join(name)
+    }
+}

@@ -1,0 +1,27 @@
+//! The outer side of the server: connections, TLS, limits, request ids, audit, and the one place
+//! where a path is parsed.
+
+mod audit;
+mod authority;
+mod body;
+mod certificates;
+mod context;
+mod error;
+mod limits;
+mod listener;
+mod probes;
+mod route;
+mod router;
+mod tls;
+
+pub use audit::{Audit, AuditSink};
+pub use authority::CertificateError;
+pub use body::{Body, BoxError, MAX_BODY, collect, empty, full, json, text, with_type};
+pub use certificates::CertificateKeeper;
+pub use context::{Connection, RequestContext};
+pub use error::ApiError;
+pub use limits::ConnectionLimits;
+pub use listener::serve;
+pub use route::{PathError, Route};
+pub use router::ProxyRequest;
+pub use tls::server_config;

@@ -1,0 +1,97 @@
+//! Bodies of requests and answers.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Response, StatusCode};
+use http_body::Body as _;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use serde::Serialize;
+
+use super::error::ApiError;
+
+/// Any error.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The body of an answer.
+pub type Body = UnsyncBoxBody<Bytes, BoxError>;
+
+/// Largest body of a request to the management API, in bytes. The same as kube-apiserver's.
+pub const MAX_BODY: usize = 3 * 1024 * 1024;
+
+/// A body of these bytes.
+pub fn full(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into())
+        .map_err(|never| match never {})
+        .boxed_unsync()
+}
+
+/// A body without bytes.
+#[must_use]
+pub fn empty() -> Body {
+    full(Bytes::new())
+}
+
+/// An answer with a JSON body.
+pub fn json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
+    match serde_json::to_vec(value) {
+        Ok(bytes) => with_type(status, "application/json", bytes),
+        Err(error) => ApiError::internal(error).into_response(),
+    }
+}
+
+/// An answer with a text body.
+pub fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
+    with_type(status, "text/plain; charset=utf-8", text)
+}
+
+/// An answer with a body of that media type.
+pub fn with_type(
+    status: StatusCode,
+    media_type: &'static str,
+    bytes: impl Into<Bytes>,
+) -> Response<Body> {
+    let mut response = Response::new(full(bytes));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    response
+}
+
+/// Reads a whole body of at most [`MAX_BODY`] bytes within a time.
+///
+/// # Errors
+/// 413, 408 or 400, as the body deserves.
+pub async fn collect<B>(body: B, limit: Duration) -> Result<Bytes, ApiError>
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    let too_large = || {
+        let message = format!("request body is larger than {MAX_BODY} bytes");
+        ApiError::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "RequestEntityTooLarge",
+            message,
+        )
+    };
+    let body = std::pin::pin!(Limited::new(body, MAX_BODY));
+    if body.size_hint().lower() > MAX_BODY as u64 {
+        return Err(too_large());
+    }
+    match tokio::time::timeout(limit, body.collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(error)) => Err(ApiError::bad_request("request body was cut off").with_log(error)),
+        Err(_) => {
+            let message = format!("request body did not end within {} s", limit.as_secs());
+            Err(ApiError::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "Timeout",
+                message,
+            ))
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! What accompanies a request through the server.
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use lariat_api::ClusterId;
+
+use super::audit::Audit;
+use super::body::{Body, BoxError};
+use super::limits::ConnectionPermit;
+
+/// What is known of a connection.
+#[derive(Debug)]
+pub struct Connection {
+    /// Address of the client.
+    pub peer: SocketAddr,
+    /// The cluster chosen by the TLS server name.
+    pub cluster: Option<ClusterId>,
+    /// Held for as long as the connection counts.
+    pub(super) _permit: ConnectionPermit,
+}
+
+/// What accompanies a request. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct RequestContext {
+    /// Id of the request; in the answer's `Audit-Id`, in the audit line and in log events.
+    pub id: Arc<str>,
+    /// The connection. An upgraded connection counts for as long as this is held.
+    pub connection: Arc<Connection>,
+    /// The audit record. The line is written when the last clone is dropped.
+    pub audit: Audit,
+}
+
+/// Counts the bytes of an answer and holds its audit record until they are sent.
+pub(super) struct Audited {
+    pub(super) body: Body,
+    pub(super) audit: Audit,
+}
+
+impl http_body::Body for Audited {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        if let Poll::Ready(Some(Ok(frame))) = &polled
+            && let Some(data) = frame.data_ref()
+        {
+            self.audit.add_sent(data.len() as u64);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

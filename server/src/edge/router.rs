@@ -1,0 +1,174 @@
+//! The way of a request: id, audit, route, authentication, handler.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use lariat_api::ClusterId;
+
+use super::audit::{Audit, Begin};
+use super::body::Body;
+use super::context::{Audited, Connection, RequestContext};
+use super::error::ApiError;
+use super::probes;
+use super::route::Route;
+use crate::authn::{Bearer, Identity};
+use crate::state::App;
+use crate::{kube_proxy, management, norman, tunnels};
+
+const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
+
+/// A request to the API server of a cluster, authenticated but not yet authorised.
+#[derive(Debug)]
+pub struct ProxyRequest {
+    /// The request as it came, upgrades included. Its URI is the client's; use `rest` instead.
+    pub request: Request<Incoming>,
+    /// The cluster. It need not exist.
+    pub cluster: ClusterId,
+    /// Path and query for the cluster's API server, byte for byte. Begins with a slash and has no
+    /// segment that climbs.
+    pub rest: String,
+    /// Who asks.
+    pub identity: Arc<Identity>,
+    /// Id, connection and audit record.
+    pub context: RequestContext,
+}
+
+/// Answers a request.
+pub(super) async fn answer(
+    app: Arc<App>,
+    connection: Arc<Connection>,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
+    let id: Arc<str> = request_id().into();
+    let begin = Begin {
+        id: &id,
+        from: connection.peer.ip().to_canonical(),
+        method: request.method().as_str(),
+        uri: shown_uri(&request),
+    };
+    let audit = Audit::begin(&app.audit, app.clock.now(), begin);
+    let context = RequestContext {
+        id: Arc::clone(&id),
+        connection,
+        audit: audit.clone(),
+    };
+    let mut response = match dispatch(&app, request, context).await {
+        Ok(response) => response,
+        Err(error) => refused(&id, &audit, error),
+    };
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(AUDIT_ID, id);
+    }
+    audit.set_status(response.status().as_u16());
+    app.metrics.answered(response.status());
+    Ok(response.map(|body| Audited { body, audit }.boxed_unsync()))
+}
+
+async fn dispatch(
+    app: &Arc<App>,
+    request: Request<Incoming>,
+    context: RequestContext,
+) -> Result<Response<Body>, ApiError> {
+    let uri = request.uri().clone();
+    let target = uri.path_and_query().map_or("", |target| target.as_str());
+    let route = Route::parse(target, context.connection.cluster.as_ref())
+        .map_err(|error| ApiError::bad_request(error.to_string()))?;
+    match route {
+        Route::Ping => probes::ping(),
+        Route::Live => probes::live(),
+        Route::Ready => probes::ready(app, uri.query()).await,
+        Route::CaCertificates => probes::ca_certificates(app),
+        Route::Version => management::version(),
+        Route::Metrics => {
+            let identity = authenticate(app, request.headers(), &context)?;
+            probes::metrics(app, &identity)
+        }
+        Route::Connect => tunnels::connect(app, request, context).await,
+        Route::Import { file } => norman::import(app, file, uri.query()).await,
+        Route::Norman { segments, public } => {
+            norman::handle(app, request, &context, &segments, public).await
+        }
+        Route::Management { segments } => {
+            let identity = authenticate(app, request.headers(), &context)?;
+            management::handle(app, request, &identity, &segments).await
+        }
+        Route::Cluster { id, rest } => {
+            context.audit.set_cluster(&id);
+            let identity = authenticate(app, request.headers(), &context)?;
+            let request = ProxyRequest {
+                cluster: id,
+                rest: rest.to_owned(),
+                identity: Arc::new(identity),
+                request,
+                context,
+            };
+            kube_proxy::handle(app, request).await
+        }
+        Route::NotFound => Err(ApiError::not_found("the server has nothing at this path")),
+    }
+}
+
+/// Who makes a request.
+pub(crate) fn authenticate(
+    app: &App,
+    headers: &HeaderMap,
+    context: &RequestContext,
+) -> Result<Identity, ApiError> {
+    let mut shown = headers.get_all(AUTHORIZATION).iter();
+    let Some(header) = shown.next() else {
+        return Err(ApiError::unauthorized(
+            "log in first: no bearer token was sent",
+        ));
+    };
+    if shown.next().is_some() {
+        return Err(ApiError::bad_request("more than one Authorization header"));
+    }
+    let bearer = header
+        .to_str()
+        .ok()
+        .and_then(Bearer::parse)
+        .ok_or_else(|| {
+            ApiError::unauthorized("the Authorization header is not \"Bearer NAME:SECRET\"")
+        })?;
+    let identity = app
+        .directory
+        .authenticate(bearer)
+        .map_err(|error| ApiError::unauthorized(error.to_string()))?;
+    context.audit.set_identity(&identity);
+    Ok(identity)
+}
+
+fn refused(id: &str, audit: &Audit, error: ApiError) -> Response<Body> {
+    audit.set_reason(error.log().unwrap_or_else(|| error.message()));
+    if error.status().is_server_error() {
+        let (message, log) = (error.message(), error.log().unwrap_or_default());
+        tracing::warn!(
+            id,
+            status = error.status().as_u16(),
+            message,
+            log,
+            "request failed"
+        );
+    }
+    error.into_response()
+}
+
+/// Path and query for the audit log. The token in an import URL is left out.
+fn shown_uri(request: &Request<Incoming>) -> String {
+    let uri = request.uri();
+    if uri.path().starts_with("/v3/import/") {
+        return "/v3/import/(hidden)".to_owned();
+    }
+    uri.path_and_query()
+        .map_or_else(String::new, ToString::to_string)
+}
+
+fn request_id() -> String {
+    let bits =
+        u128::from(crate::objects::random_bits()) << 64 | u128::from(crate::objects::random_bits());
+    format!("{bits:032x}")
+}

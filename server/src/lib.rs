@@ -1,0 +1,26 @@
+//! The Lariat management server.
+//!
+//! The folders follow a request: [`edge`] accepts it, gives it an id and decides where it goes;
+//! [`authn`] says who it is; [`authz`] whether it may; then it is answered by [`management`] (the
+//! Kubernetes-style API), [`norman`] (the Rancher-shaped one), `kube_proxy` (clusters) or `tunnels`
+//! (agents). [`objects`] is typed access to what is stored.
+//!
+//! The library exists so that tests can start servers; the product is the binary.
+
+pub mod authn;
+pub mod authz;
+mod bootstrap;
+pub mod clock;
+pub mod config;
+pub mod edge;
+mod kube_proxy;
+pub mod management;
+pub mod metrics;
+pub mod norman;
+pub mod objects;
+mod server;
+pub mod state;
+pub mod tokens;
+mod tunnels;
+
+pub use server::Server;

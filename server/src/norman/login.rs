@@ -1,0 +1,103 @@
+//! Logging in with a password.
+
+use std::sync::Arc;
+
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use lariat_api::{Kind, Token, UserId};
+use secrecy::SecretString;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::answer;
+use crate::edge::{ApiError, Body, RequestContext, collect};
+use crate::state::App;
+use crate::tokens::{self, NewToken};
+
+/// How long a login lasts when the request does not say: 16 hours.
+const SESSION_MILLISECONDS: u64 = 16 * 3600 * 1000;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Input {
+    #[serde(default)]
+    username: String,
+    #[serde(default)]
+    password: SecretString,
+    #[serde(default)]
+    description: String,
+    /// Milliseconds; 0: the default.
+    #[serde(default)]
+    ttl: u64,
+}
+
+/// `POST /v3-public/localProviders/local?action=login`
+pub(super) async fn login(
+    app: &Arc<App>,
+    request: Request<Incoming>,
+    context: &RequestContext,
+) -> Result<Response<Body>, ApiError> {
+    let body = collect(request.into_body(), app.config.limits.body).await?;
+    let input: Input = answer::parse(&body)?;
+    app.login_limits
+        .check(context.connection.peer.ip(), &input.username)?;
+    let user = check(app, &input.username, input.password).await?;
+    let new = NewToken {
+        user,
+        description: input.description,
+        ttl: Some(if input.ttl == 0 {
+            SESSION_MILLISECONDS
+        } else {
+            input.ttl
+        }),
+        ..NewToken::default()
+    };
+    let token = tokens::create(app, new).await?;
+    Ok(crate::edge::json(StatusCode::CREATED, &shown(&token)))
+}
+
+/// Whose name and password these are. Takes the same time for every wrong pair and tells them
+/// apart for nobody.
+pub(super) async fn check(
+    app: &App,
+    username: &str,
+    password: SecretString,
+) -> Result<String, ApiError> {
+    let known = app.directory.login(username);
+    let (user, hash) = match known {
+        Some((id, user, hash)) if user.enabled => (Some(id), hash),
+        _ => (None, None),
+    };
+    let right = app
+        .passwords
+        .check(hash, password)
+        .await
+        .map_err(ApiError::internal)?;
+    match user {
+        Some(user) if right => Ok(user.to_string()),
+        _ => Err(ApiError::unauthorized("username or password is wrong")),
+    }
+}
+
+/// A token in the shape of this face. `token` is the bearer token, shown this once.
+pub(super) fn shown(token: &Token) -> serde_json::Value {
+    let principal = (token.user_id.parse::<UserId>()).map(|user| user.local_principal());
+    json!({
+        "id": token.name(),
+        "type": "token",
+        "baseType": "token",
+        "name": token.name(),
+        "token": token.token,
+        "userId": token.user_id,
+        "userPrincipal": principal.unwrap_or_default(),
+        "authProvider": "local",
+        "description": token.description,
+        "clusterId": token.cluster_name,
+        "enabled": token.enabled,
+        "expired": false,
+        "expiresAt": token.expires_at,
+        "isDerived": token.is_derived,
+        "ttl": token.ttl,
+        "created": token.metadata.creation_timestamp,
+    })
+}

@@ -1,0 +1,95 @@
+//! How often somebody may try to log in.
+
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use governor::clock::{Clock as _, DefaultClock};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+
+use crate::edge::ApiError;
+
+/// Attempts from one address: as many at once, then one every so often.
+const PER_ADDRESS: (u32, Duration) = (20, Duration::from_secs(3));
+/// Attempts for one account.
+const PER_ACCOUNT: (u32, Duration) = (10, Duration::from_secs(6));
+/// How many addresses and accounts are remembered before those that have recovered are forgotten.
+const REMEMBERED: usize = 10_000;
+
+/// Limits attempts per address and per account.
+#[derive(Debug)]
+pub struct LoginLimits {
+    addresses: DefaultKeyedRateLimiter<IpAddr>,
+    accounts: DefaultKeyedRateLimiter<String>,
+}
+
+impl Default for LoginLimits {
+    fn default() -> Self {
+        Self {
+            addresses: RateLimiter::keyed(quota(PER_ADDRESS)),
+            accounts: RateLimiter::keyed(quota(PER_ACCOUNT)),
+        }
+    }
+}
+
+impl LoginLimits {
+    /// Counts an attempt.
+    ///
+    /// # Errors
+    /// 429 with the seconds to wait, when there were too many.
+    pub fn check(&self, address: IpAddr, account: &str) -> Result<(), ApiError> {
+        if self.addresses.len() + self.accounts.len() > REMEMBERED {
+            self.addresses.retain_recent();
+            self.accounts.retain_recent();
+        }
+        // An account that nobody has is limited as well, so that the limit tells nothing.
+        let account = account.chars().take(128).collect();
+        let by_address = self.addresses.check_key(&address.to_canonical());
+        let by_account = self.accounts.check_key(&account);
+        let Some(refused) = by_address.err().or(by_account.err()) else {
+            return Ok(());
+        };
+        let wait = refused.wait_time_from(DefaultClock::default().now());
+        let seconds = u32::try_from(wait.as_secs())
+            .unwrap_or(u32::MAX)
+            .saturating_add(1);
+        let message = format!("too many attempts to log in; try again in {seconds} s");
+        Err(ApiError::too_many_requests(message, seconds))
+    }
+}
+
+fn quota((burst, every): (u32, Duration)) -> Quota {
+    let burst = NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN);
+    Quota::with_period(every)
+        .expect("the periods above are not zero")
+        .allow_burst(burst)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_account_is_limited_whatever_the_address() {
+        let limits = LoginLimits::default();
+        let address = |last| IpAddr::from([10, 0, 0, last]);
+        for attempt in 0..10 {
+            assert!(limits.check(address(attempt), "admin").is_ok());
+        }
+        assert_eq!(
+            limits.check(address(99), "admin").unwrap_err().status(),
+            429
+        );
+        assert!(limits.check(address(99), "other").is_ok());
+    }
+
+    #[test]
+    fn one_address_is_limited_whatever_the_account() {
+        let limits = LoginLimits::default();
+        let address = IpAddr::from([10, 0, 0, 1]);
+        for attempt in 0..20 {
+            assert!(limits.check(address, &attempt.to_string()).is_ok());
+        }
+        assert_eq!(limits.check(address, "21").unwrap_err().status(), 429);
+    }
+}

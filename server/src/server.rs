@@ -1,0 +1,147 @@
+//! Building a server and running it until it is told to stop.
+
+use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::sync::Arc;
+
+use anyhow::Context;
+use secrecy::SecretString;
+use store::{RedbOptions, RedbStore, Store};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::authn::{Directory, Passwords};
+use crate::authz::Membership;
+use crate::bootstrap;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::edge::{self, AuditSink, CertificateKeeper, ConnectionLimits};
+use crate::metrics::Metrics;
+use crate::norman::LoginLimits;
+use crate::objects::Objects;
+use crate::state::App;
+
+/// A server that is built and bound, and not yet serving.
+#[derive(Debug)]
+pub struct Server {
+    app: Arc<App>,
+    listener: TcpListener,
+    limits: ConnectionLimits,
+    tls: rustls::ServerConfig,
+    made_up_password: Option<SecretString>,
+}
+
+impl Server {
+    /// Opens the store, reads or makes certificates and the first administrator, and binds the
+    /// listener. The server stops when `shutdown` is cancelled.
+    ///
+    /// # Errors
+    /// When any of that fails.
+    pub async fn bind(
+        mut config: Config,
+        clock: Clock,
+        shutdown: CancellationToken,
+    ) -> anyhow::Result<Self> {
+        let folder = &config.data_dir;
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .with_context(|| format!("cannot create the data directory {}", folder.display()))?;
+        warn_if_readable_by_others(&config);
+        let path = config.data_file("store.redb");
+        let opening = move || RedbStore::open(&path, RedbOptions::default());
+        let store: Arc<dyn Store> = Arc::new(tokio::task::spawn_blocking(opening).await??);
+        let listener = TcpListener::bind(config.listen)
+            .await
+            .with_context(|| format!("cannot listen on {}", config.listen))?;
+        complete_url(&mut config, listener.local_addr()?);
+        let audit = AuditSink::open(&config.audit_log).context("cannot open the audit log")?;
+        let certificates = Arc::new(CertificateKeeper::open(&config, clock.clone())?);
+        let tls = edge::server_config(certificates.shown())?;
+        let directory = Arc::new(Directory::load(&*store, clock.clone()).await?);
+        tokio::spawn(Arc::clone(&directory).follow(Arc::clone(&store)));
+        let objects = Objects::new(store, clock.clone());
+        let passwords = Passwords::new()?;
+        let made_up_password =
+            bootstrap::administrator(&config, &objects, &directory, &passwords).await?;
+        let limits = ConnectionLimits::new(
+            config.limits.connections,
+            config.limits.connections_per_address,
+        );
+        let app = Arc::new(App {
+            metrics: Metrics::new(limits.clone(), audit.clone()),
+            config,
+            clock,
+            objects,
+            directory,
+            authorizer: Box::new(Membership),
+            passwords,
+            login_limits: LoginLimits::default(),
+            certificates,
+            audit,
+            shutdown,
+            cut: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        });
+        Ok(Self {
+            app,
+            listener,
+            limits,
+            tls,
+            made_up_password,
+        })
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// What its parts share.
+    #[must_use]
+    pub fn app(&self) -> &Arc<App> {
+        &self.app
+    }
+
+    /// The password of the first administrator, if it was made up just now.
+    pub fn take_made_up_password(&mut self) -> Option<SecretString> {
+        self.made_up_password.take()
+    }
+
+    /// Serves until told to stop and what is open has ended. Returns how many connections had to
+    /// be cut.
+    pub async fn run(self) -> usize {
+        let app = self.app;
+        let keeping = tokio::spawn(Arc::clone(&app.certificates).keep());
+        let tls = TlsAcceptor::from(Arc::new(self.tls));
+        let drain = app.config.drain_timeout;
+        let cut = edge::serve(self.listener, tls, self.limits, Arc::clone(&app), drain).await;
+        keeping.abort();
+        let audit = app.audit.clone();
+        // Waits at most a second; there is nothing to be done about a failure now.
+        let _ = tokio::task::spawn_blocking(move || audit.flush()).await;
+        cut
+    }
+}
+
+/// A URL that was not given has the port that was really bound.
+fn complete_url(config: &mut Config, bound: SocketAddr) {
+    if config.server_url.port() == Some(0) {
+        // Only URLs without a host refuse a port, and this one has one.
+        let _ = config.server_url.set_port(Some(bound.port()));
+    }
+}
+
+fn warn_if_readable_by_others(config: &Config) {
+    let folder = &config.data_dir;
+    let mode = std::fs::metadata(folder).map(|metadata| metadata.permissions().mode());
+    if mode.is_ok_and(|mode| mode & 0o077 != 0) {
+        tracing::warn!(folder = %folder.display(), "others can read the data directory");
+    }
+}

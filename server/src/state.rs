@@ -1,0 +1,46 @@
+//! What all parts of the server share.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::authn::{Directory, Passwords};
+use crate::authz::Authorizer;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::edge::{AuditSink, CertificateKeeper};
+use crate::metrics::Metrics;
+use crate::norman::LoginLimits;
+use crate::objects::Objects;
+
+/// What all parts of the server share.
+#[derive(Debug)]
+pub struct App {
+    /// What the operator decided. `server_url` is complete: port 0 is replaced by the real one.
+    pub config: Config,
+    /// What time it is.
+    pub clock: Clock,
+    /// The objects of the management API.
+    pub objects: Objects,
+    /// Users, tokens and clusters in memory.
+    pub directory: Arc<Directory>,
+    /// Decides who may do what.
+    pub authorizer: Box<dyn Authorizer>,
+    /// Hashes and checks passwords.
+    pub passwords: Passwords,
+    /// How often somebody may try to log in.
+    pub login_limits: LoginLimits,
+    /// The server's certificates.
+    pub certificates: Arc<CertificateKeeper>,
+    /// Where audit lines go.
+    pub audit: AuditSink,
+    /// What the server counts.
+    pub metrics: Metrics,
+    /// Cancelled when the server was told to stop: no new work, what is open may end.
+    pub shutdown: CancellationToken,
+    /// Cancelled when the time to drain is over: what is open must end now.
+    pub cut: CancellationToken,
+    /// Tasks that belong to requests. The server waits for them when it stops.
+    pub tasks: TaskTracker,
+}

@@ -1,0 +1,91 @@
+//! Making and ending tokens, whichever face of the API asks.
+
+use jiff::SignedDuration;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use lariat_api::{Kind, Token, TokenName, UserId};
+
+use crate::authn::{SecretHash, new_secret};
+use crate::edge::ApiError;
+use crate::objects::{ObjectError, random_bits, revision_of};
+use crate::state::App;
+
+/// How often another name is tried when a random one is taken.
+const ATTEMPTS: usize = 5;
+
+/// A token to be made.
+#[derive(Clone, Debug, Default)]
+pub struct NewToken {
+    /// Whose it is.
+    pub user: String,
+    /// What it is for.
+    pub description: String,
+    /// Milliseconds until it expires; `None`: the default for tokens.
+    pub ttl: Option<u64>,
+    /// The only cluster that it is good for; empty: any.
+    pub cluster: String,
+    /// Whether it came from another token rather than from a login.
+    pub derived: bool,
+    /// Whether its name says that it is in a kubeconfig file.
+    pub kubeconfig: bool,
+}
+
+/// Makes a token. The answer holds the bearer token, which is not kept. When this returns, the
+/// token is accepted.
+///
+/// # Errors
+/// 422 when a field breaks a rule; 500 and 503 when the store fails.
+pub async fn create(app: &App, new: NewToken) -> Result<Token, ApiError> {
+    let user: UserId = new.user.parse().map_err(ApiError::internal)?;
+    let secret = new_secret();
+    let mut token = Token {
+        user_id: new.user,
+        description: new.description,
+        ttl: new.ttl,
+        cluster_name: new.cluster,
+        is_derived: new.derived,
+        token_hash: SecretHash::of(&secret).to_hex(),
+        ..Token::default()
+    };
+    token
+        .validate()
+        .map_err(|error| ApiError::invalid(error.to_string()))?;
+    let milliseconds = i64::try_from(token.ttl_milliseconds()).map_err(ApiError::internal)?;
+    let end = app.clock.now() + SignedDuration::from_millis(milliseconds);
+    token.expires_at = Some(Time(end));
+    for _ in 0..ATTEMPTS {
+        let name = if new.kubeconfig {
+            TokenName::kubeconfig(&user, random_bits())
+        } else {
+            TokenName::from_random(random_bits())
+        };
+        token.metadata.name = Some(name.to_string());
+        match app.objects.create(token.clone()).await {
+            Ok(mut made) => {
+                app.directory.wait_for(revision_of(&made)?).await;
+                made.token = format!("{name}:{secret}");
+                return Ok(made);
+            }
+            Err(ObjectError::AlreadyExists(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(ApiError::internal("no free name for a token"))
+}
+
+/// Ends a token. When this returns, it is no longer accepted, and what is open with it ends.
+///
+/// # Errors
+/// 404 when there is none; 500 and 503 when the store fails.
+pub async fn revoke(app: &App, name: &str) -> Result<Token, ApiError> {
+    loop {
+        let token: Token = app.objects.get("", name).await?;
+        match app.objects.delete(&token, Vec::new()).await {
+            Ok(revision) => {
+                app.directory.wait_for(revision).await;
+                return Ok(token);
+            }
+            Err(ObjectError::Conflict(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
