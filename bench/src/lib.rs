@@ -1,1 +1,12 @@
-//! bench.
+//! Benchmarks: what is measured, against what, and how it is reported.
+//!
+//! Every figure is compared with another one of the same run on the same machine; absolute
+//! figures say more about the machine than about the program.
+
+pub mod backend;
+pub mod endpoint;
+pub mod load;
+pub mod memory;
+pub mod report;
+pub mod reverse_proxy;
+pub mod simulator;

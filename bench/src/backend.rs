@@ -1,0 +1,102 @@
+//! An HTTP server that does as little as possible, over TLS or a stream of a tunnel: what is
+//! measured with it is the way to it.
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full, StreamBody, combinators::UnsyncBoxBody};
+use hyper::{
+    body::{Frame, Incoming},
+    service::service_fn,
+};
+use hyper_util::rt::TokioIo;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use std::{convert::Infallible, sync::Arc};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
+};
+use tokio_rustls::TlsAcceptor;
+
+/// `/bulk/N` answers N MiB in pieces of this size.
+const PIECE: usize = 64 * 1024;
+
+/// TLS of both sides of a server for `localhost`, with an ECDSA P-256 key.
+///
+/// # Errors
+/// When a certificate cannot be made.
+pub fn tls() -> anyhow::Result<(Arc<rustls::ServerConfig>, Arc<rustls::ClientConfig>)> {
+    let key = rcgen::KeyPair::generate()?;
+    let mut params = rcgen::CertificateParams::new(Vec::new())?;
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let ca = params.self_signed(&key)?;
+    let issuer = rcgen::Issuer::from_params(&params, &key);
+    let leaf_key = rcgen::KeyPair::generate()?;
+    let leaf = rcgen::CertificateParams::new(vec!["localhost".to_owned()])?
+        .signed_by(&leaf_key, &issuer)?;
+    let leaf_key = PrivateKeyDer::try_from(leaf_key.serialize_der()).map_err(anyhow::Error::msg)?;
+    let server = rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![CertificateDer::from(leaf.der().to_vec())], leaf_key)?;
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from(ca.der().to_vec()))?;
+    let client = rustls::ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok((Arc::new(server), Arc::new(client)))
+}
+
+/// Serves over TLS on a port of loopback, which is returned, until the runtime ends.
+///
+/// # Errors
+/// When there is no port.
+pub async fn listen(tls: Arc<rustls::ServerConfig>) -> anyhow::Result<u16> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let port = listener.local_addr()?.port();
+    let acceptor = TlsAcceptor::from(tls);
+    tokio::spawn(async move {
+        while let Ok((tcp, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                tcp.set_nodelay(true)?;
+                serve(acceptor.accept(tcp).await?).await?;
+                anyhow::Ok(())
+            });
+        }
+    });
+    Ok(port)
+}
+
+/// Serves one connection.
+///
+/// # Errors
+/// When it breaks.
+pub async fn serve(io: impl AsyncRead + AsyncWrite + Unpin) -> Result<(), hyper::Error> {
+    hyper::server::conn::http1::Builder::new()
+        .serve_connection(
+            TokioIo::new(io),
+            service_fn(|request| async move { Ok::<_, Infallible>(answer(&request)) }),
+        )
+        .await
+}
+
+fn answer(request: &Request<Incoming>) -> Response<UnsyncBoxBody<Bytes, Infallible>> {
+    let path = request.uri().path();
+    if let Some(size) = path
+        .strip_prefix("/bulk/")
+        .and_then(|size| size.parse::<usize>().ok())
+    {
+        let piece = Bytes::from(vec![0x5a; PIECE]);
+        let pieces = (0..size * (1 << 20) / PIECE).map(move |_| Ok(Frame::data(piece.clone())));
+        return Response::new(StreamBody::new(futures::stream::iter(pieces)).boxed_unsync());
+    }
+    let body = match path {
+        "/1k" => Bytes::from_static(&[b'x'; 1024]),
+        "/readyz" | "/version" => Bytes::from_static(b"ok"),
+        _ => {
+            let mut missing = Response::new(Full::default().boxed_unsync());
+            *missing.status_mut() = StatusCode::NOT_FOUND;
+            return missing;
+        }
+    };
+    Response::new(Full::new(body).boxed_unsync())
+}
