@@ -1,21 +1,165 @@
-//! Requests to the API servers of clusters.
+//! Requests to the API servers of clusters: authorised, given the user's name, and streamed
+//! through the cluster's tunnel. Nothing of a body is parsed or kept.
+
+mod bodies;
+mod errors;
+mod impersonation;
+mod upgrade;
+
+pub(crate) use bodies::{RequestBody, no_body};
 
 use std::sync::Arc;
 
-use http::Response;
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version, header};
+use http_body_util::BodyExt as _;
+use tunnel::http::strip_hop_by_hop;
+use tunnel_proto::stream::Class;
 
-use crate::edge::{ApiError, Body, ProxyRequest};
+use crate::authz::{self, RequestInfo};
+use crate::edge::{ApiError, Body, ProxyRequest, empty};
 use crate::state::App;
+
+/// kube-apiserver takes over the id of a request that comes with one, so that its audit log and
+/// ours can be joined.
+const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
+
+/// Which way the request went, for the audit line.
+const VIA: &str = "cluster-agent";
 
 /// Forwards a request to a cluster.
 pub(crate) async fn handle(
     app: &Arc<App>,
     request: ProxyRequest,
 ) -> Result<Response<Body>, ApiError> {
-    let cluster = crate::authz::cluster(app, &request)?;
-    let name = cluster.display_name();
-    Err(ApiError::unavailable(
-        format!("cluster {name:?} is not connected"),
-        10,
-    ))
+    let cluster = authz::cluster(app, &request)?;
+    let action = RequestInfo::parse(request.request.method(), &request.rest);
+    request
+        .context
+        .audit
+        .set_action(action.verb, action.resource_name());
+    let groups = app
+        .authorizer
+        .authorize_in_cluster(&request.identity, &cluster, &action)?;
+    let ProxyRequest {
+        mut request,
+        cluster: id,
+        rest,
+        identity,
+        context,
+    } = request;
+    let tunnel = app
+        .tunnels
+        .get(&id)
+        .ok_or_else(|| errors::not_connected(&cluster))?;
+    context.audit.set_via(VIA);
+    impersonation::replace(request.headers_mut(), &identity, &groups)?;
+    let upgrades = prepare(&mut request, &id, &rest, &context.id)?;
+    let client_side = upgrades.then(|| hyper::upgrade::on(&mut request));
+    let request = request.map(|body| bodies::request(body, context.audit.clone()));
+    let sent = tunnel.client(class_of(&rest)).request(request).await;
+    let mut response = sent.map_err(|error| errors::failed(&cluster, &error))?;
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let Some(client_side) = client_side else {
+            let message = "the cluster upgraded a request that did not ask for it";
+            return Err(ApiError::bad_gateway(message));
+        };
+        let cluster_side = hyper::upgrade::on(&mut response);
+        upgrade::carry(app, client_side, cluster_side, identity, context);
+        strip_hop_by_hop(response.headers_mut());
+        return Ok(response.map(|_| empty()));
+    }
+    strip_hop_by_hop(response.headers_mut());
+    let clock = app.clock.clone();
+    Ok(
+        response
+            .map(|body| bodies::response(body, identity, clock, app.cut.clone()).boxed_unsync()),
+    )
+}
+
+/// Makes a request of the client one for the agent. Returns whether it asks for an upgrade.
+fn prepare<B>(
+    request: &mut Request<B>,
+    cluster: &lariat_api::ClusterId,
+    rest: &str,
+    id: &str,
+) -> Result<bool, ApiError> {
+    *request.uri_mut() = format!("http://{cluster}{rest}")
+        .parse::<Uri>()
+        .map_err(|error| ApiError::bad_request(format!("path cannot be forwarded: {error}")))?;
+    *request.version_mut() = Version::HTTP_11;
+    let headers = request.headers_mut();
+    let upgrades = strip_hop_by_hop(headers).is_some();
+    for name in [
+        header::HOST,
+        header::AUTHORIZATION,
+        header::COOKIE,
+        header::FORWARDED,
+    ] {
+        headers.remove(name);
+    }
+    if let Ok(id) = HeaderValue::from_str(id) {
+        headers.insert(AUDIT_ID, id);
+    }
+    Ok(upgrades)
+}
+
+/// A request that stays open and mostly quiet, or one that somebody waits for.
+fn class_of(path_and_query: &str) -> Class {
+    let query = path_and_query
+        .split_once('?')
+        .map_or("", |(_, query)| query);
+    let long = |pair: &str| {
+        matches!(
+            pair,
+            "watch=true" | "watch=1" | "watch=True" | "follow=true" | "follow=1"
+        )
+    };
+    if query.split('&').any(long) {
+        Class::Watch
+    } else {
+        Class::Interactive
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_is_forwarded_byte_for_byte() {
+        for rest in [
+            "/",
+            "/api/v1/namespaces/a%2Fb/pods?x=%20y&&z",
+            "/api//v1/",
+            "/a;b/~!$&'()*+,=",
+        ] {
+            let mut request = Request::get("/k8s/clusters/c-1/x").body(()).unwrap();
+            let cluster = "c-1".parse().unwrap();
+            assert!(!prepare(&mut request, &cluster, rest, "id").unwrap());
+            assert_eq!(request.uri().path_and_query().unwrap(), rest);
+        }
+    }
+
+    #[test]
+    fn credentials_of_the_client_stay_here() {
+        let mut request = Request::get("/")
+            .header("authorization", "Bearer token-1:secret")
+            .header("cookie", "R_SESS=x")
+            .header("host", "lariat")
+            .header("connection", "Upgrade")
+            .header("upgrade", "SPDY/3.1")
+            .body(())
+            .unwrap();
+        assert!(prepare(&mut request, &"c-1".parse().unwrap(), "/", "7").unwrap());
+        let names: Vec<_> = request.headers().keys().map(HeaderName::as_str).collect();
+        assert_eq!(names, ["connection", "upgrade", "audit-id"]);
+    }
+
+    #[test]
+    fn watches_and_followed_logs_are_of_their_own_class() {
+        assert_eq!(class_of("/api/v1/pods?watch=true&x=1"), Class::Watch);
+        assert_eq!(class_of("/api/v1/pods/p/log?follow=true"), Class::Watch);
+        assert_eq!(class_of("/api/v1/pods?limit=500"), Class::Interactive);
+        assert_eq!(class_of("/watch=true"), Class::Interactive);
+    }
 }

@@ -22,6 +22,7 @@ use crate::metrics::Metrics;
 use crate::norman::LoginLimits;
 use crate::objects::Objects;
 use crate::state::App;
+use crate::tunnels::Tunnels;
 
 /// A server that is built and bound, and not yet serving.
 #[derive(Debug)]
@@ -63,6 +64,7 @@ impl Server {
         let tls = edge::server_config(certificates.shown())?;
         let directory = Arc::new(Directory::load(&*store, clock.clone()).await?);
         tokio::spawn(Arc::clone(&directory).follow(Arc::clone(&store)));
+        let tunnels = Tunnels::open(&config.data_dir)?;
         let objects = Objects::new(store, clock.clone());
         let passwords = Passwords::new()?;
         let made_up_password =
@@ -81,6 +83,7 @@ impl Server {
             passwords,
             login_limits: LoginLimits::default(),
             certificates,
+            tunnels,
             audit,
             shutdown,
             cut: CancellationToken::new(),

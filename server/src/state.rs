@@ -13,6 +13,7 @@ use crate::edge::{AuditSink, CertificateKeeper};
 use crate::metrics::Metrics;
 use crate::norman::LoginLimits;
 use crate::objects::Objects;
+use crate::tunnels::Tunnels;
 
 /// What all parts of the server share.
 #[derive(Debug)]
@@ -33,6 +34,8 @@ pub struct App {
     pub login_limits: LoginLimits,
     /// The server's certificates.
     pub certificates: Arc<CertificateKeeper>,
+    /// Sessions of agents.
+    pub tunnels: Tunnels,
     /// Where audit lines go.
     pub audit: AuditSink,
     /// What the server counts.

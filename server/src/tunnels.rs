@@ -1,21 +1,156 @@
-//! Sessions of agents.
+//! Sessions of agents: who may open one, which one serves a cluster, whether it works.
+
+mod health;
+mod key;
+mod registration;
+mod registry;
+
+pub use registry::Tunnels;
 
 use std::sync::Arc;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use lariat_api::ClusterId;
+use tracing::{Instrument as _, info, info_span, warn};
+use tunnel::accept::{AcceptError, Accepted, Upgrade, UpgradeError, Verified};
+use tunnel::session::{End, Session};
+use tunnel_proto::frame::CloseCode;
 
-use crate::edge::{ApiError, Body, RequestContext};
+use crate::edge::{ApiError, Body, RequestContext, empty};
 use crate::state::App;
 
-/// An agent opens a tunnel.
+/// How long an agent waits that came while too many were shaking hands.
+const BUSY_SECONDS: u32 = 2;
+
+/// An agent opens a tunnel: the upgrade is answered here, the session lives in a task.
 pub(crate) async fn connect(
-    _app: &Arc<App>,
-    _request: Request<Incoming>,
-    _context: RequestContext,
+    app: &Arc<App>,
+    mut request: Request<Incoming>,
+    context: RequestContext,
 ) -> Result<Response<Body>, ApiError> {
-    Err(ApiError::unavailable(
-        "this server does not accept tunnels",
-        60,
-    ))
+    let (response, upgrade) = match app.tunnels.acceptor().upgrade(&request) {
+        Ok(answered) => answered,
+        Err(error) => return Ok(refused_upgrade(error)),
+    };
+    let Some(handshake) = app.tunnels.begin_handshake() else {
+        let message = "too many agents are connecting at once";
+        return Err(ApiError::unavailable(message, BUSY_SECONDS));
+    };
+    let upgraded = hyper::upgrade::on(&mut request);
+    let span = info_span!("tunnel", peer = %context.connection.peer, id = %context.id);
+    let owner = Arc::clone(app);
+    let task = async move {
+        let io = match upgraded.await {
+            Ok(upgraded) => TokioIo::new(upgraded),
+            Err(error) => return warn!(%error, "upgrade failed"),
+        };
+        // Boxed, so that a session does not keep the room of its handshake.
+        let accepted = Box::pin(accept(&owner, io, &upgrade, &context)).await;
+        drop(handshake);
+        match accepted {
+            Ok((accepted, cluster)) => Box::pin(run(owner, accepted, cluster, context)).await,
+            Err(error) => {
+                let error = anyhow::Error::from(error);
+                context.audit.set_reason(&format!("{error:#}"));
+                warn!("agent was not taken: {error:#}");
+            }
+        }
+    };
+    app.tasks.spawn(task.instrument(span));
+    Ok(response.map(|()| empty()))
+}
+
+fn refused_upgrade(error: UpgradeError) -> Response<Body> {
+    let refusal = ApiError::new(error.status(), "UpgradeRequired", error.to_string());
+    let mut response = refusal.into_response();
+    response.headers_mut().extend(error.headers());
+    response
+}
+
+async fn accept(
+    app: &Arc<App>,
+    io: TokioIo<hyper::upgrade::Upgraded>,
+    upgrade: &Upgrade,
+    context: &RequestContext,
+) -> Result<(Accepted, ClusterId), AcceptError> {
+    let channel = context
+        .connection
+        .channel
+        .as_ref()
+        .map(<[u8; 32]>::as_slice);
+    let admit = |verified: Verified| async move {
+        tokio::select! {
+            admission = registration::admit(app, &verified.hello) => admission,
+            () = app.shutdown.cancelled() => Err(registration::leaving()),
+        }
+    };
+    let accepted = app
+        .tunnels
+        .acceptor()
+        .accept(io, upgrade, channel, admit)
+        .await?;
+    // The admission named the cluster by its id.
+    let cluster = registration::bound_cluster(&accepted)?;
+    Ok((accepted, cluster))
+}
+
+/// Lives as long as the session.
+async fn run(app: Arc<App>, accepted: Accepted, cluster: ClusterId, context: RequestContext) {
+    let Accepted {
+        verified,
+        session,
+        driver,
+        ..
+    } = accepted;
+    context.audit.set_cluster(&cluster);
+    info!(%cluster, session = session.id(), software = verified.hello.software,
+        channel_bound = ?verified.channel_bound, "agent connected");
+    let tunnel = app
+        .tunnels
+        .add(&cluster, &session, &verified.hello.instance);
+    let watching = health::watch(&app, &cluster, &tunnel, &verified.hello);
+    let leaving = leave(&app, &cluster, &session);
+    let end = {
+        let mut driver = std::pin::pin!(driver);
+        let beside = std::pin::pin!(futures::future::join(watching, leaving));
+        match futures::future::select(driver.as_mut(), beside).await {
+            futures::future::Either::Left((end, _)) => end,
+            futures::future::Either::Right((_, driver)) => driver.await,
+        }
+    };
+    app.tunnels.remove(&cluster, &session);
+    info!(%cluster, session = session.id(), "agent disconnected: {end}");
+    context.audit.set_reason(&end.to_string());
+    if app.tunnels.get(&cluster).is_none() {
+        health::record_disconnect(&app, &cluster, &end).await;
+    }
+}
+
+/// When the server stops: the agent is told, what runs may finish, then the session is closed.
+/// When the cluster is deleted or its agent replaced, it is closed at once.
+async fn leave(app: &Arc<App>, cluster: &ClusterId, session: &Session) {
+    tokio::select! {
+        () = app.shutdown.cancelled() => {}
+        () = registration::revoked(app, cluster, session) => {
+            session.close(CloseCode::Revoked, "the cluster no longer knows this agent");
+            return;
+        }
+    }
+    session.drain(app.config.drain_timeout, "the server is stopping");
+    app.tunnels.remove(cluster, session);
+    tokio::select! {
+        () = session.idle() => {}
+        () = app.cut.cancelled() => {}
+    }
+    session.close(CloseCode::Normal, "the server is stopping");
+}
+
+/// Why the last session of a cluster ended, for people.
+fn ended_because(end: &End) -> String {
+    match end {
+        End::ClosedByPeer { reason, .. } => format!("the agent closed the session: {reason}"),
+        other => format!("the session ended: {other}"),
+    }
 }

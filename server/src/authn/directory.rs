@@ -51,6 +51,8 @@ struct Content {
     tokens: HashMap<String, Arc<TokenRecord>>,
     registrations: HashMap<SecretHash, (String, String)>,
     clusters: HashMap<ClusterId, Arc<Cluster>>,
+    /// By the public keys of their agents.
+    agents: HashMap<String, ClusterId>,
 }
 
 impl Directory {
@@ -162,6 +164,19 @@ impl Directory {
     #[must_use]
     pub fn cluster(&self, id: &ClusterId) -> Option<Arc<Cluster>> {
         self.read().clusters.get(id).cloned()
+    }
+
+    /// The cluster that an agent's key (in base64) is bound to.
+    #[must_use]
+    pub fn cluster_of_agent(&self, key: &str) -> Option<Arc<Cluster>> {
+        let content = self.read();
+        content.clusters.get(content.agents.get(key)?).cloned()
+    }
+
+    /// Wakes whenever the directory has learnt something.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<Revision> {
+        self.revision.subscribe()
     }
 
     /// All clusters, in no order.
@@ -278,10 +293,17 @@ impl Content {
     }
 
     fn set_cluster(&mut self, id: &str, cluster: Option<Cluster>) {
-        match (id.parse::<ClusterId>(), cluster) {
-            (Ok(id), Some(cluster)) => self.clusters.insert(id, Arc::new(cluster)),
-            _ => self.clusters.remove(id),
-        };
+        let agent = |cluster: &Cluster| Some(cluster.agent()?.public_key.clone());
+        let before = self.clusters.remove(id);
+        if let Some(key) = before.and_then(|before| agent(&before)) {
+            self.agents.remove(&key);
+        }
+        if let (Ok(id), Some(cluster)) = (id.parse::<ClusterId>(), cluster) {
+            if let Some(key) = agent(&cluster) {
+                self.agents.insert(key, id.clone());
+            }
+            self.clusters.insert(id, Arc::new(cluster));
+        }
     }
 
     fn set_registration(&mut self, place: &str, token: Option<ClusterRegistrationToken>) {

@@ -20,6 +20,8 @@ pub struct Connection {
     pub peer: SocketAddr,
     /// The cluster chosen by the TLS server name.
     pub cluster: Option<ClusterId>,
+    /// What both ends of the TLS connection know and nobody between them.
+    pub channel: Option<[u8; 32]>,
     /// Held for as long as the connection counts.
     pub(super) _permit: ConnectionPermit,
 }

@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
+use tunnel::CHANNEL_BINDING_LABEL;
 
 use super::context::Connection;
 use super::limits::{ConnectionLimits, ConnectionPermit};
@@ -111,10 +112,14 @@ async fn connection(
     };
     let session = stream.get_ref().1;
     let cluster = session.server_name().and_then(ClusterId::from_server_name);
+    let channel = session
+        .export_keying_material([0; 32], CHANNEL_BINDING_LABEL, None)
+        .ok();
     let http2 = session.alpn_protocol() == Some(b"h2");
     let connection = Arc::new(Connection {
         peer,
         cluster,
+        channel,
         _permit: permit,
     });
     let result = if http2 {

@@ -1,0 +1,66 @@
+//! What a client is told when its cluster cannot be reached.
+
+use lariat_api::Cluster;
+use tunnel::http::{Cause, cause_of};
+use tunnel::session::OpenError;
+use tunnel_proto::stream::RefusalReason;
+
+use crate::edge::ApiError;
+
+/// An agent that lost its connection dials again within seconds.
+const RETRY_SECONDS: u32 = 5;
+
+/// 503: no session.
+pub(super) fn not_connected(cluster: &Cluster) -> ApiError {
+    let name = cluster.display_name();
+    let message = match cluster.agent() {
+        None => format!(
+            "cluster {name:?} is not connected: no agent has registered yet (lariat cluster import {})",
+            cluster.metadata.name.as_deref().unwrap_or(name),
+        ),
+        Some(agent) => match &agent.disconnected_at {
+            Some(since) => format!("cluster {name:?} is not connected since {}", since.0),
+            None => format!("cluster {name:?} is not connected: its agent has not come back yet"),
+        },
+    };
+    ApiError::unavailable(message, RETRY_SECONDS)
+}
+
+/// The tunnel or the agent failed.
+pub(super) fn failed(cluster: &Cluster, error: &(impl std::error::Error + 'static)) -> ApiError {
+    let name = cluster.display_name();
+    let log = chain(error);
+    match cause_of(error) {
+        Cause::Open(OpenError::TooManyStreams(most)) => {
+            let message = format!("cluster {name:?} has all {most} streams of its tunnel in use");
+            ApiError::too_many_requests(message, 1).with_log(log)
+        }
+        Cause::Open(OpenError::Draining | OpenError::Closed) => {
+            let message = format!("the tunnel to cluster {name:?} is being replaced");
+            ApiError::unavailable(message, 1).with_log(log)
+        }
+        Cause::Refused(refusal) if refusal.reason == RefusalReason::Busy => {
+            let message = format!("the agent of cluster {name:?} is busy: {}", refusal.message);
+            ApiError::unavailable(message, RETRY_SECONDS).with_log(log)
+        }
+        Cause::Refused(refusal) => {
+            let message = format!("the agent of cluster {name:?} refused: {refusal}");
+            ApiError::bad_gateway(message).with_log(log)
+        }
+        Cause::Open(OpenError::Preamble(_)) | Cause::Broken => {
+            let message = format!("the tunnel to cluster {name:?} broke before the answer came");
+            ApiError::bad_gateway(message).with_log(log)
+        }
+    }
+}
+
+fn chain(error: &(impl std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}

@@ -1,0 +1,54 @@
+//! In whose name the cluster sees a request.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use crate::authn::Identity;
+use crate::edge::ApiError;
+
+/// What every impersonation header begins with, in the lower case of `HeaderName`.
+const PREFIX: &str = "impersonate";
+
+/// What may stand in a header name unescaped (client-go escapes the rest the same way).
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_');
+
+/// Names the user to the cluster, in `groups` beside the user's own groups.
+///
+/// A request that brings impersonation headers of its own is refused: to drop them would let
+/// somebody act under a name they did not mean to.
+pub(super) fn replace(
+    headers: &mut HeaderMap,
+    identity: &Identity,
+    groups: &[&str],
+) -> Result<(), ApiError> {
+    if let Some(name) = headers
+        .keys()
+        .find(|name| name.as_str().starts_with(PREFIX))
+    {
+        let message = format!(
+            "header {name} is not allowed: this server names the user to the cluster itself \
+             (kubectl: leave out --as, --as-group and --as-uid)"
+        );
+        return Err(ApiError::forbidden(message));
+    }
+    let value = |text: &str| {
+        HeaderValue::from_str(text)
+            .map_err(|_| ApiError::internal(format!("{text:?} cannot be a header")))
+    };
+    headers.insert(
+        HeaderName::from_static("impersonate-user"),
+        value(identity.user.as_str())?,
+    );
+    let own = identity.groups.iter().map(String::as_str);
+    for group in own.chain(groups.iter().copied()) {
+        headers.append(HeaderName::from_static("impersonate-group"), value(group)?);
+    }
+    for (key, values) in &identity.extra {
+        let name = format!("impersonate-extra-{}", utf8_percent_encode(key, ESCAPED));
+        let name: HeaderName = name.parse().map_err(ApiError::internal)?;
+        for text in values {
+            headers.append(name.clone(), value(text)?);
+        }
+    }
+    Ok(())
+}

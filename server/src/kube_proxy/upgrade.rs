@@ -1,0 +1,93 @@
+//! Upgraded connections (exec, attach, port-forward): bytes both ways until both have ended, or
+//! the access to them has.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tracing::debug;
+use tunnel::http::splice;
+
+use crate::authn::Identity;
+use crate::edge::{Audit, RequestContext};
+use crate::state::App;
+
+/// Carries an upgraded connection in a task of its own. The audit line is written at its end.
+pub(super) fn carry(
+    app: &Arc<App>,
+    client: OnUpgrade,
+    cluster: OnUpgrade,
+    identity: Arc<Identity>,
+    context: RequestContext,
+) {
+    let (clock, cut) = (app.clock.clone(), app.cut.clone());
+    app.tasks.spawn(async move {
+        let joined = async {
+            let client = TokioIo::new(client.await.map_err(io::Error::other)?);
+            let cluster = TokioIo::new(cluster.await.map_err(io::Error::other)?);
+            let audit = context.audit.clone();
+            splice(
+                Counted {
+                    inner: client,
+                    audit,
+                },
+                cluster,
+            )
+            .await
+        };
+        let reason = tokio::select! {
+            joined = joined => match joined {
+                Ok(()) => return,
+                Err(error) => error.to_string(),
+            },
+            () = identity.until_ended(&clock) => "access to the cluster has ended".to_owned(),
+            () = cut.cancelled() => "the server is stopping".to_owned(),
+        };
+        context.audit.set_reason(&reason);
+        debug!(id = %context.id, reason, "upgraded connection was cut");
+    });
+}
+
+/// Counts what is read from and written to the client.
+struct Counted<T> {
+    inner: T,
+    audit: Audit,
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Counted<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.inner).poll_read(context, buffer))?;
+        self.audit
+            .add_received((buffer.filled().len() - before) as u64);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Counted<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.inner).poll_write(context, bytes))?;
+        self.audit.add_sent(written as u64);
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(context)
+    }
+}

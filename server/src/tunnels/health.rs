@@ -1,0 +1,202 @@
+//! Whether a cluster can be used, proven by use: a request through the session to its API server
+//! and back, again and again. What changes is written to the Cluster's status.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt as _, Limited};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use lariat_api::ConditionStatus::{self, False, True, Unknown};
+use lariat_api::{Cluster, ClusterId, ClusterStatus, set_condition};
+use tokio::time::{Instant, MissedTickBehavior};
+use tracing::{debug, warn};
+use tunnel::session::End;
+use tunnel_proto::hello::{AgentKind, Hello};
+use tunnel_proto::stream::Class;
+
+use super::registry::Tunnel;
+use crate::kube_proxy::no_body;
+use crate::state::App;
+
+/// How often the API server is asked.
+const EVERY: Duration = Duration::from_secs(10);
+
+/// How long it may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Longest answer that is read, in bytes.
+const MAX_ANSWER: usize = 16 * 1024;
+
+/// What one look found.
+struct Finding {
+    connected: (ConditionStatus, &'static str, String),
+    ready: (ConditionStatus, &'static str, String),
+    answered_in: Option<Duration>,
+}
+
+/// Looks after a session until it is over.
+pub(super) async fn watch(app: &Arc<App>, cluster: &ClusterId, tunnel: &Tunnel, hello: &Hello) {
+    let mut ticks = tokio::time::interval(EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let began = app.clock.now();
+    loop {
+        ticks.tick().await;
+        let finding = look(tunnel).await;
+        tunnel.answered_in.send_replace(finding.answered_in);
+        record(app, cluster, |status| {
+            let mut changed = false;
+            if let Some(agent) = &mut status.agent
+                && agent.connected_at.as_ref().is_none_or(|at| at.0 != began)
+            {
+                agent.instance.clone_from(&hello.instance);
+                agent.version.clone_from(&hello.software);
+                agent.connected_at = Some(Time(began));
+                agent.disconnected_at = None;
+                changed = true;
+            }
+            changed |= set_facts(status, hello);
+            changed | set_conditions(app, status, &finding)
+        })
+        .await;
+    }
+}
+
+/// The last session of a cluster has ended.
+pub(super) async fn record_disconnect(app: &Arc<App>, cluster: &ClusterId, end: &End) {
+    let message = super::ended_because(end);
+    let now = app.clock.now();
+    record(app, cluster, |status| {
+        if let Some(agent) = &mut status.agent {
+            agent.disconnected_at = Some(Time(now));
+        }
+        let finding = Finding {
+            connected: (False, "Disconnected", message.clone()),
+            ready: (
+                Unknown,
+                "Disconnected",
+                "the cluster is not connected".into(),
+            ),
+            answered_in: None,
+        };
+        set_conditions(app, status, &finding);
+        true
+    })
+    .await;
+}
+
+async fn look(tunnel: &Tunnel) -> Finding {
+    let started = Instant::now();
+    let silent = |reason, message: String| Finding {
+        connected: (False, reason, message),
+        ready: (
+            Unknown,
+            reason,
+            "the cluster's API server does not answer".into(),
+        ),
+        answered_in: None,
+    };
+    let answer = match tokio::time::timeout(PATIENCE, ask(tunnel)).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(error)) => {
+            return silent(
+                "TunnelFailed",
+                format!("the agent does not answer: {error}"),
+            );
+        }
+        Err(_) => {
+            let message = format!(
+                "no answer through the tunnel within {} s",
+                PATIENCE.as_secs()
+            );
+            return silent("Timeout", message);
+        }
+    };
+    let answered_in = Some(started.elapsed());
+    debug!(?answered_in, status = %answer.0, "looked");
+    let connected = (True, "Connected", String::new());
+    match answer {
+        (StatusCode::OK, _) => Finding {
+            connected,
+            ready: (True, "Ready", String::new()),
+            answered_in,
+        },
+        (StatusCode::BAD_GATEWAY, said) => silent("ApiServerUnreachable", said),
+        (code, said) => Finding {
+            connected,
+            ready: (
+                False,
+                "NotReady",
+                format!("the API server's /readyz answers {code}: {said}"),
+            ),
+            answered_in,
+        },
+    }
+}
+
+async fn ask(
+    tunnel: &Tunnel,
+) -> Result<(StatusCode, String), Box<dyn std::error::Error + Send + Sync>> {
+    let request = Request::get("http://cluster/readyz").body(no_body())?;
+    let response = tunnel.client(Class::Interactive).request(request).await?;
+    let code = response.status();
+    let body = Limited::new(response.into_body(), MAX_ANSWER)
+        .collect()
+        .await?
+        .to_bytes();
+    Ok((code, said(&body)))
+}
+
+/// The message of a Status, or the beginning of a text.
+fn said(body: &[u8]) -> String {
+    let status: Option<serde_json::Value> = serde_json::from_slice(body).ok();
+    let message = status
+        .as_ref()
+        .and_then(|status| status.get("message")?.as_str());
+    let text = message.map_or_else(|| String::from_utf8_lossy(body).into_owned(), str::to_owned);
+    text.chars().take(500).collect()
+}
+
+fn set_facts(status: &mut ClusterStatus, hello: &Hello) -> bool {
+    let AgentKind::Cluster {
+        cluster_uid,
+        kubernetes_version,
+    } = &hello.agent
+    else {
+        return false;
+    };
+    let info = status.info.get_or_insert_default();
+    let before = info.clone();
+    if let Some(uid) = cluster_uid {
+        info.uid.clone_from(uid);
+    }
+    if let Some(version) = kubernetes_version {
+        info.kubernetes_version.clone_from(version);
+    }
+    *info != before
+}
+
+fn set_conditions(app: &Arc<App>, status: &mut ClusterStatus, finding: &Finding) -> bool {
+    let now = app.clock.now();
+    let mut set = |name, (holds, reason, message): &(ConditionStatus, &str, String)| {
+        set_condition(&mut status.conditions, name, *holds, reason, message, now)
+    };
+    set("Connected", &finding.connected) | set("Ready", &finding.ready)
+}
+
+async fn record(
+    app: &Arc<App>,
+    cluster: &ClusterId,
+    mut change: impl FnMut(&mut ClusterStatus) -> bool,
+) {
+    let written = app
+        .objects
+        .modify("", cluster.as_str(), |cluster: &mut Cluster| {
+            change(cluster.status.get_or_insert_default())
+        })
+        .await;
+    match written {
+        Ok(_) | Err(crate::objects::ObjectError::NotFound(_)) => {}
+        Err(error) => warn!(%cluster, %error, "cannot write the cluster's status"),
+    }
+}

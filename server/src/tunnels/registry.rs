@@ -1,0 +1,182 @@
+//! Which sessions serve which cluster.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use lariat_api::ClusterId;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tunnel::accept::Acceptor;
+use tunnel::http::StreamClient;
+use tunnel::session::{Phase, Session};
+use tunnel_proto::frame::CloseCode;
+use tunnel_proto::hello::Limits;
+use tunnel_proto::stream::{Class, Target};
+
+use super::key::{self, KeyFileError};
+use crate::kube_proxy::RequestBody;
+
+/// Sessions of one cluster that are kept beside each other: one, and those of a rolling update.
+const PER_CLUSTER: usize = 4;
+
+/// Agents that shake hands at the same time; each costs a signature check and a store write.
+const HANDSHAKES: usize = 256;
+
+/// Streams that one agent may open to this server at once.
+const AGENT_STREAMS: u32 = 64;
+
+/// All live sessions.
+pub struct Tunnels {
+    acceptor: Acceptor,
+    by_cluster: RwLock<HashMap<ClusterId, Vec<Arc<Tunnel>>>>,
+    handshakes: Arc<Semaphore>,
+}
+
+/// A live session with what is kept for it.
+pub struct Tunnel {
+    /// The session.
+    pub session: Session,
+    instance: String,
+    interactive: StreamClient<RequestBody>,
+    watches: StreamClient<RequestBody>,
+    /// How long the last request to the API server and back took, if it came back.
+    pub(super) answered_in: watch::Sender<Option<Duration>>,
+}
+
+impl Tunnels {
+    /// No sessions yet. The server's key is kept in the data directory.
+    ///
+    /// # Errors
+    /// When the key cannot be read or made.
+    pub fn open(data: &Path) -> Result<Self, KeyFileError> {
+        let key = key::open(data)?;
+        let replica = hex::encode(&key.public_key()[..4]);
+        Ok(Self {
+            acceptor: Acceptor {
+                key: Arc::new(key),
+                replica,
+                heartbeat: Duration::from_secs(15),
+                patience: Duration::from_secs(10),
+                limits: Limits {
+                    streams: AGENT_STREAMS,
+                    ..Limits::default()
+                },
+                // A balancer in front of the server may terminate TLS.
+                require_channel_binding: false,
+            },
+            by_cluster: RwLock::default(),
+            handshakes: Arc::new(Semaphore::new(HANDSHAKES)),
+        })
+    }
+
+    pub(super) fn acceptor(&self) -> &Acceptor {
+        &self.acceptor
+    }
+
+    /// Room for one more handshake, if there is any.
+    pub(super) fn begin_handshake(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.handshakes).try_acquire_owned().ok()
+    }
+
+    /// The session to use for a cluster: the newest one that takes requests.
+    #[must_use]
+    pub fn get(&self, cluster: &ClusterId) -> Option<Arc<Tunnel>> {
+        let by_cluster = self
+            .by_cluster
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        let sessions = by_cluster.get(cluster)?;
+        sessions
+            .iter()
+            .rev()
+            .find(|tunnel| tunnel.is_live())
+            .cloned()
+    }
+
+    /// How many sessions there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        let by_cluster = self
+            .by_cluster
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        by_cluster.values().map(Vec::len).sum()
+    }
+
+    /// Whether there is no session.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Adds a session. An older one of the same process, and the oldest of too many, are closed.
+    pub(super) fn add(
+        &self,
+        cluster: &ClusterId,
+        session: &Session,
+        instance: &str,
+    ) -> Arc<Tunnel> {
+        let client = |class| tunnel::http::client(session.clone(), Target::KubeApi, class);
+        let tunnel = Arc::new(Tunnel {
+            session: session.clone(),
+            instance: instance.to_owned(),
+            interactive: client(Class::Interactive),
+            watches: client(Class::Watch),
+            answered_in: watch::Sender::new(None),
+        });
+        let mut by_cluster = self
+            .by_cluster
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let sessions = by_cluster.entry(cluster.clone()).or_default();
+        let same = sessions.iter().position(|other| other.instance == instance);
+        let crowded = (sessions.len() >= PER_CLUSTER).then_some(0);
+        if let Some(index) = same.or(crowded) {
+            let old = sessions.remove(index);
+            old.session.close(
+                CloseCode::Replaced,
+                "a newer session of this cluster is there",
+            );
+        }
+        sessions.push(Arc::clone(&tunnel));
+        tunnel
+    }
+
+    /// Forgets a session.
+    pub(super) fn remove(&self, cluster: &ClusterId, session: &Session) {
+        let mut by_cluster = self
+            .by_cluster
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(sessions) = by_cluster.get_mut(cluster) {
+            sessions.retain(|tunnel| tunnel.session.id() != session.id());
+            if sessions.is_empty() {
+                by_cluster.remove(cluster);
+            }
+        }
+    }
+}
+
+impl Tunnel {
+    fn is_live(&self) -> bool {
+        *self.session.phase().borrow() == Phase::Live
+    }
+
+    /// The client for requests of a class.
+    pub(crate) fn client(&self, class: Class) -> &StreamClient<RequestBody> {
+        match class {
+            Class::Watch => &self.watches,
+            Class::Control | Class::Interactive | Class::Bulk => &self.interactive,
+        }
+    }
+}
+
+impl std::fmt::Debug for Tunnels {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Tunnels")
+            .field("sessions", &self.len())
+            .finish_non_exhaustive()
+    }
+}
