@@ -21,6 +21,6 @@ pub mod objects;
 mod server;
 pub mod state;
 pub mod tokens;
-mod tunnels;
+pub mod tunnels;
 
 pub use server::Server;

@@ -1,0 +1,295 @@
+//! What happens to a request on its way through the server to a cluster.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod agents;
+
+use agents::{Running, answer, mirror, until, within};
+use bytes::Bytes;
+use http::StatusCode;
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use hyper::body::Frame;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::mpsc;
+
+fn message(body: &[u8]) -> String {
+    let status: serde_json::Value = serde_json::from_slice(body).unwrap();
+    assert_eq!(status["kind"], "Status");
+    status["message"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn the_cluster_sees_the_path_and_the_user_and_no_credentials() {
+    let server = Running::start().await;
+    server.connected(mirror).await;
+    let path = "/api/v1/namespaces/a%20b/pods//x?watch=0&a=%2F..&&b";
+    let request = server
+        .request("POST", &format!("/k8s/clusters/c-1{path}"))
+        .header("x-mine", "1");
+    let (parts, body) = server.ask(request, "hello").await;
+    assert_eq!(parts.status, StatusCode::OK);
+    let text = String::from_utf8(body.to_vec()).unwrap();
+    assert!(text.starts_with(&format!("POST {path}\n")), "{text}");
+    let user = server.app.directory.login("admin").unwrap().0;
+    for line in [
+        format!("impersonate-user: {user}\n"),
+        "impersonate-group: lariat:administrators\n".into(),
+        "impersonate-extra-username: admin\n".into(),
+        "x-mine: 1\n".into(),
+        "\nhello".into(),
+    ] {
+        assert!(text.contains(&line), "{line} is not in {text}");
+    }
+    let id = parts.headers["audit-id"].to_str().unwrap();
+    assert!(text.contains(&format!("audit-id: {id}\n")), "{text}");
+    assert!(
+        !text.contains("authorization") && !text.contains(&server.token),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn a_cluster_is_also_chosen_by_the_tls_server_name() {
+    let server = Running::start().await;
+    server.connected(mirror).await;
+    let mut client = server.client("c-1.clusters.lariat.internal").await;
+    let request = server
+        .request("GET", "/api/v1/pods")
+        .body(Full::default().boxed_unsync());
+    let response = within(client.send_request(request.unwrap())).await.unwrap();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    assert!(body.starts_with(b"GET /api/v1/pods\n"));
+}
+
+#[tokio::test]
+async fn impersonation_by_the_client_is_refused_in_any_spelling() {
+    let server = Running::start().await;
+    server.connected(mirror).await;
+    for name in [
+        "Impersonate-User",
+        "impersonate-user",
+        "IMPERSONATE-GROUP",
+        "Impersonate-Extra-Scopes",
+        "Impersonate-Uid",
+        "Impersonate-Whatever",
+    ] {
+        let request = server
+            .request("GET", "/k8s/clusters/c-1/api")
+            .header(name, "system:masters");
+        let (parts, body) = server.ask(request, "").await;
+        assert_eq!(parts.status, StatusCode::FORBIDDEN, "{name}");
+        assert!(message(&body).contains("--as"), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_cluster_is_404_and_one_without_an_agent_503() {
+    let server = Running::start().await;
+    server.cluster("c-2").await;
+    until(|| {
+        server
+            .app
+            .directory
+            .cluster(&"c-2".parse().unwrap())
+            .is_some()
+    })
+    .await;
+    let (parts, body) = server
+        .ask(server.request("GET", "/k8s/clusters/c-1/api"), "")
+        .await;
+    assert_eq!(parts.status, StatusCode::NOT_FOUND);
+    assert!(message(&body).contains("c-1"));
+    let (parts, body) = server
+        .ask(server.request("GET", "/k8s/clusters/c-2/api"), "")
+        .await;
+    assert_eq!(parts.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(parts.headers.contains_key("retry-after"));
+    assert!(message(&body).contains("no agent has registered yet"));
+}
+
+#[tokio::test]
+async fn a_lost_agent_is_503_with_the_time_since_when() {
+    let server = Running::start().await;
+    let session = server.connected(mirror).await;
+    server
+        .ask(server.request("GET", "/k8s/clusters/c-1/api"), "")
+        .await;
+    session.close(tunnel_proto::frame::CloseCode::Normal, "test is over");
+    let cluster = || {
+        server
+            .app
+            .directory
+            .cluster(&"c-1".parse().unwrap())
+            .unwrap()
+    };
+    until(|| {
+        cluster()
+            .agent()
+            .is_some_and(|agent| agent.disconnected_at.is_some())
+    })
+    .await;
+    let (parts, body) = server
+        .ask(server.request("GET", "/k8s/clusters/c-1/api"), "")
+        .await;
+    assert_eq!(parts.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(
+        message(&body).contains("is not connected since 2"),
+        "{}",
+        message(&body)
+    );
+    assert_eq!(cluster().state(), "Disconnected");
+}
+
+#[tokio::test]
+async fn what_the_agent_says_reaches_the_client_unchanged() {
+    let server = Running::start().await;
+    server
+        .connected(|_| async { answer(502, r#"{"kind":"Status","message":"agent: refused"}"#) })
+        .await;
+    let (parts, body) = server
+        .ask(server.request("GET", "/k8s/clusters/c-1/api"), "")
+        .await;
+    assert_eq!(parts.status, StatusCode::BAD_GATEWAY);
+    assert_eq!(message(&body), "agent: refused");
+}
+
+#[tokio::test]
+async fn an_answer_is_streamed_while_it_is_made() {
+    let server = Running::start().await;
+    let (send, receive) = mpsc::channel::<Result<Frame<Bytes>, std::io::Error>>(1);
+    let receive = std::sync::Arc::new(std::sync::Mutex::new(Some(receive)));
+    server
+        .connected(move |request: http::Request<_>| {
+            let receive =
+                (request.uri() == "/stream").then(|| receive.lock().unwrap().take().unwrap());
+            async move {
+                let Some(mut receive) = receive else {
+                    return answer(200, "ok");
+                };
+                let frames = futures::stream::poll_fn(move |context| receive.poll_recv(context));
+                http::Response::new(StreamBody::new(frames).boxed_unsync())
+            }
+        })
+        .await;
+    let mut client = server.client("localhost").await;
+    let request = server
+        .request("GET", "/k8s/clusters/c-1/stream")
+        .header("te", "trailers");
+    let request = request.body(Full::default().boxed_unsync()).unwrap();
+    let mut response = within(client.send_request(request)).await.unwrap();
+    for piece in ["one", "two"] {
+        send.send(Ok(Frame::data(piece.into()))).await.unwrap();
+        let frame = within(response.frame()).await.unwrap().unwrap();
+        assert_eq!(frame.into_data().unwrap(), piece);
+    }
+    // Access that ends, ends what is open with it.
+    tokens::revoke(&server).await;
+    let end = within(response.frame()).await;
+    assert!(end.is_none_or(|frame| frame.is_err()));
+}
+
+mod tokens {
+    pub(super) async fn revoke(server: &super::Running) {
+        lariat_server::tokens::revoke(&server.app, &server.token_name)
+            .await
+            .unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_upgrade_carries_bytes_both_ways_and_keeps_the_half_close() {
+    let server = Running::start().await;
+    server
+        .connected(|mut request| async move {
+            if request.uri() != "/exec" {
+                return answer(200, "ok");
+            }
+            assert_eq!(request.headers()["upgrade"], "SPDY/3.1");
+            let upgraded = hyper::upgrade::on(&mut request);
+            tokio::spawn(async move {
+                let mut io = TokioIo::new(upgraded.await.unwrap());
+                let mut asked = String::new();
+                io.read_to_string(&mut asked).await.unwrap();
+                io.write_all(format!("answer to {asked}").as_bytes())
+                    .await
+                    .unwrap();
+                io.shutdown().await.unwrap();
+            });
+            let mut response = answer(101, "");
+            response
+                .headers_mut()
+                .insert("connection", "Upgrade".parse().unwrap());
+            response
+                .headers_mut()
+                .insert("upgrade", "SPDY/3.1".parse().unwrap());
+            response
+                .headers_mut()
+                .insert("x-stream-protocol-version", "v4".parse().unwrap());
+            response
+        })
+        .await;
+    let mut client = server.client("localhost").await;
+    let request = server
+        .request("POST", "/k8s/clusters/c-1/exec")
+        .header("connection", "Upgrade")
+        .header("upgrade", "SPDY/3.1");
+    let request = request.body(Full::default().boxed_unsync()).unwrap();
+    let mut response = within(client.send_request(request)).await.unwrap();
+    assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
+    assert_eq!(response.headers()["x-stream-protocol-version"], "v4");
+    let mut io = TokioIo::new(hyper::upgrade::on(&mut response).await.unwrap());
+    io.write_all(b"question").await.unwrap();
+    io.shutdown().await.unwrap();
+    let mut text = String::new();
+    within(io.read_to_string(&mut text)).await.unwrap();
+    assert_eq!(text, "answer to question");
+}
+
+#[tokio::test]
+async fn a_refused_upgrade_keeps_the_status_of_the_cluster() {
+    let server = Running::start().await;
+    server
+        .connected(|_| async { answer(403, "no exec for you") })
+        .await;
+    let request = server
+        .request("GET", "/k8s/clusters/c-1/exec")
+        .header("connection", "upgrade")
+        .header("upgrade", "websocket");
+    let (parts, body) = server.ask(request, "").await;
+    assert_eq!(parts.status, StatusCode::FORBIDDEN);
+    assert_eq!(&body[..], b"no exec for you");
+}
+
+#[tokio::test]
+async fn a_stopping_server_lets_what_runs_finish() {
+    let server = Running::start().await;
+    let (go, wait) = tokio::sync::watch::channel(false);
+    let (arrive, mut arrived) = tokio::sync::watch::channel(false);
+    let session = server
+        .connected(move |request: http::Request<_>| {
+            let (mut wait, arrive) = (wait.clone(), arrive.clone());
+            async move {
+                if request.uri() == "/slow" {
+                    arrive.send_replace(true);
+                    wait.wait_for(|go| *go).await.unwrap();
+                }
+                answer(200, "done")
+            }
+        })
+        .await;
+    let mut client = server.client("localhost").await;
+    let request = server.request("GET", "/k8s/clusters/c-1/slow");
+    let request = request.body(Full::default().boxed_unsync()).unwrap();
+    let slow = tokio::spawn(async move { client.send_request(request).await });
+    within(arrived.wait_for(|arrived| *arrived)).await.unwrap();
+    server.stop();
+    let mut phase = session.phase();
+    within(phase.wait_for(|phase| matches!(phase, tunnel::session::Phase::Draining { .. })))
+        .await
+        .unwrap();
+    go.send_replace(true);
+    let response = within(slow).await.unwrap().unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    within(session.over().cancelled()).await;
+}

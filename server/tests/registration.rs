@@ -1,0 +1,175 @@
+//! Which agents are taken for which cluster.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod agents;
+
+use agents::{Running, mirror, serve, until, within};
+use lariat_api::{Cluster, ClusterRegistrationToken};
+use tunnel::dial::DialError;
+use tunnel::identity::KeyPair;
+use tunnel_proto::hello::{Rejection, RejectionCode};
+
+fn rejection(error: DialError) -> Rejection {
+    let DialError::Rejected(rejection) = error else {
+        panic!("not a rejection: {error:?}");
+    };
+    rejection
+}
+
+async fn rejected(server: &Running, key: &KeyPair, token: Option<&str>) -> Rejection {
+    rejection(server.dial(key, token).await.err().unwrap())
+}
+
+#[tokio::test]
+async fn a_key_is_bound_once_and_comes_back_without_a_token() {
+    let server = Running::start().await;
+    server.cluster("c-1").await;
+    let token = server.registration("c-1", "t").await;
+    let key = KeyPair::generate().unwrap();
+    let connected = server.dial(&key, Some(&token)).await.unwrap();
+    assert_eq!(connected.welcome.bound_to, "c-1");
+    drop(connected);
+    // The same key again, with the used-up token and without any.
+    server.dial(&key, Some(&token)).await.unwrap();
+    server.dial(&key, None).await.unwrap();
+    let token: ClusterRegistrationToken = server.app.objects.get("c-1", "t").await.unwrap();
+    assert_eq!(token.status.unwrap().uses, 1);
+}
+
+#[tokio::test]
+async fn a_second_key_needs_the_administrators_word() {
+    let server = Running::start().await;
+    server.cluster("c-1").await;
+    let first = server.registration("c-1", "first").await;
+    let second = server.registration("c-1", "second").await;
+    server
+        .dial(&KeyPair::generate().unwrap(), Some(&first))
+        .await
+        .unwrap();
+    let other = KeyPair::generate().unwrap();
+    let refused = rejected(&server, &other, Some(&second)).await;
+    assert_eq!(refused.code, RejectionCode::KeyMismatch);
+    assert!(
+        refused.message.contains("lariat cluster rebind c-1"),
+        "{}",
+        refused.message
+    );
+    server
+        .app
+        .objects
+        .modify("", "c-1", |cluster: &mut Cluster| {
+            cluster.spec.allow_agent_rebind = true;
+            true
+        })
+        .await
+        .unwrap();
+    server.dial(&other, Some(&second)).await.unwrap();
+    let cluster: Cluster = server.app.objects.get("", "c-1").await.unwrap();
+    assert!(!cluster.spec.allow_agent_rebind);
+}
+
+#[tokio::test]
+async fn a_replaced_key_loses_its_session() {
+    let server = Running::start().await;
+    let session = server.connected(mirror).await;
+    let second = server.registration("c-1", "second").await;
+    server
+        .app
+        .objects
+        .modify("", "c-1", |cluster: &mut Cluster| {
+            cluster.spec.allow_agent_rebind = true;
+            true
+        })
+        .await
+        .unwrap();
+    let connected = server
+        .dial(&KeyPair::generate().unwrap(), Some(&second))
+        .await
+        .unwrap();
+    tokio::spawn(connected.driver);
+    within(session.over().cancelled()).await;
+}
+
+#[tokio::test]
+async fn unknown_used_up_and_missing_tokens_are_told_apart() {
+    let server = Running::start().await;
+    server.cluster("c-1").await;
+    let token = server.registration("c-1", "t").await;
+    let key = || KeyPair::generate().unwrap();
+    let missing = rejected(&server, &key(), None).await;
+    assert_eq!(missing.code, RejectionCode::UnknownKey);
+    let unknown = rejected(&server, &key(), Some("nonsense")).await;
+    assert_eq!(unknown.code, RejectionCode::BadToken);
+    assert!(unknown.message.contains("not known"));
+    server
+        .app
+        .objects
+        .modify("c-1", "t", |token: &mut ClusterRegistrationToken| {
+            token.status.get_or_insert_default().uses = 1;
+            true
+        })
+        .await
+        .unwrap();
+    let used = rejected(&server, &key(), Some(&token)).await;
+    assert_eq!(used.code, RejectionCode::BadToken);
+    assert!(
+        used.message.contains("as often as it may be"),
+        "{}",
+        used.message
+    );
+}
+
+#[tokio::test]
+async fn a_deleted_cluster_ends_the_session() {
+    let server = Running::start().await;
+    let session = server.connected(mirror).await;
+    until(|| {
+        server
+            .app
+            .directory
+            .cluster(&"c-1".parse().unwrap())
+            .is_some()
+    })
+    .await;
+    loop {
+        let cluster: Cluster = server.app.objects.get("", "c-1").await.unwrap();
+        if server
+            .app
+            .objects
+            .delete(&cluster, Vec::new())
+            .await
+            .is_ok()
+        {
+            break;
+        }
+    }
+    within(session.over().cancelled()).await;
+}
+
+#[tokio::test]
+async fn a_restarted_agent_replaces_its_own_session_and_a_sibling_stays_beside_it() {
+    let server = Running::start().await;
+    server.cluster("c-1").await;
+    let token = server.registration("c-1", "t").await;
+    let key = KeyPair::generate().unwrap();
+    let first = server.dial(&key, Some(&token)).await.unwrap();
+    tokio::spawn(first.driver);
+    serve(&first.session, mirror);
+    until(|| server.app.tunnels.len() == 1).await;
+    // The same instance: one session.
+    let again = server.dial(&key, None).await.unwrap();
+    tokio::spawn(again.driver);
+    serve(&again.session, mirror);
+    within(first.session.over().cancelled()).await;
+    until(|| server.app.tunnels.len() == 1).await;
+    let id = "c-1".parse().unwrap();
+    until(|| {
+        server
+            .app
+            .tunnels
+            .get(&id)
+            .is_some_and(|tunnel| tunnel.session.id() == again.session.id())
+    })
+    .await;
+}
