@@ -5,6 +5,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::authn::{Directory, Passwords, new_secret};
 use crate::config::{BootstrapPassword, Config};
+use crate::management::claim;
 use crate::objects::{Objects, random_bits, revision_of};
 
 /// Name used to log in.
@@ -45,7 +46,9 @@ pub async fn administrator(
     user.administrator = true;
     user.must_change_password = false;
     let set_password = passwords.set(&id, password.clone()).await?;
-    let made = objects.create_with(user, vec![set_password]).await?;
+    let made = objects
+        .create_with(user, claim(USERNAME, vec![set_password]))
+        .await?;
     directory.wait_for(revision_of(&made)?).await;
     Ok(made_up.then_some(password))
 }

@@ -24,4 +24,5 @@ pub use limits::ConnectionLimits;
 pub use listener::serve;
 pub use route::{PathError, Route};
 pub use router::ProxyRequest;
+pub(crate) use router::{authenticate, password_is_settled};
 pub use tls::server_config;

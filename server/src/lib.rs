@@ -18,6 +18,7 @@ pub mod management;
 pub mod metrics;
 pub mod norman;
 pub mod objects;
+pub mod registration;
 mod server;
 pub mod state;
 pub mod tokens;

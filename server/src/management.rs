@@ -1,26 +1,63 @@
 //! The Kubernetes-style face of the management API.
 
+mod discovery;
+mod kinds;
+mod list;
+mod query;
+mod resource;
+mod table;
+mod users;
+mod watch;
+
 use std::sync::Arc;
 
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
+use lariat_api::{Cluster, ClusterRegistrationToken, GROUP, Setting, Token, User, VERSION};
 use serde_json::json;
+
+pub(crate) use kinds::settings;
+pub(crate) use users::claim;
 
 use crate::authn::Identity;
 use crate::edge::{ApiError, Body};
 use crate::objects::ObjectError;
 use crate::state::App;
+use resource::Resource;
 
 /// Answers requests under `/api` and `/apis`.
 pub(crate) async fn handle(
-    _app: &Arc<App>,
-    _request: Request<Incoming>,
-    _identity: &Identity,
-    _segments: &[&str],
+    app: &Arc<App>,
+    request: Request<Incoming>,
+    who: Identity,
+    segments: &[&str],
 ) -> Result<Response<Body>, ApiError> {
-    Err(ApiError::not_found(
-        "the server could not find the requested resource",
-    ))
+    let path = match segments {
+        ["apis", group, version, rest @ ..] if *group == GROUP && *version == VERSION => rest,
+        _ => return read_only(&request, discovery::find(segments)),
+    };
+    let (namespace, plural, name) = match path {
+        [] => return read_only(&request, Some(discovery::resources())),
+        [plural] => (None, *plural, None),
+        [plural, name] => (None, *plural, Some(*name)),
+        ["namespaces", namespace, plural] => (Some(*namespace), *plural, None),
+        ["namespaces", namespace, plural, name] => (Some(*namespace), *plural, Some(*name)),
+        _ => return Err(no_such_resource()),
+    };
+    let target = Resource {
+        app: Arc::clone(app),
+        who,
+        namespace: namespace.map(str::to_owned),
+        name: name.map(str::to_owned),
+    };
+    match plural {
+        "clusters" => target.answer::<Cluster>(request).await,
+        "clusterregistrationtokens" => target.answer::<ClusterRegistrationToken>(request).await,
+        "settings" => target.answer::<Setting>(request).await,
+        "tokens" => target.answer::<Token>(request).await,
+        "users" => target.answer::<User>(request).await,
+        _ => Err(no_such_resource()),
+    }
 }
 
 /// Answers `/version`.
@@ -39,6 +76,21 @@ pub(crate) fn version() -> Result<Response<Body>, ApiError> {
         "platform": format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
     });
     Ok(crate::edge::json(StatusCode::OK, &value))
+}
+
+fn read_only(
+    request: &Request<Incoming>,
+    document: Option<serde_json::Value>,
+) -> Result<Response<Body>, ApiError> {
+    let document = document.ok_or_else(no_such_resource)?;
+    match *request.method() {
+        Method::GET | Method::HEAD => Ok(crate::edge::json(StatusCode::OK, &document)),
+        _ => Err(ApiError::method_not_allowed("this can only be read")),
+    }
+}
+
+fn no_such_resource() -> ApiError {
+    ApiError::not_found("the server could not find the requested resource")
 }
 
 impl From<ObjectError> for ApiError {

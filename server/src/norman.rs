@@ -1,17 +1,21 @@
-//! The Rancher-shaped face: login, actions, import manifests.
+//! The Rancher-shaped face: login and logout, passwords, kubeconfig files, import manifests.
 
 mod answer;
+mod import;
+mod kubeconfig;
 mod login;
 mod login_limits;
+mod password;
 
 use std::sync::Arc;
 
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
+pub(crate) use import::import;
 pub use login_limits::LoginLimits;
 
-use crate::edge::{ApiError, Body, RequestContext};
+use crate::edge::{ApiError, Body, RequestContext, authenticate, empty, password_is_settled};
 use crate::state::App;
 
 /// Answers requests under `/v3` and `/v3-public`.
@@ -39,20 +43,33 @@ async fn route(
     public: bool,
 ) -> Result<Response<Body>, ApiError> {
     let action = answer::action(request.uri().query());
-    let post = request.method() == Method::POST;
-    match (segments, action.as_deref()) {
-        (["localProviders", "local"], Some("login")) if public && post => {
-            login::login(app, request, context).await
+    if public {
+        return match (segments, action.as_deref(), request.method()) {
+            (["localProviders", "local"], Some("login"), &Method::POST) => {
+                login::login(app, request, context).await
+            }
+            _ => Err(nothing_here()),
+        };
+    }
+    let who = authenticate(app, request.headers(), context)?;
+    match (segments, action.as_deref(), request.method()) {
+        (["tokens"], Some("logout"), &Method::POST) => {
+            crate::tokens::revoke(app, who.token.as_str()).await?;
+            let mut response = Response::new(empty());
+            *response.status_mut() = StatusCode::OK;
+            Ok(response)
         }
-        _ => Err(ApiError::not_found("there is no such resource or action")),
+        (["users"], Some("changepassword"), &Method::POST) => {
+            password::change(app, request, context, &who).await
+        }
+        (["clusters", id], Some("generateKubeconfig"), &Method::POST) => {
+            password_is_settled(&who)?;
+            kubeconfig::generate(app, request, &who, id).await
+        }
+        _ => Err(nothing_here()),
     }
 }
 
-/// Answers with the manifest that connects a cluster.
-pub(crate) async fn import(
-    _app: &Arc<App>,
-    _file: &str,
-    _query: Option<&str>,
-) -> Result<Response<Body>, ApiError> {
-    Err(ApiError::not_found("there is no such registration token"))
+fn nothing_here() -> ApiError {
+    ApiError::not_found("there is no such resource or action")
 }

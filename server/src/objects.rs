@@ -133,26 +133,24 @@ impl Objects {
     /// # Errors
     /// [`ObjectError::AlreadyExists`] among others.
     pub async fn create<K: Kind>(&self, object: K) -> Result<K, ObjectError> {
-        self.create_with(object, Vec::new()).await
+        self.create_with(object, Txn::default()).await
     }
 
-    /// The same, together with other writes: all happen or none.
+    /// The same, together with another transaction: all happens or nothing.
     ///
     /// # Errors
-    /// [`ObjectError::AlreadyExists`] among others.
-    pub async fn create_with<K: Kind>(
-        &self,
-        mut object: K,
-        others: Vec<Op>,
-    ) -> Result<K, ObjectError> {
+    /// [`ObjectError::AlreadyExists`] among others, also when a comparison of the other one fails.
+    pub async fn create_with<K: Kind>(&self, mut object: K, others: Txn) -> Result<K, ObjectError> {
         let meta = object.meta_mut();
         meta.uid = Some(random_uid());
         meta.creation_timestamp = Some(Time(self.clock.now()));
         meta.generation = Some(1);
         meta.deletion_timestamp = None;
         let key = key::<K>(object.namespace(), object.name());
-        let mut txn = Txn::put_if(key, Revision::ZERO, encode(&mut object)?);
-        txn.ops.extend(others);
+        let txn = joined(
+            Txn::put_if(key, Revision::ZERO, encode(&mut object)?),
+            others,
+        );
         match self.store.txn(txn).await? {
             TxnOutcome::Applied(revision) => Ok(stamped(object, revision)),
             TxnOutcome::Conflict(_) => Err(ObjectError::AlreadyExists(shown_object(&object))),
@@ -165,10 +163,10 @@ impl Objects {
     /// # Errors
     /// [`ObjectError::Conflict`] when it was changed or deleted since.
     pub async fn update<K: Kind>(&self, object: K, stored: &K) -> Result<K, ObjectError> {
-        self.update_with(object, stored, Vec::new()).await
+        self.update_with(object, stored, Txn::default()).await
     }
 
-    /// The same, together with other writes: all happen or none.
+    /// The same, together with another transaction: all happens or nothing.
     ///
     /// # Errors
     /// [`ObjectError::Conflict`] when it was changed or deleted since.
@@ -176,19 +174,9 @@ impl Objects {
         &self,
         mut object: K,
         stored: &K,
-        others: Vec<Op>,
+        others: Txn,
     ) -> Result<K, ObjectError> {
-        let expected = match &object.meta().resource_version {
-            Some(version) => parse_revision(version)?,
-            None => revision_of(stored)?,
-        };
-        let (old, new) = (stored.meta(), object.meta_mut());
-        new.uid.clone_from(&old.uid);
-        new.creation_timestamp.clone_from(&old.creation_timestamp);
-        new.generation = Some(old.generation.unwrap_or_default() + 1);
-        let key = key::<K>(object.namespace(), object.name());
-        let mut txn = Txn::put_if(key, expected, encode(&mut object)?);
-        txn.ops.extend(others);
+        let txn = joined(update(&mut object, stored)?, others);
         match self.store.txn(txn).await? {
             TxnOutcome::Applied(revision) => Ok(stamped(object, revision)),
             TxnOutcome::Conflict(_) => Err(ObjectError::Conflict(shown_object(&object))),
@@ -219,19 +207,14 @@ impl Objects {
         }
     }
 
-    /// Deletes an object as it was read, together with other writes. Returns the revision from
+    /// Deletes an object as it was read, together with another transaction. Returns the revision from
     /// which on it is gone.
     ///
     /// # Errors
     /// [`ObjectError::Conflict`] when it was changed or deleted since.
-    pub async fn delete<K: Kind>(
-        &self,
-        stored: &K,
-        others: Vec<Op>,
-    ) -> Result<Revision, ObjectError> {
+    pub async fn delete<K: Kind>(&self, stored: &K, others: Txn) -> Result<Revision, ObjectError> {
         let key = key::<K>(stored.namespace(), stored.name());
-        let mut txn = Txn::delete_if(key, revision_of(stored)?);
-        txn.ops.extend(others);
+        let txn = joined(Txn::delete_if(key, revision_of(stored)?), others);
         match self.store.txn(txn).await? {
             TxnOutcome::Applied(revision) => Ok(revision),
             TxnOutcome::Conflict(_) => Err(ObjectError::Conflict(shown_object(stored))),
@@ -252,6 +235,29 @@ impl Objects {
             self.store.watch(prefix.as_bytes(), after).await?,
         ))
     }
+}
+
+/// The transaction that overwrites an object; see [`Objects::update`].
+///
+/// # Errors
+/// When the object's resource version is not one of ours.
+pub fn update<K: Kind>(object: &mut K, stored: &K) -> Result<Txn, ObjectError> {
+    let expected = match &object.meta().resource_version {
+        Some(version) => parse_revision(version)?,
+        None => revision_of(stored)?,
+    };
+    let (old, new) = (stored.meta(), object.meta_mut());
+    new.uid.clone_from(&old.uid);
+    new.creation_timestamp.clone_from(&old.creation_timestamp);
+    new.generation = Some(old.generation.unwrap_or_default() + 1);
+    let key = key::<K>(object.namespace(), object.name());
+    Ok(Txn::put_if(key, expected, encode(object)?))
+}
+
+fn joined(mut txn: Txn, other: Txn) -> Txn {
+    txn.compares.extend(other.compares);
+    txn.ops.extend(other.ops);
+    txn
 }
 
 /// The operation that deletes an object, whatever its revision.

@@ -12,12 +12,13 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::authn::{Directory, Passwords};
+use crate::authn::{Directory, Passwords, keep_last_used};
 use crate::authz::Membership;
 use crate::bootstrap;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::edge::{self, AuditSink, CertificateKeeper, ConnectionLimits};
+use crate::management;
 use crate::metrics::Metrics;
 use crate::norman::LoginLimits;
 use crate::objects::Objects;
@@ -69,6 +70,9 @@ impl Server {
         let passwords = Passwords::new()?;
         let made_up_password =
             bootstrap::administrator(&config, &objects, &directory, &passwords).await?;
+        if let Some(revision) = management::settings(&objects, &config, &certificates).await? {
+            directory.wait_for(revision).await;
+        }
         let limits = ConnectionLimits::new(
             config.limits.connections,
             config.limits.connections_per_address,
@@ -121,11 +125,17 @@ impl Server {
     /// be cut.
     pub async fn run(self) -> usize {
         let app = self.app;
-        let keeping = tokio::spawn(Arc::clone(&app.certificates).keep());
+        let keeping = [
+            tokio::spawn(Arc::clone(&app.certificates).keep()),
+            tokio::spawn(keep_last_used(
+                Arc::clone(&app.directory),
+                app.objects.clone(),
+            )),
+        ];
         let tls = TlsAcceptor::from(Arc::new(self.tls));
         let drain = app.config.drain_timeout;
         let cut = edge::serve(self.listener, tls, self.limits, Arc::clone(&app), drain).await;
-        keeping.abort();
+        keeping.iter().for_each(tokio::task::JoinHandle::abort);
         let audit = app.audit.clone();
         // Waits at most a second; there is nothing to be done about a failure now.
         let _ = tokio::task::spawn_blocking(move || audit.flush()).await;

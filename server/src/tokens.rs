@@ -79,7 +79,7 @@ pub async fn create(app: &App, new: NewToken) -> Result<Token, ApiError> {
 pub async fn revoke(app: &App, name: &str) -> Result<Token, ApiError> {
     loop {
         let token: Token = app.objects.get("", name).await?;
-        match app.objects.delete(&token, Vec::new()).await {
+        match app.objects.delete(&token, store::Txn::default()).await {
             Ok(revision) => {
                 app.directory.wait_for(revision).await;
                 return Ok(token);

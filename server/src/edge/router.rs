@@ -94,11 +94,13 @@ async fn dispatch(
         }
         Route::Management { segments } => {
             let identity = authenticate(app, request.headers(), &context)?;
-            management::handle(app, request, &identity, &segments).await
+            password_is_settled(&identity)?;
+            management::handle(app, request, identity, &segments).await
         }
         Route::Cluster { id, rest } => {
             context.audit.set_cluster(&id);
             let identity = authenticate(app, request.headers(), &context)?;
+            password_is_settled(&identity)?;
             let request = ProxyRequest {
                 cluster: id,
                 rest: rest.to_owned(),
@@ -140,6 +142,16 @@ pub(crate) fn authenticate(
         .map_err(|error| ApiError::unauthorized(error.to_string()))?;
     context.audit.set_identity(&identity);
     Ok(identity)
+}
+
+/// Who must change the password may do nothing else before.
+pub(crate) fn password_is_settled(identity: &Identity) -> Result<(), ApiError> {
+    if identity.must_change_password {
+        return Err(ApiError::forbidden(
+            "change your password first: lariat passwd",
+        ));
+    }
+    Ok(())
 }
 
 fn refused(id: &str, audit: &Audit, error: ApiError) -> Response<Body> {

@@ -1,0 +1,116 @@
+//! Registration tokens: issued here, shown once, good for a time and a number of agents. Agents
+//! spend them in `tunnels`.
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use lariat_api::{ClusterId, ClusterRegistrationToken, ClusterRegistrationTokenStatus, Kind};
+use store::Txn;
+
+use crate::authn::{SecretHash, new_secret};
+use crate::objects::{self, ListOptions, ObjectError};
+use crate::state::App;
+
+/// A registration token is not good. Its text is for the one who sets up the agent.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum RegistrationError {
+    /// No such token, or its cluster was deleted.
+    #[error("the registration token is not known; create one: lariat cluster import NAME")]
+    Unknown,
+    /// The token is too old.
+    #[error("the registration token expired at {0}; create one: lariat cluster import NAME")]
+    Expired(Timestamp),
+    /// The token was used as often as it may be.
+    #[error("the registration token is used up; create one: lariat cluster import NAME")]
+    UsedUp,
+    /// The store failed.
+    #[error(transparent)]
+    Objects(#[from] ObjectError),
+}
+
+/// The cluster of a registration token that is good for another registration now.
+///
+/// # Errors
+/// When it is not good.
+pub async fn inspect(app: &App, token: &str) -> Result<ClusterId, RegistrationError> {
+    let place = app.directory.registration(token);
+    let (namespace, name) = place.ok_or(RegistrationError::Unknown)?;
+    let found = app
+        .objects
+        .get::<ClusterRegistrationToken>(&namespace, &name)
+        .await;
+    let found = found.map_err(|error| match error {
+        ObjectError::NotFound(_) => RegistrationError::Unknown,
+        other => RegistrationError::Objects(other),
+    })?;
+    let status = found.status.as_ref().ok_or(RegistrationError::Unknown)?;
+    let end = status
+        .expires_at
+        .as_ref()
+        .ok_or(RegistrationError::Unknown)?
+        .0;
+    if end <= app.clock.now() {
+        return Err(RegistrationError::Expired(end));
+    }
+    if status.uses >= found.spec.max_uses() {
+        return Err(RegistrationError::UsedUp);
+    }
+    namespace.parse().map_err(|_| RegistrationError::Unknown)
+}
+
+/// Gives a new ClusterRegistrationToken its token: the hash and the expiry that are kept. Returns
+/// the token, which is not.
+pub(crate) fn issue(token: &mut ClusterRegistrationToken, now: Timestamp) -> String {
+    let secret = new_secret();
+    let minutes = i64::from(token.spec.ttl_minutes());
+    token.status = Some(ClusterRegistrationTokenStatus {
+        token_hash: SecretHash::of(&secret).to_hex(),
+        expires_at: Some(Time(now + SignedDuration::from_mins(minutes))),
+        ..ClusterRegistrationTokenStatus::default()
+    });
+    secret
+}
+
+/// Adds what the answer to a create request shows once: the token and the commands to use it.
+pub(crate) fn show(app: &App, token: &mut ClusterRegistrationToken, secret: String) {
+    let server = app.config.server_url.as_str().trim_end_matches('/');
+    let url = format!("{server}/v3/import/{secret}.yaml");
+    let status = token.status.get_or_insert_default();
+    status.command = format!("kubectl apply -f {url}");
+    status.insecure_command = match app.certificates.checksum() {
+        None => status.command.clone(),
+        Some(checksum) => format!(
+            "curl -skfL {server}/cacerts -o lariat-ca.crt && \
+             echo '{checksum}  lariat-ca.crt' | sha256sum -c && \
+             curl -sfL --cacert lariat-ca.crt {url} | kubectl apply -f -"
+        ),
+    };
+    status.manifest_url = url;
+    status.token = secret;
+}
+
+/// Deletes all registration tokens of a cluster.
+///
+/// # Errors
+/// When the store fails.
+pub(crate) async fn delete_all(app: &App, cluster: &str) -> Result<(), ObjectError> {
+    let options = ListOptions {
+        namespace: Some(cluster.to_owned()),
+        ..ListOptions::default()
+    };
+    let tokens = app
+        .objects
+        .list::<ClusterRegistrationToken>(&options)
+        .await?;
+    for token in tokens.items {
+        let op = objects::delete_op::<ClusterRegistrationToken>(cluster, token.name());
+        let ops = vec![op];
+        app.objects
+            .store()
+            .txn(Txn {
+                compares: Vec::new(),
+                ops,
+            })
+            .await?;
+    }
+    Ok(())
+}
