@@ -1,1 +1,3 @@
-//! tests.
+//! End-to-end tests over the real binaries.
+
+pub mod lariat;

@@ -5,7 +5,7 @@ mod proxy;
 mod trust;
 
 pub use proxy::{Proxies, ProxyError};
-pub use trust::{PinError, Trust, fetch_pinned};
+pub use trust::{PinError, Trust, fetch_ca, fetch_pinned};
 
 use crate::{
     CHANNEL_BINDING_LABEL, Io,

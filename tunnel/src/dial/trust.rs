@@ -90,7 +90,7 @@ impl Trust {
 ///
 /// See [`PinError`].
 pub async fn fetch_pinned(dialer: &Dialer, checksum: &str) -> Result<Trust, PinError> {
-    let bundle = fetch(dialer).await?;
+    let bundle = fetch_ca(dialer).await?;
     let found = sha256_hex(&bundle);
     if !found.eq_ignore_ascii_case(checksum.trim()) {
         let pinned = checksum.trim().to_owned();
@@ -107,7 +107,13 @@ fn sha256_hex(bytes: &[u8]) -> String {
         .collect()
 }
 
-async fn fetch(dialer: &Dialer) -> Result<Bytes, PinError> {
+/// Fetches the server's CA bundle over an unverified connection. Whoever uses it must check it
+/// first: [`fetch_pinned`] does.
+///
+/// # Errors
+///
+/// See [`PinError`].
+pub async fn fetch_ca(dialer: &Dialer) -> Result<Bytes, PinError> {
     let unverified = Unverified(provider());
     let config = tls13()
         .map_err(|error| PinError::Answer(error.to_string()))?

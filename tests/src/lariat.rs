@@ -1,0 +1,41 @@
+//! The product's own binaries beside a cluster of the testbed: what the demo, the end-to-end tests
+//! and the benchmarks start.
+
+mod agent;
+mod api;
+mod server;
+
+pub use agent::{AgentProcess, apply_manifest, start_process, wait_for_agent_pod};
+pub use api::{Api, Import};
+pub use server::{Server, ServerOptions};
+
+use anyhow::Context as _;
+use std::path::PathBuf;
+
+/// Path of one of the product's binaries: `LARIAT_BIN_DIR`, or beside the running one.
+///
+/// # Errors
+/// When it was not built.
+pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
+    let folder = match std::env::var_os("LARIAT_BIN_DIR") {
+        Some(folder) => PathBuf::from(folder),
+        None => {
+            let own = std::env::current_exe().context("cannot tell where this program is")?;
+            let mut folder = own
+                .parent()
+                .context("this program is in no folder")?
+                .to_owned();
+            if folder.ends_with("deps") {
+                folder.pop();
+            }
+            folder
+        }
+    };
+    let path = folder.join(name);
+    anyhow::ensure!(
+        path.is_file(),
+        "{} is missing; build it with: cargo build -p lariat-server -p cattle-cluster-agent -p lariat",
+        path.display(),
+    );
+    Ok(path)
+}

@@ -1,0 +1,94 @@
+//! `cattle-cluster-agent` in or beside a cluster.
+
+use super::{api::Import, binary, server::Server};
+use anyhow::{Context as _, bail};
+use std::{
+    io::Write as _,
+    process::{Command, Stdio},
+};
+use testbed::{Cluster, Process};
+
+/// An agent as a process in the cluster's network, behind its gateway.
+pub type AgentProcess = Process;
+
+/// Applies the import manifest directly to a cluster.
+///
+/// # Errors
+/// When the cluster refuses it.
+pub fn apply_manifest(cluster: &Cluster, manifest: &str) -> anyhow::Result<()> {
+    let mut kubectl = cluster.kubectl()?;
+    let mut child = kubectl
+        .args(["apply", "-f", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("cannot start kubectl")?;
+    child
+        .stdin
+        .take()
+        .context("kubectl has no standard input")?
+        .write_all(manifest.as_bytes())?;
+    let output = child.wait_with_output()?;
+    if !output.status.success() {
+        bail!("kubectl apply: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(())
+}
+
+/// Waits until the agent's Deployment is there with all its pods ready.
+///
+/// # Errors
+/// When it is not within two minutes; holds the agent's log.
+pub fn wait_for_agent_pod(cluster: &Cluster) -> anyhow::Result<()> {
+    let kubectl = |args: &[&str]| -> anyhow::Result<std::process::Output> {
+        Ok(cluster
+            .kubectl()?
+            .args(["-n", "cattle-system"])
+            .args(args)
+            .output()?)
+    };
+    let rollout = kubectl(&[
+        "rollout",
+        "status",
+        "deployment/cattle-cluster-agent",
+        "--timeout=120s",
+    ])?;
+    if rollout.status.success() {
+        return Ok(());
+    }
+    let pods = kubectl(&["describe", "pods"])?;
+    let log = kubectl(&["logs", "deployment/cattle-cluster-agent", "--tail=30"])?;
+    bail!(
+        "the agent's pod is not ready: {}\n{}\n{}",
+        String::from_utf8_lossy(&rollout.stderr),
+        String::from_utf8_lossy(&pods.stdout),
+        String::from_utf8_lossy(&log.stdout),
+    )
+}
+
+/// Starts an agent as a process in the cluster's network. The manifest must be applied already:
+/// its namespace and policy are used.
+///
+/// # Errors
+/// When it cannot be started.
+pub fn start_process(
+    server: &Server<'_>,
+    cluster: &Cluster,
+    import: &Import,
+) -> anyhow::Result<AgentProcess> {
+    let mut command = Command::new(binary("cattle-cluster-agent")?);
+    command
+        .args(["--server", &server.url(), "--token", &import.token])
+        .arg("--ca-checksum")
+        .arg(checksum(&std::fs::read(server.ca_file())?))
+        .arg("--kubeconfig")
+        .arg(cluster.local_kubeconfig())
+        .args(["--health-address", "127.0.0.1:18080"]);
+    Ok(cluster.start_process("cattle-cluster-agent", &command)?)
+}
+
+fn checksum(bytes: &[u8]) -> String {
+    use sha2::Digest as _;
+    hex::encode(sha2::Sha256::digest(bytes))
+}

@@ -1,0 +1,208 @@
+//! The management API as a script uses it.
+
+use anyhow::{Context as _, bail};
+use http::{Method, Request, header};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+use tunnel::dial::{Dialer, Proxies, Trust};
+
+/// A logged-in user.
+#[derive(Clone)]
+pub struct Api {
+    client: kube::Client,
+    /// The bearer token.
+    pub token: String,
+}
+
+/// What connects a cluster.
+#[derive(Clone, Debug)]
+pub struct Import {
+    /// The registration token.
+    pub token: String,
+    /// Where the manifest is.
+    pub manifest_url: String,
+}
+
+impl Api {
+    /// Logs in with a password.
+    ///
+    /// # Errors
+    /// When the server refuses or does not answer.
+    pub async fn login(url: &str, username: &str, password: &str) -> anyhow::Result<Self> {
+        let ca = Self::fetch_ca(url).await?;
+        let anonymous = Self {
+            client: client(url, &ca, None)?,
+            token: String::new(),
+        };
+        let path = "/v3-public/localProviders/local?action=login";
+        let body = json!({"username": username, "password": password});
+        let answer = anonymous.call(Method::POST, path, Some(&body)).await?;
+        let token = answer["token"]
+            .as_str()
+            .context("no token in the answer to the login")?;
+        Ok(Self {
+            client: client(url, &ca, Some(token))?,
+            token: token.to_owned(),
+        })
+    }
+
+    /// The server's CA. It is taken as it comes: server and test are on one machine.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub async fn fetch_ca(url: &str) -> anyhow::Result<String> {
+        let dialer = Dialer {
+            server: url.parse()?,
+            trust: Trust::Platform,
+            proxies: Proxies::default(),
+            server_key: None,
+        };
+        Ok(String::from_utf8(
+            tunnel::dial::fetch_ca(&dialer).await?.to_vec(),
+        )?)
+    }
+
+    /// Sends a request and returns the answer's JSON.
+    ///
+    /// # Errors
+    /// When the answer is no success.
+    pub async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> anyhow::Result<Value> {
+        let bytes = body.map(Value::to_string).unwrap_or_default().into_bytes();
+        let request = Request::builder()
+            .method(&method)
+            .uri(path)
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(bytes)?;
+        let text = self
+            .client
+            .request_text(request)
+            .await
+            .with_context(|| format!("{method} {path}"))?;
+        serde_json::from_str(&text).with_context(|| format!("{method} {path} answered {text:?}"))
+    }
+
+    /// Creates a cluster and returns its id.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn create_cluster(&self, name: &str) -> anyhow::Result<String> {
+        let body = json!({
+            "apiVersion": "management.cattle.io/v3",
+            "kind": "Cluster",
+            "metadata": {},
+            "spec": {"displayName": name},
+        });
+        let path = "/apis/management.cattle.io/v3/clusters";
+        let made = self.call(Method::POST, path, Some(&body)).await?;
+        Ok(made["metadata"]["name"]
+            .as_str()
+            .context("the cluster has no id")?
+            .to_owned())
+    }
+
+    /// A new registration token of a cluster.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn import(&self, cluster: &str) -> anyhow::Result<Import> {
+        let body = json!({
+            "apiVersion": "management.cattle.io/v3",
+            "kind": "ClusterRegistrationToken",
+            "metadata": {"namespace": cluster},
+        });
+        let path =
+            format!("/apis/management.cattle.io/v3/namespaces/{cluster}/clusterregistrationtokens");
+        let made = self.call(Method::POST, &path, Some(&body)).await?;
+        let text = |field: &str| {
+            let value = made["status"][field].as_str();
+            value
+                .map(str::to_owned)
+                .with_context(|| format!("the registration token has no {field}"))
+        };
+        Ok(Import {
+            token: text("token")?,
+            manifest_url: text("manifestUrl")?,
+        })
+    }
+
+    /// The import manifest, with this image of the agent.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn manifest(&self, import: &Import, image: &str) -> anyhow::Result<String> {
+        let path = format!("/v3/import/{}.yaml?image={image}", import.token);
+        let request = Request::get(&path).body(Vec::new())?;
+        self.client
+            .request_text(request)
+            .await
+            .context("cannot fetch the import manifest")
+    }
+
+    /// A kubeconfig for a cluster; by server name where the path may be dropped.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn kubeconfig(&self, cluster: &str, by_server_name: bool) -> anyhow::Result<String> {
+        let path = format!("/v3/clusters/{cluster}?action=generateKubeconfig");
+        let body = json!({"serverName": by_server_name});
+        let answer = self.call(Method::POST, &path, Some(&body)).await?;
+        Ok(answer["config"]
+            .as_str()
+            .context("no kubeconfig in the answer")?
+            .to_owned())
+    }
+
+    /// Waits until a cluster can be used.
+    ///
+    /// # Errors
+    /// When it cannot within `limit`; says what the server knows.
+    pub async fn wait_ready(&self, cluster: &str, limit: Duration) -> anyhow::Result<()> {
+        let path = format!("/apis/management.cattle.io/v3/clusters/{cluster}");
+        let started = Instant::now();
+        loop {
+            let found = self.call(Method::GET, &path, None).await?;
+            let conditions = found["status"]["conditions"]
+                .as_array()
+                .cloned()
+                .unwrap_or_default();
+            if conditions
+                .iter()
+                .any(|one| one["type"] == "Ready" && one["status"] == "True")
+            {
+                return Ok(());
+            }
+            if started.elapsed() > limit {
+                bail!(
+                    "cluster {cluster} is not ready after {} s: {}",
+                    limit.as_secs(),
+                    found["status"]
+                );
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+fn client(url: &str, ca: &str, token: Option<&str>) -> anyhow::Result<kube::Client> {
+    use base64::Engine as _;
+    let authority = base64::engine::general_purpose::STANDARD.encode(ca);
+    let kubeconfig: Kubeconfig = serde_json::from_value(json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "lariat", "cluster": {"server": url, "certificate-authority-data": authority}}],
+        "users": [{"name": "lariat", "user": token.map_or(json!({}), |token| json!({"token": token}))}],
+        "contexts": [{"name": "lariat", "context": {"cluster": "lariat", "user": "lariat"}}],
+        "current-context": "lariat",
+    }))?;
+    let config = futures::executor::block_on(kube::Config::from_custom_kubeconfig(
+        kubeconfig,
+        &KubeConfigOptions::default(),
+    ))?;
+    Ok(kube::Client::try_from(config)?)
+}

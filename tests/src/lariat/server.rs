@@ -1,0 +1,170 @@
+//! `lariat-server` as a process.
+
+use super::{api::Api, binary};
+use anyhow::Context as _;
+use std::{
+    net::{IpAddr, SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
+use testbed::{Process, Testbed};
+
+/// Password of the first administrator of servers started here.
+const PASSWORD: &str = "testbed-administrator";
+
+/// How long a server may take to start.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Where and how a server runs.
+#[derive(Clone, Debug)]
+pub struct ServerOptions {
+    /// Its data and logs are in this folder.
+    pub folder: PathBuf,
+    /// The address at which clusters find it.
+    pub address: IpAddr,
+    /// Its port; 0 picks one.
+    pub port: u16,
+    /// More flags.
+    pub flags: Vec<String>,
+}
+
+/// A running server. It ends when it is dropped, and at the latest with the testbed's owner.
+pub struct Server<'a> {
+    testbed: &'a Testbed,
+    options: ServerOptions,
+    process: Process,
+}
+
+impl<'a> Server<'a> {
+    /// Starts a server and waits until it is ready.
+    ///
+    /// # Errors
+    /// When it does not start; the error holds the end of its log.
+    pub async fn start(testbed: &'a Testbed, mut options: ServerOptions) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(&options.folder)
+            .with_context(|| format!("cannot create {}", options.folder.display()))?;
+        if options.port == 0 {
+            options.port = free_port(options.address)?;
+        }
+        let process = launch(testbed, &options)?;
+        let server = Self {
+            testbed,
+            options,
+            process,
+        };
+        server.wait_ready().await?;
+        Ok(server)
+    }
+
+    /// Its address for clients and agents.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!(
+            "https://{}",
+            SocketAddr::new(self.options.address, self.options.port)
+        )
+    }
+
+    /// Its private CA, as a file.
+    #[must_use]
+    pub fn ca_file(&self) -> PathBuf {
+        self.options.folder.join("ca.pem")
+    }
+
+    /// Its log.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.options.folder.join("server.log")
+    }
+
+    /// Its folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.options.folder
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        self.process.pid()
+    }
+
+    /// The administrator's name and password.
+    #[must_use]
+    pub fn administrator(&self) -> (&'static str, &'static str) {
+        ("admin", PASSWORD)
+    }
+
+    /// A logged-in administrator.
+    ///
+    /// # Errors
+    /// When the login fails.
+    pub async fn api(&self) -> anyhow::Result<Api> {
+        Api::login(&self.url(), "admin", PASSWORD).await
+    }
+
+    /// Ends the server as a crash would.
+    pub fn kill(&self) {
+        self.process.kill();
+    }
+
+    /// Starts it again with the same data, and waits until it is ready.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn restart(&mut self) -> anyhow::Result<()> {
+        self.process = launch(self.testbed, &self.options)?;
+        self.wait_ready().await
+    }
+
+    async fn wait_ready(&self) -> anyhow::Result<()> {
+        let started = Instant::now();
+        loop {
+            let problem = match Api::fetch_ca(&self.url()).await {
+                Ok(ca) => return Ok(std::fs::write(self.ca_file(), ca)?),
+                Err(error) => error,
+            };
+            if let Some(status) = self.process.exited() {
+                anyhow::bail!("the server ended with {status}:\n{}", self.log_end());
+            }
+            if started.elapsed() > PATIENCE {
+                return Err(problem.context(format!(
+                    "the server is not ready after {} s:\n{}",
+                    PATIENCE.as_secs(),
+                    self.log_end()
+                )));
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    fn log_end(&self) -> String {
+        let log = std::fs::read_to_string(self.log()).unwrap_or_default();
+        let lines: Vec<_> = log.lines().collect();
+        lines[lines.len().saturating_sub(15)..].join("\n")
+    }
+}
+
+fn launch(testbed: &Testbed, options: &ServerOptions) -> anyhow::Result<Process> {
+    let mut command = Command::new(binary("lariat-server")?);
+    let url = format!("https://{}", SocketAddr::new(options.address, options.port));
+    let listen = format!("0.0.0.0:{}", options.port);
+    command
+        .arg("--data-dir")
+        .arg(options.folder.join("data"))
+        .args(["--listen", &listen, "--server-url", &url])
+        .arg("--audit-log")
+        .arg(options.folder.join("audit.log"))
+        .args(&options.flags)
+        .env("LARIAT_BOOTSTRAP_PASSWORD", PASSWORD);
+    let log = options.folder.join("server.log");
+    Ok(testbed.start_process("lariat-server", &command, &log)?)
+}
+
+fn free_port(address: IpAddr) -> anyhow::Result<u16> {
+    // Below the range that outgoing connections use, so that it stays free until it is bound.
+    (18443..18643)
+        .find(|port| TcpListener::bind((address, *port)).is_ok())
+        .context("no free port between 18443 and 18643")
+}
