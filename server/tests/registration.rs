@@ -137,7 +137,7 @@ async fn a_deleted_cluster_ends_the_session() {
         if server
             .app
             .objects
-            .delete(&cluster, Vec::new())
+            .delete(&cluster, store::Txn::default())
             .await
             .is_ok()
         {
