@@ -4,10 +4,12 @@
 mod agent;
 mod api;
 mod server;
+mod stage;
 
 pub use agent::{AgentProcess, apply_manifest, start_process, wait_for_agent_pod};
 pub use api::{Api, Import};
 pub use server::{Server, ServerOptions};
+pub use stage::{AGENT_IMAGE, Stage, write_secret};
 
 use anyhow::Context as _;
 use std::path::PathBuf;

@@ -31,9 +31,10 @@ pub struct Config {
     /// Most bytes that are kept for the peer's acknowledgement; a full buffer stops writes.
     /// Default 4 MiB.
     pub replay_bound: usize,
-    /// How long the peer may be silent before it is asked. Default 15 s.
+    /// How long the peer may be silent before it is asked. Default 5 s: with the patience, a
+    /// peer that is gone is noticed within 10 s.
     pub quiet: Duration,
-    /// How long the peer may stay silent after it was asked. Default 10 s.
+    /// How long the peer may stay silent after it was asked. Default 5 s.
     pub patience: Duration,
     /// How long an acknowledgement may wait for data to ride on. Default 200 ms.
     pub ack_delay: Duration,
@@ -43,8 +44,8 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             replay_bound: 4 * 1024 * 1024,
-            quiet: Duration::from_secs(15),
-            patience: Duration::from_secs(10),
+            quiet: Duration::from_secs(5),
+            patience: Duration::from_secs(5),
             ack_delay: Duration::from_millis(200),
         }
     }

@@ -27,9 +27,9 @@ pub struct Acceptor {
     pub key: Arc<KeyPair>,
     /// Id of this replica.
     pub replica: String,
-    /// Quiet interval after which either side pings. Default 15 s.
+    /// Quiet interval after which either side pings.
     pub heartbeat: Duration,
-    /// How long an agent may take for its hello. Default 10 s.
+    /// How long an agent may take for its hello.
     pub patience: Duration,
     /// What this server takes.
     pub limits: Limits,

@@ -7,8 +7,9 @@ use tunnel_proto::stream::RefusalReason;
 
 use crate::edge::ApiError;
 
-/// An agent that lost its connection dials again within seconds.
-const RETRY_SECONDS: u32 = 5;
+/// An agent that lost its connection dials again at once, and client-go waits as long as it is
+/// told to, ten times.
+const RETRY_SECONDS: u32 = 1;
 
 /// 503: no session.
 pub(super) fn not_connected(cluster: &Cluster) -> ApiError {

@@ -56,7 +56,7 @@ impl Tunnels {
             acceptor: Acceptor {
                 key: Arc::new(key),
                 replica,
-                heartbeat: Duration::from_secs(15),
+                heartbeat: Duration::from_secs(5),
                 patience: Duration::from_secs(10),
                 limits: Limits {
                     streams: AGENT_STREAMS,

@@ -1,0 +1,122 @@
+//! A server, and a connected cluster with its agent as a pod: where most tests begin.
+
+use super::{Api, Import, Server, ServerOptions, apply_manifest, binary, wait_for_agent_pod};
+use anyhow::{Context as _, bail};
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    time::{Duration, Instant},
+};
+use testbed::{Cluster, Testbed};
+
+/// Name of the agent's image on nodes of the testbed.
+pub const AGENT_IMAGE: &str = "fixture.test/cattle-cluster-agent:1";
+
+/// A cluster that is connected to a server.
+pub struct Stage<'a> {
+    /// The server.
+    pub server: Server<'a>,
+    /// Its administrator.
+    pub api: Api,
+    /// The cluster.
+    pub cluster: Cluster,
+    /// The cluster's id at the server.
+    pub id: String,
+    /// What it was imported with.
+    pub import: Import,
+    /// A kubeconfig through the tunnel.
+    pub kubeconfig: PathBuf,
+}
+
+impl<'a> Stage<'a> {
+    /// Starts everything; data and logs go to `folder`.
+    ///
+    /// # Errors
+    /// When a part does not start or the cluster does not connect.
+    pub async fn start(
+        testbed: &'a Testbed,
+        cluster: Cluster,
+        folder: &Path,
+    ) -> anyhow::Result<Self> {
+        let options = ServerOptions {
+            folder: folder.join("server"),
+            address: IpAddr::V4(cluster.hub_address()),
+            port: 0,
+            flags: Vec::new(),
+        };
+        let server = Server::start(testbed, options).await?;
+        let api = server.api().await?;
+        let id = api.create_cluster(cluster.name()).await?;
+        let import = api.import(&id).await?;
+        cluster.import_program(AGENT_IMAGE, &binary("cattle-cluster-agent")?)?;
+        apply_manifest(&cluster, &api.manifest(&import, AGENT_IMAGE).await?)?;
+        wait_for_agent_pod(&cluster)?;
+        api.wait_ready(&id, Duration::from_secs(30)).await?;
+        let kubeconfig = folder.join("tunnel.kubeconfig");
+        write_secret(&kubeconfig, &api.kubeconfig(&id, false).await?)?;
+        Ok(Self {
+            server,
+            api,
+            cluster,
+            id,
+            import,
+            kubeconfig,
+        })
+    }
+
+    /// kubectl through the tunnel.
+    ///
+    /// # Errors
+    /// When it has been removed from the cache.
+    pub fn kubectl(&self) -> anyhow::Result<Command> {
+        let mut kubectl = Command::new(self.cluster.kubectl_path()?);
+        kubectl.env("KUBECONFIG", &self.kubeconfig);
+        Ok(kubectl)
+    }
+
+    /// Runs kubectl through the tunnel until it succeeds; how long that took.
+    ///
+    /// # Errors
+    /// When it does not within `limit`; holds its last words.
+    pub async fn kubectl_works(&self, limit: Duration) -> anyhow::Result<Duration> {
+        let started = Instant::now();
+        loop {
+            let output = self.try_kubectl()?;
+            if output.status.success() {
+                return Ok(started.elapsed());
+            }
+            if started.elapsed() > limit {
+                let words = String::from_utf8_lossy(&output.stderr).into_owned();
+                bail!("kubectl does not work after {} s: {words}", limit.as_secs());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    fn try_kubectl(&self) -> anyhow::Result<Output> {
+        self.kubectl()?
+            .args([
+                "get",
+                "namespace",
+                "kube-system",
+                "-o",
+                "name",
+                "--request-timeout=5s",
+            ])
+            .output()
+            .context("cannot start kubectl")
+    }
+}
+
+/// Writes a file that only its owner can read.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_secret(path: &Path, text: &str) -> std::io::Result<()> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    options.open(path)?.write_all(text.as_bytes())
+}
