@@ -1,0 +1,476 @@
+//! The proxy measured: requests, exec, bulk and memory, each beside the same without the tunnel in
+//! the same run. Writes `docs/benchmarks/proxy.md` and its plot.
+
+#![expect(clippy::print_stdout, reason = "its output is its purpose")]
+
+use anyhow::Context as _;
+use bench::{
+    backend,
+    endpoint::Endpoint,
+    load::{self, Measured},
+    memory,
+    report::{Bar, Table, bars},
+    reverse_proxy, simulator,
+};
+use clap::Parser;
+use e2e::lariat::{Api, Server, ServerOptions, Stage};
+use futures::{StreamExt as _, TryStreamExt as _};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use kube::{
+    Api as Kube, Client,
+    api::{AttachParams, PostParams},
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use serde_json::json;
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+use testbed::Testbed;
+use tokio::io::AsyncReadExt as _;
+use tokio_util::task::TaskTracker;
+use tunnel::dial::{Dialer, Proxies, Trust};
+
+/// Measures the proxy and writes the report.
+#[derive(Parser)]
+struct Args {
+    /// How long each load runs, in seconds
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
+    /// How often each figure is measured; the median counts
+    #[arg(long, default_value_t = 3)]
+    repetitions: usize,
+    /// Idle sessions whose memory is measured
+    #[arg(long, default_value_t = 1000)]
+    sessions: usize,
+    /// Where the report goes
+    #[arg(long, default_value = "docs/benchmarks")]
+    out: PathBuf,
+}
+
+/// What is compared with a goal.
+struct Goal {
+    name: &'static str,
+    measured: f64,
+    wanted: Wanted,
+}
+
+enum Wanted {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+impl Goal {
+    fn met(&self) -> bool {
+        match self.wanted {
+            Wanted::AtLeast(least) => self.measured >= least,
+            Wanted::AtMost(most) => self.measured <= most,
+        }
+    }
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .map_err(|_| anyhow::anyhow!("another crypto provider is installed"))?;
+    let testbed = Testbed::open("bench-proxy")?;
+    let folder = std::env::current_dir()?.join("target/bench-proxy");
+    let _ = std::fs::remove_dir_all(&folder);
+    let mut report = Report::default();
+
+    println!("starting a cluster with 500 pods, a server and an agent");
+    let cluster = testbed.cluster("bench").kwok_nodes(10).start()?;
+    cluster.add_kwok_pods("load", 500)?;
+    let stage = Stage::start(&testbed, cluster, &folder).await?;
+    requests(&stage, &args, &mut report).await?;
+    streams(&stage, &args, &mut report).await?;
+    drop(stage);
+    sessions(&testbed, &folder, &args, &mut report).await?;
+    report.write(&args.out)?;
+    let missed = report.goals.iter().filter(|goal| !goal.met()).count();
+    println!("{} goals met, {missed} missed", report.goals.len() - missed);
+    Ok(())
+}
+
+async fn kube_config(path: &Path) -> anyhow::Result<kube::Config> {
+    let kubeconfig = Kubeconfig::read_from(path)?;
+    Ok(kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?)
+}
+
+fn token_of(path: &Path) -> anyhow::Result<String> {
+    use secrecy::ExposeSecret as _;
+    let kubeconfig = Kubeconfig::read_from(path)?;
+    let user = kubeconfig
+        .auth_infos
+        .into_iter()
+        .find_map(|user| user.auth_info?.token);
+    Ok(user
+        .context("no token in the kubeconfig")?
+        .expose_secret()
+        .to_owned())
+}
+
+/// GETs of a small object and of a long list, directly, over one hop, and through the tunnel.
+async fn requests(stage: &Stage<'_>, args: &Args, report: &mut Report) -> anyhow::Result<()> {
+    let direct_config = kube_config(stage.cluster.kubeconfig()).await?;
+    let tunnel_config = kube_config(&stage.kubeconfig).await?;
+    let token = token_of(&stage.kubeconfig)?;
+    let client = Client::try_from(direct_config.clone())?;
+    let small: ConfigMap = serde_json::from_value(json!({
+        "metadata": {"name": "bench-1k"},
+        "data": {"text": "x".repeat(640)},
+    }))?;
+    Kube::<ConfigMap>::namespaced(client, "default")
+        .create(&PostParams::default(), &small)
+        .await?;
+
+    let (server_tls, client_tls) = backend::tls()?;
+    let hop = reverse_proxy::start(&direct_config, server_tls).await?;
+    let ways = [
+        ("direct", Endpoint::of_kube(&direct_config, None)?),
+        ("one hop", Endpoint::local(hop, client_tls)?),
+        ("tunnel", Endpoint::of_kube(&tunnel_config, Some(&token))?),
+    ];
+    let time = Duration::from_secs(args.seconds);
+    for (what, path) in [
+        (
+            "GET 1 KiB",
+            "/api/v1/namespaces/default/configmaps/bench-1k",
+        ),
+        ("list 500 pods", "/api/v1/namespaces/load/pods?limit=500"),
+    ] {
+        for connections in [1, 64] {
+            let mut found: [Vec<Measured>; 3] = Default::default();
+            for _ in 0..args.repetitions {
+                for ((_, endpoint), found) in ways.iter().zip(&mut found) {
+                    found.push(load::get(endpoint, path, connections, time).await?);
+                }
+            }
+            let medians = found.map(|all| median_of(all, |one| one.per_second));
+            for ((way, _), one) in ways.iter().zip(&medians) {
+                report.request(what, connections, way, one);
+            }
+            let [_, hop, tunnel] = medians;
+            if what == "GET 1 KiB" && connections == 64 {
+                report.goal(
+                    "requests per second at 64 connections, × one hop",
+                    tunnel.per_second / hop.per_second,
+                    Wanted::AtLeast(0.7),
+                );
+            }
+            if what == "GET 1 KiB" && connections == 1 {
+                report.goal(
+                    "p50 of one request, × one hop",
+                    tunnel.p50.as_secs_f64() / hop.p50.as_secs_f64(),
+                    Wanted::AtMost(2.5),
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// exec: the round trip, and bytes from a pod.
+async fn streams(stage: &Stage<'_>, args: &Args, report: &mut Report) -> anyhow::Result<()> {
+    let direct = Client::try_from(kube_config(stage.cluster.kubeconfig()).await?)?;
+    let tunnel = Client::try_from(kube_config(&stage.kubeconfig).await?)?;
+    run_shell(stage)?;
+    let mut trips: [Vec<f64>; 2] = Default::default();
+    let mut rates: [Vec<f64>; 2] = Default::default();
+    for _ in 0..args.repetitions * 10 {
+        for (client, trips) in [&direct, &tunnel].into_iter().zip(&mut trips) {
+            let started = Instant::now();
+            exec(client, &["true"]).await?;
+            trips.push(started.elapsed().as_secs_f64() * 1e3);
+        }
+    }
+    for _ in 0..args.repetitions {
+        for (client, rates) in [&direct, &tunnel].into_iter().zip(&mut rates) {
+            let started = Instant::now();
+            let bytes = exec(client, &["head", "-c", "268435456", "/dev/zero"]).await?;
+            anyhow::ensure!(bytes == 256 << 20, "exec gave {bytes} bytes");
+            rates.push(256.0 / started.elapsed().as_secs_f64());
+        }
+    }
+    let [direct_trip, tunnel_trip] = trips.map(median);
+    let [direct_rate, tunnel_rate] = rates.map(median);
+    report.stream("exec round trip, ms", direct_trip, tunnel_trip);
+    report.stream("256 MiB out of a pod, MiB/s", direct_rate, tunnel_rate);
+    Ok(())
+}
+
+fn run_shell(stage: &Stage<'_>) -> anyhow::Result<()> {
+    for arguments in [
+        &[
+            "run",
+            "shell",
+            "--image=fixture.test/busybox:1",
+            "--image-pull-policy=Never",
+            "--",
+            "sleep",
+            "100000",
+        ][..],
+        &[
+            "wait",
+            "pod/shell",
+            "--for=condition=Ready",
+            "--timeout=60s",
+        ],
+    ] {
+        let output = stage.cluster.kubectl()?.args(arguments).output()?;
+        anyhow::ensure!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    Ok(())
+}
+
+async fn exec(client: &Client, command: &[&str]) -> anyhow::Result<u64> {
+    let pods: Kube<Pod> = Kube::default_namespaced(client.clone());
+    let params = AttachParams::default().stdout(true).stderr(false);
+    let mut process = pods.exec("shell", command.to_vec(), &params).await?;
+    let mut stdout = process.stdout().context("no standard output")?;
+    let mut block = vec![0; 128 * 1024];
+    let mut bytes = 0;
+    loop {
+        match stdout.read(&mut block).await? {
+            0 => break,
+            read => bytes += read as u64,
+        }
+    }
+    process.join().await?;
+    Ok(bytes)
+}
+
+/// What the tunnel itself adds: bulk from a simulated agent beside bare TLS, and idle sessions.
+async fn sessions(
+    testbed: &Testbed,
+    folder: &Path,
+    args: &Args,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    println!("starting a server for {} simulated agents", args.sessions);
+    let options = ServerOptions {
+        folder: folder.join("idle-server"),
+        address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        port: 0,
+        flags: [
+            "--max-connections-per-address",
+            "20000",
+            "--max-connections",
+            "20000",
+        ]
+        .map(String::from)
+        .to_vec(),
+    };
+    let server = Server::start(testbed, options).await?;
+    let api = server.api().await?;
+    let dialer = Dialer {
+        server: server.url().parse()?,
+        trust: Trust::pem(&std::fs::read(server.ca_file())?)?,
+        proxies: Proxies::default(),
+        server_key: None,
+    };
+    let tasks = TaskTracker::new();
+    let first = connect(&api, &dialer, &tasks, 0).await?;
+    api.wait_ready(&first.cluster, Duration::from_secs(30))
+        .await?;
+    bulk(&server, &api, &first.cluster, folder, args, report).await?;
+
+    let tokens: Vec<String> = futures::stream::iter(1..=args.sessions)
+        .map(|number| registration(&api, number))
+        .buffer_unordered(16)
+        .try_collect()
+        .await?;
+    let before = memory::resident(server.pid())?;
+    let agents: Vec<simulator::Agent> = futures::stream::iter(&tokens)
+        .map(|token| simulator::connect(&dialer, token, &tasks))
+        .buffer_unordered(32)
+        .try_collect()
+        .await?;
+    // Two looks of the health check at every cluster, so that what they keep is counted as well.
+    tokio::time::sleep(Duration::from_secs(25)).await;
+    let after = memory::resident(server.pid())?;
+    let each = after.saturating_sub(before) as f64 / 1024.0 / agents.len() as f64;
+    report.memory = format!(
+        "{} idle sessions: {:.1} MiB before, {:.1} MiB after, {each:.1} KiB each.",
+        agents.len(),
+        before as f64 / f64::from(1 << 20),
+        after as f64 / f64::from(1 << 20),
+    );
+    println!("{}", report.memory);
+    report.goal(
+        "server memory per idle session, KiB",
+        each,
+        Wanted::AtMost(40.0),
+    );
+    Ok(())
+}
+
+async fn registration(api: &Api, number: usize) -> anyhow::Result<String> {
+    let id = api.create_cluster(&format!("simulated-{number}")).await?;
+    Ok(api.import(&id).await?.token)
+}
+
+async fn connect(
+    api: &Api,
+    dialer: &Dialer,
+    tasks: &TaskTracker,
+    number: usize,
+) -> anyhow::Result<simulator::Agent> {
+    simulator::connect(dialer, &registration(api, number).await?, tasks).await
+}
+
+async fn bulk(
+    server: &Server<'_>,
+    api: &Api,
+    cluster: &str,
+    folder: &Path,
+    args: &Args,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    const MIB: u64 = 512;
+    let kubeconfig = folder.join("simulated.kubeconfig");
+    e2e::lariat::write_secret(&kubeconfig, &api.kubeconfig(cluster, false).await?)?;
+    let config = kube_config(&kubeconfig).await?;
+    let through = Endpoint::of_kube(&config, Some(&token_of(&kubeconfig)?))?;
+    let (server_tls, client_tls) = backend::tls()?;
+    let bare = Endpoint::local(backend::listen(server_tls).await?, client_tls)?;
+    let path = format!("/bulk/{MIB}");
+    let mut rates: [Vec<f64>; 2] = Default::default();
+    for _ in 0..args.repetitions {
+        for (endpoint, rates) in [&bare, &through].into_iter().zip(&mut rates) {
+            rates.push(load::download(endpoint, &path, MIB << 20).await?);
+        }
+    }
+    let [bare, through] = rates.map(median);
+    report.stream(
+        "download of 512 MiB, MiB/s (bare TLS beside it)",
+        bare,
+        through,
+    );
+    report.goal("bulk, × bare TLS", through / bare, Wanted::AtLeast(0.5));
+    let _ = server;
+    Ok(())
+}
+
+fn median(mut all: Vec<f64>) -> f64 {
+    all.sort_by(f64::total_cmp);
+    all[all.len() / 2]
+}
+
+fn median_of<T>(mut all: Vec<T>, key: impl Fn(&T) -> f64) -> T {
+    all.sort_by(|a, b| key(a).total_cmp(&key(b)));
+    let middle = all.len() / 2;
+    all.swap_remove(middle)
+}
+
+/// What was measured, on its way into the report.
+struct Report {
+    requests: Table,
+    streams: Table,
+    memory: String,
+    goals: Vec<Goal>,
+    bars: Vec<Bar>,
+}
+
+impl Default for Report {
+    fn default() -> Self {
+        Self {
+            requests: Table::new(&[
+                "what",
+                "connections",
+                "way",
+                "per second",
+                "p50, ms",
+                "p99, ms",
+            ]),
+            streams: Table::new(&["what", "direct", "tunnel", "ratio"]),
+            memory: String::new(),
+            goals: Vec::new(),
+            bars: Vec::new(),
+        }
+    }
+}
+
+impl Report {
+    fn request(&mut self, what: &str, connections: usize, way: &str, one: &Measured) {
+        let milliseconds = |time: Duration| format!("{:.2}", time.as_secs_f64() * 1e3);
+        println!(
+            "{what}, {connections} connections, {way}: {:.0} per second, p50 {} ms",
+            one.per_second,
+            milliseconds(one.p50)
+        );
+        self.requests.row([
+            what.to_owned(),
+            connections.to_string(),
+            way.to_owned(),
+            format!("{:.0}", one.per_second),
+            milliseconds(one.p50),
+            milliseconds(one.p99),
+        ]);
+        self.bars.push(Bar {
+            label: format!("{what}, {connections}, {way}"),
+            value: one.per_second,
+        });
+    }
+
+    fn stream(&mut self, what: &str, direct: f64, tunnel: f64) {
+        println!("{what}: {direct:.1} directly, {tunnel:.1} through the tunnel");
+        self.streams.row([
+            what.to_owned(),
+            format!("{direct:.1}"),
+            format!("{tunnel:.1}"),
+            format!("{:.2}", tunnel / direct),
+        ]);
+    }
+
+    fn goal(&mut self, name: &'static str, measured: f64, wanted: Wanted) {
+        self.goals.push(Goal {
+            name,
+            measured,
+            wanted,
+        });
+    }
+
+    fn write(&self, folder: &Path) -> anyhow::Result<()> {
+        std::fs::create_dir_all(folder)?;
+        let mut goals = Table::new(&["goal", "wanted", "measured", "met"]);
+        for goal in &self.goals {
+            let wanted = match goal.wanted {
+                Wanted::AtLeast(least) => format!("≥ {least}"),
+                Wanted::AtMost(most) => format!("≤ {most}"),
+            };
+            let met = if goal.met() { "yes" } else { "no" };
+            goals.row([
+                goal.name.to_owned(),
+                wanted,
+                format!("{:.2}", goal.measured),
+                met.to_owned(),
+            ]);
+        }
+        let cores = std::thread::available_parallelism()?;
+        let text = format!(
+            "# The proxy\n\nMade by `make bench-proxy`: all processes of one run share {cores} cores, loopback and\n\
+             namespaces of one machine. Compare rows with each other; absolute figures are the\n\
+             machine's. *Direct* is the client at the API server, *one hop* a hyper reverse proxy with\n\
+             TLS on both sides and kept connections, *tunnel* the client at the server, the agent behind\n\
+             NAT in the cluster.\n\n\
+             ## Goals\n\n{}\n## Requests\n\n{}\n![requests per second](proxy.svg)\n\n## Streams\n\n{}\n## Memory\n\n{}\n",
+            goals.markdown(),
+            self.requests.markdown(),
+            self.streams.markdown(),
+            self.memory,
+        );
+        print!("\n{text}");
+        std::fs::write(folder.join("proxy.md"), text)?;
+        let svg = bars("Requests per second", "what, connections, way", &self.bars);
+        std::fs::write(folder.join("proxy.svg"), svg)?;
+        Ok(())
+    }
+}
