@@ -10,9 +10,13 @@ export PATH := $(TOOLS)/bin:$(HOME)/.cargo/bin:$(PATH)
 
 CARGO := cargo
 LOCKED := --workspace --locked
+# Binaries are built once for the whole workspace and run from here: `cargo run -p` would compile shared
+# dependencies again with other features.
+DEBUG := $(or $(CARGO_TARGET_DIR),target)/debug
+RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 
-# Members that hold nothing yet: their dependencies are laid out, not used.
-NOT_YET := cattle-cluster-agent lariat-server lariat e2e bench
+# Members that are still being filled: their dependencies are laid out, not all used yet.
+NOT_YET := cattle-cluster-agent lariat-server lariat e2e
 
 .PHONY: help
 help: ## List the tasks
@@ -26,8 +30,8 @@ tools: setup
 	@.ci/install-tools "$(TOOLS)"
 
 .PHONY: build
-build: setup ## Compile the workspace (dev profile)
-	$(CARGO) build $(LOCKED)
+build: setup ## Compile the programs (dev profile)
+	$(CARGO) build $(LOCKED) --bins
 
 .PHONY: fmt
 fmt: setup ## Format the sources
@@ -56,26 +60,36 @@ lint-clippy: setup
 	$(CARGO) clippy $(LOCKED) --all-targets -- -D warnings
 
 .PHONY: testbed
-testbed: setup ## Build the real Kubernetes components, once, into the cache (8 minutes the first time)
+testbed: build ## Build the real Kubernetes components, once, into the cache (8 minutes the first time)
 	@.ci/setup go
-	$(CARGO) run --locked --quiet -p testbed -- build
+	$(DEBUG)/testbed build
 
 # A real node needs root.
 ROOT_ONLY := binary(full_cluster)
 
 .PHONY: test
-test: setup tools testbed ## Run every test that is fit for CI
+test: tools testbed ## Run every test that is fit for CI
 	$(CARGO) test $(LOCKED) --doc --quiet
 ifeq ($(shell id -u),0)
 	cargo-nextest nextest run $(LOCKED)
+	$(MAKE) --no-print-directory e2e-faults
 else
-	@echo "test: not root, so the tests with a real node are left out: $(ROOT_ONLY)"
+	@echo "test: not root, so what needs a real node is left out: $(ROOT_ONLY), e2e-faults"
 	cargo-nextest nextest run $(LOCKED) -E 'not ($(ROOT_ONLY))'
 endif
 
+.PHONY: e2e-faults
+e2e-faults: testbed ## Kill the agent and the server, cut the network, flush NAT: kubectl works again by itself (root)
+	$(DEBUG)/e2e-faults
+
+.PHONY: bench-proxy
+bench-proxy: testbed ## Measure the proxy beside the same without it; writes docs/benchmarks (root, release build)
+	$(CARGO) build --release $(LOCKED) --bins
+	$(RELEASE)/bench-proxy
+
 .PHONY: docs
-docs: setup ## Write docs/configuration.md again, build the API documentation; warnings are errors
-	$(CARGO) run --locked --quiet -p lariat-server -- config-reference > docs/configuration.md.new
+docs: build ## Write docs/configuration.md again, build the API documentation; warnings are errors
+	$(DEBUG)/lariat-server config-reference > docs/configuration.md.new
 	mv docs/configuration.md.new docs/configuration.md
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(LOCKED) --no-deps --document-private-items
 
