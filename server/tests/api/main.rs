@@ -1,0 +1,12 @@
+//! Servers in this process, asked over HTTPS by real clients.
+
+#![expect(clippy::unwrap_used, reason = "a failure here fails the test")]
+
+mod connections;
+mod harness;
+mod kubeconfig;
+mod login;
+mod management;
+mod membership;
+mod registration;
+mod tokens;

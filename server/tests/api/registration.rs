@@ -1,0 +1,123 @@
+//! Registration tokens and the import manifest.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use super::harness::{Client, TestServer, cluster, clusters, object, registration_tokens};
+
+async fn prepared(server: &TestServer, spec: Value) -> (Client, Value) {
+    let admin = server.admin().await;
+    admin
+        .post(&clusters(), &object("Cluster", "prod", json!({})))
+        .await;
+    let token = object("ClusterRegistrationToken", "", json!({"spec": spec}));
+    let made = admin.post(&registration_tokens("prod"), &token).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.text());
+    (admin, made.json())
+}
+
+fn import_path(token: &Value) -> String {
+    let url = token["status"]["manifestUrl"].as_str().unwrap();
+    url[url.find("/v3/import/").unwrap()..].to_owned()
+}
+
+#[tokio::test]
+async fn the_token_and_its_commands_are_shown_once() {
+    let server = TestServer::start().await;
+    let (admin, made) = prepared(&server, json!({})).await;
+    let token = made["status"]["token"].as_str().unwrap();
+    assert!(
+        made["status"]["command"]
+            .as_str()
+            .unwrap()
+            .starts_with("kubectl apply -f https://")
+    );
+    let insecure = made["status"]["insecureCommand"].as_str().unwrap();
+    assert!(insecure.contains("sha256sum -c"));
+    let listed = admin.get(&registration_tokens("prod")).await.text();
+    assert!(!listed.contains(token));
+    assert!(!server.audit_log().contains(token));
+}
+
+#[tokio::test]
+async fn the_manifest_says_where_the_server_is_and_how_to_know_it() {
+    let server = TestServer::start().await;
+    let (_, made) = prepared(&server, json!({})).await;
+    let path = import_path(&made);
+    let answer = server.stranger().get(&path).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    let manifest = answer.text();
+    assert!(manifest.contains(&format!(
+        "server: \"https://localhost:{}\"",
+        server.address.port()
+    )));
+    assert!(manifest.contains(&format!("token: {}", made["status"]["token"])));
+    assert!(manifest.contains("management.cattle.io/cluster-id: \"prod\""));
+    let checksum = {
+        use sha2::Digest;
+        hex::encode(sha2::Sha256::digest(
+            server.stranger().get("/cacerts").await.body,
+        ))
+    };
+    assert!(manifest.contains(&format!("caChecksum: \"{checksum}\"")));
+    let other = server
+        .stranger()
+        .get(&format!("{path}?image=registry.example/agent:1"))
+        .await
+        .text();
+    assert!(other.contains("image: \"registry.example/agent:1\""));
+    let bad = server.stranger().get(&format!("{path}?image=a%0Ab")).await;
+    bad.refusal(400);
+    assert!(
+        !server
+            .audit_log()
+            .contains(made["status"]["token"].as_str().unwrap())
+    );
+}
+
+#[tokio::test]
+async fn unknown_expired_and_deleted_tokens_give_no_manifest() {
+    let server = TestServer::start().await;
+    let (admin, made) = prepared(&server, json!({"ttl": 10})).await;
+    let unknown = server
+        .stranger()
+        .get("/v3/import/nothing.yaml")
+        .await
+        .refusal(404);
+    assert!(unknown.contains("not known"));
+    server.advance(Duration::from_secs(11 * 60));
+    let expired = server
+        .stranger()
+        .get(&import_path(&made))
+        .await
+        .refusal(404);
+    assert!(expired.contains("expired at"));
+    let fresh = object("ClusterRegistrationToken", "", json!({}));
+    let fresh = admin
+        .post(&registration_tokens("prod"), &fresh)
+        .await
+        .json();
+    assert_eq!(
+        server.stranger().get(&import_path(&fresh)).await.status,
+        StatusCode::OK
+    );
+    admin.delete(&cluster("prod")).await;
+    server
+        .stranger()
+        .get(&import_path(&fresh))
+        .await
+        .refusal(404);
+}
+
+#[tokio::test]
+async fn a_token_is_for_a_cluster_that_exists() {
+    let server = TestServer::start().await;
+    let admin = server.admin().await;
+    let token = object("ClusterRegistrationToken", "", json!({}));
+    admin
+        .post(&registration_tokens("none"), &token)
+        .await
+        .refusal(404);
+}
