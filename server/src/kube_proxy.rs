@@ -47,12 +47,12 @@ pub(crate) async fn handle(
         identity,
         context,
     } = request;
+    impersonation::replace(request.headers_mut(), &identity, &groups)?;
     let tunnel = app
         .tunnels
         .get(&id)
         .ok_or_else(|| errors::not_connected(&cluster))?;
     context.audit.set_via(VIA);
-    impersonation::replace(request.headers_mut(), &identity, &groups)?;
     let upgrades = prepare(&mut request, &id, &rest, &context.id)?;
     let client_side = upgrades.then(|| hyper::upgrade::on(&mut request));
     let request = request.map(|body| bodies::request(body, context.audit.clone()));

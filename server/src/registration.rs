@@ -1,5 +1,4 @@
-//! Registration tokens: issued here, shown once, good for a time and a number of agents. Agents
-//! spend them in `tunnels`.
+//! Registration tokens: issued, shown once, good for a time and a number of agents.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -55,6 +54,34 @@ pub async fn inspect(app: &App, token: &str) -> Result<ClusterId, RegistrationEr
         return Err(RegistrationError::UsedUp);
     }
     namespace.parse().map_err(|_| RegistrationError::Unknown)
+}
+
+/// Counts one use of a registration token. Of two agents that use the last one, one is told that
+/// it is used up.
+///
+/// # Errors
+/// When it is not good.
+pub async fn spend(app: &App, token: &str) -> Result<(), RegistrationError> {
+    let place = app.directory.registration(token);
+    let (namespace, name) = place.ok_or(RegistrationError::Unknown)?;
+    let mut left = true;
+    let spent = app
+        .objects
+        .modify(&namespace, &name, |token: &mut ClusterRegistrationToken| {
+            let most = token.spec.max_uses();
+            let status = token.status.get_or_insert_default();
+            left = status.uses < most;
+            if left {
+                status.uses += 1;
+            }
+            left
+        });
+    match spent.await {
+        Ok(_) if left => Ok(()),
+        Ok(_) => Err(RegistrationError::UsedUp),
+        Err(ObjectError::NotFound(_)) => Err(RegistrationError::Unknown),
+        Err(other) => Err(other.into()),
+    }
 }
 
 /// Gives a new ClusterRegistrationToken its token: the hash and the expiry that are kept. Returns

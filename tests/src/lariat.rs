@@ -3,11 +3,13 @@
 
 mod agent;
 mod api;
+mod raw;
 mod server;
 mod stage;
 
 pub use agent::{AgentProcess, apply_manifest, start_process, wait_for_agent_pod};
 pub use api::{Api, Import};
+pub use raw::Raw;
 pub use server::{Server, ServerOptions};
 pub use stage::{AGENT_IMAGE, Stage, write_secret};
 

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use lariat_api::{BoundAgent, Cluster, ClusterId, ClusterRegistrationToken, Kind as _};
+use lariat_api::{BoundAgent, Cluster, ClusterId, Kind as _};
 use tracing::{error, info};
 use tunnel::accept::{AcceptError, Accepted, Admission};
 use tunnel::session::Session;
 use tunnel_proto::hello::{AgentKind, Hello, Rejection, RejectionCode};
 
 use crate::objects::{ObjectError, random_bits, revision_of};
+use crate::registration::{self as tokens, RegistrationError};
 use crate::state::App;
 
 /// Decides over an agent that has proven its key.
@@ -49,100 +50,95 @@ pub(super) fn bound_cluster(accepted: &Accepted) -> Result<ClusterId, AcceptErro
 
 /// Binds a new key with a registration token.
 async fn register(app: &Arc<App>, hello: &Hello, key: &str) -> Result<Arc<Cluster>, Rejection> {
-    let reject = |code, message: String| Err(Rejection::new(code, message));
     let Some(token) = &hello.registration_token else {
         let message = "this agent's key is not bound to a cluster, and it presented no registration \
                        token; apply the cluster's import manifest again";
-        return reject(RejectionCode::UnknownKey, message.into());
+        return Err(Rejection::new(RejectionCode::UnknownKey, message));
     };
-    let Some((namespace, name)) = app.directory.registration(token) else {
-        let message =
-            "the registration token is not known; create one (lariat cluster import NAME)";
-        return reject(RejectionCode::BadToken, message.into());
-    };
+    let cluster = tokens::inspect(app, token)
+        .await
+        .map_err(|error| bad_token(&error))?;
     let stored: Cluster = app
         .objects
-        .get("", &namespace)
+        .get("", cluster.as_str())
         .await
-        .map_err(|error| match error {
-            ObjectError::NotFound(_) => {
-                Rejection::new(RejectionCode::Revoked, "the cluster was deleted")
-            }
-            other => internal(&other),
-        })?;
-    let bound = stored.agent().map(|agent| agent.public_key.as_str());
-    if bound.is_some_and(|bound| bound != key) && !stored.spec.allow_agent_rebind {
-        let message = format!(
-            "cluster {} is bound to another agent's key; if that key is lost, allow the next agent \
-             to register: lariat cluster rebind {}",
-            stored.display_name(),
-            stored.name(),
-        );
-        return reject(RejectionCode::KeyMismatch, message);
+        .map_err(|error| failed(&error))?;
+    // Asked before the token is spent; decided again when the key is written.
+    if !takes(&stored, key) {
+        return Err(bound_to_another(&stored));
     }
-    spend(app, &namespace, &name).await?;
-    let bound = bind(app, &stored, key).await?;
-    info!(cluster = bound.name(), token = name, "bound an agent's key");
+    tokens::spend(app, token)
+        .await
+        .map_err(|error| bad_token(&error))?;
+    let bound = bind(app, &cluster, key).await?;
+    info!(cluster = bound.name(), "bound an agent's key");
     let revision = revision_of(&bound).map_err(|error| internal(&error))?;
     app.directory.wait_for(revision).await;
     Ok(Arc::new(bound))
 }
 
-/// Counts one use of a registration token; refuses when it is expired or used up.
-async fn spend(app: &Arc<App>, namespace: &str, name: &str) -> Result<(), Rejection> {
-    let now = app.clock.now();
-    let mut refused = None;
-    let spent = app
-        .objects
-        .modify(namespace, name, |token: &mut ClusterRegistrationToken| {
-            let most = token.spec.max_uses();
-            let status = token.status.get_or_insert_default();
-            refused = if status.expires_at.as_ref().is_some_and(|end| end.0 <= now) {
-                Some("the registration token has expired".to_owned())
-            } else if status.uses >= most {
-                Some(format!(
-                    "the registration token was used {most} time(s), as often as it may be"
-                ))
-            } else {
-                status.uses += 1;
-                None
-            };
-            refused.is_none()
-        });
-    let result = spent.await.map_err(|error| internal(&error));
-    if let Some(why) = refused {
-        let message = format!("{why}; create a new one (lariat cluster import NAME)");
-        return Err(Rejection::new(RejectionCode::BadToken, message));
-    }
-    result.map(|_| ())
+/// Whether a key may be bound: no other one is, or an administrator allows it.
+fn takes(cluster: &Cluster, key: &str) -> bool {
+    let other = cluster.agent().is_some_and(|agent| agent.public_key != key);
+    !other || cluster.spec.allow_agent_rebind
 }
 
-/// Writes the key to the cluster as it was read, so that of two agents only one is bound.
-async fn bind(app: &Arc<App>, stored: &Cluster, key: &str) -> Result<Cluster, Rejection> {
-    let mut cluster = stored.clone();
-    cluster.spec.allow_agent_rebind = false;
-    let status = cluster.status.get_or_insert_default();
-    status.driver = "imported".into();
-    status.info = None;
-    status.agent = Some(BoundAgent {
-        public_key: key.to_owned(),
-        bound_at: Some(Time(app.clock.now())),
-        instance: String::new(),
-        version: String::new(),
-        connected_at: None,
-        disconnected_at: None,
-    });
-    app.objects
-        .update(cluster, stored)
-        .await
-        .map_err(|error| match error {
-            ObjectError::Conflict(_) | ObjectError::NotFound(_) => {
-                let mut busy = Rejection::new(RejectionCode::Busy, "the cluster is being changed");
-                busy.retry_after_ms = Some(1_000);
-                busy
+fn bound_to_another(cluster: &Cluster) -> Rejection {
+    let message = format!(
+        "cluster {} is bound to another agent's key; if that key is lost, allow the next agent to \
+         register: lariat cluster rebind {}",
+        cluster.display_name(),
+        cluster.name(),
+    );
+    Rejection::new(RejectionCode::KeyMismatch, message)
+}
+
+/// Writes the key to the cluster. Of two agents only one is bound.
+async fn bind(app: &Arc<App>, id: &ClusterId, key: &str) -> Result<Cluster, Rejection> {
+    let now = app.clock.now();
+    let written = app
+        .objects
+        .modify("", id.as_str(), |cluster: &mut Cluster| {
+            if !takes(cluster, key) {
+                return false;
             }
-            other => internal(&other),
-        })
+            cluster.spec.allow_agent_rebind = false;
+            let status = cluster.status.get_or_insert_default();
+            status.driver = "imported".into();
+            status.info = None;
+            status.agent = Some(BoundAgent {
+                public_key: key.to_owned(),
+                bound_at: Some(Time(now)),
+                instance: String::new(),
+                version: String::new(),
+                connected_at: None,
+                disconnected_at: None,
+            });
+            true
+        });
+    let cluster = written.await.map_err(|error| failed(&error))?;
+    let bound = cluster.agent().is_some_and(|agent| agent.public_key == key);
+    if bound {
+        Ok(cluster)
+    } else {
+        Err(bound_to_another(&cluster))
+    }
+}
+
+fn failed(error: &ObjectError) -> Rejection {
+    match error {
+        ObjectError::NotFound(_) => {
+            Rejection::new(RejectionCode::Revoked, "the cluster was deleted")
+        }
+        other => internal(other),
+    }
+}
+
+fn bad_token(error: &RegistrationError) -> Rejection {
+    match error {
+        RegistrationError::Objects(error) => internal(error),
+        told => Rejection::new(RejectionCode::BadToken, told.to_string()),
+    }
 }
 
 /// A key that turns up in another cluster was copied: both would be mistaken for each other.

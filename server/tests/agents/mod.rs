@@ -107,8 +107,10 @@ impl Running {
         let mut token = ClusterRegistrationToken::default();
         token.metadata.namespace = Some(cluster.to_owned());
         token.metadata.name = Some(name.to_owned());
-        token.status.get_or_insert_default().token_hash =
-            lariat_server::authn::SecretHash::of(&secret).to_hex();
+        let end = Clock::system().now() + std::time::Duration::from_secs(3600);
+        let status = token.status.get_or_insert_default();
+        status.expires_at = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(end));
+        status.token_hash = lariat_server::authn::SecretHash::of(&secret).to_hex();
         let made = self.app.objects.create(token).await.unwrap();
         let revision = lariat_server::objects::revision_of(&made).unwrap();
         self.app.directory.wait_for(revision).await;
