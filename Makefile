@@ -72,15 +72,20 @@ test: tools testbed ## Run every test that is fit for CI
 	$(CARGO) test $(LOCKED) --doc --quiet
 ifeq ($(shell id -u),0)
 	cargo-nextest nextest run $(LOCKED)
-	$(MAKE) --no-print-directory e2e-faults
+	$(DEBUG)/e2e-faults
 else
 	@echo "test: not root, so what needs a real node is left out: $(ROOT_ONLY), e2e-faults"
 	cargo-nextest nextest run $(LOCKED) -E 'not ($(ROOT_ONLY))'
 endif
+	$(DEBUG)/e2e-hostile
 
 .PHONY: e2e-faults
 e2e-faults: testbed ## Kill the agent and the server, cut the network, flush NAT: kubectl works again by itself (root)
 	$(DEBUG)/e2e-faults
+
+.PHONY: e2e-hostile
+e2e-hostile: build ## Bad tokens, keys, pins, headers, paths, floods of connections: each refused with its error
+	$(DEBUG)/e2e-hostile
 
 .PHONY: bench-proxy
 bench-proxy: testbed ## Measure the proxy beside the same without it; writes docs/benchmarks (root, release build)
