@@ -1,6 +1,10 @@
-//! A server, and a connected cluster with its agent as a pod: where most tests begin.
+//! A server, and a connected cluster with its agent, a pod where there is a node: where most
+//! tests begin.
 
-use super::{Api, Import, Server, ServerOptions, apply_manifest, binary, wait_for_agent_pod};
+use super::{
+    AgentProcess, Api, Import, Server, ServerOptions, apply_manifest, binary, start_process,
+    wait_for_agent_pod,
+};
 use anyhow::{Context as _, bail};
 use std::{
     net::IpAddr,
@@ -27,6 +31,8 @@ pub struct Stage<'a> {
     pub import: Import,
     /// A kubeconfig through the tunnel.
     pub kubeconfig: PathBuf,
+    /// The agent, where there is no node for its pod.
+    pub agent: Option<AgentProcess>,
 }
 
 impl<'a> Stage<'a> {
@@ -49,9 +55,16 @@ impl<'a> Stage<'a> {
         let api = server.api().await?;
         let id = api.create_cluster(cluster.name()).await?;
         let import = api.import(&id).await?;
-        cluster.import_program(AGENT_IMAGE, &binary("cattle-cluster-agent")?)?;
+        if cluster.has_node() {
+            cluster.import_program(AGENT_IMAGE, &binary("cattle-cluster-agent")?)?;
+        }
         apply_manifest(&cluster, &api.manifest(&import, AGENT_IMAGE).await?)?;
-        wait_for_agent_pod(&cluster)?;
+        let agent = if cluster.has_node() {
+            wait_for_agent_pod(&cluster)?;
+            None
+        } else {
+            Some(start_process(&server, &cluster, &import)?)
+        };
         api.wait_ready(&id, Duration::from_secs(30)).await?;
         let kubeconfig = folder.join("tunnel.kubeconfig");
         write_secret(&kubeconfig, &api.kubeconfig(&id, false).await?)?;
@@ -62,6 +75,7 @@ impl<'a> Stage<'a> {
             id,
             import,
             kubeconfig,
+            agent,
         })
     }
 
