@@ -29,6 +29,16 @@ setup: ## Check for what building needs; install it or name it
 tools: setup
 	@.ci/install-tools "$(TOOLS)"
 
+.PHONY: demo demo-up demo-down
+demo: testbed ## The main job once: a server, a cluster behind NAT, an agent, kubectl through the tunnel
+	$(DEBUG)/demo run
+
+demo-up: testbed ## The same, left running in the background; target/demo/env says how to use it
+	$(DEBUG)/demo up
+
+demo-down: ## End what demo-up has started
+	@if [ -x $(DEBUG)/demo ]; then $(DEBUG)/demo down; else echo "demo: nothing was built here, so nothing runs"; fi
+
 .PHONY: build
 build: setup ## Compile the programs (dev profile)
 	$(CARGO) build $(LOCKED) --bins
