@@ -19,6 +19,7 @@
 //! the owner is killed: processes die with it, and the rest is removed by the next owner or by
 //! [`clean`].
 
+pub mod clients;
 mod cluster;
 mod command;
 mod control_plane;

@@ -1,3 +1,5 @@
 //! End-to-end tests over the real binaries.
 
 pub mod lariat;
+pub mod scenarios;
+pub mod table;
