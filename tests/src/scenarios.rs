@@ -12,7 +12,7 @@ mod write;
 
 use testbed::BUSYBOX;
 
-use crate::table::{Invocation, Scenario};
+use crate::table::{Invocation, Scenario, kubectl};
 
 pub use scale::{LOAD_NAMESPACE, LOAD_PODS};
 
@@ -33,6 +33,23 @@ pub fn all() -> Vec<Scenario> {
         scale::scenario(),
         libraries::scenario(),
     ]
+}
+
+/// What clients do that drop the path of a server's address; run with a kubeconfig that chooses
+/// the cluster by the TLS server name.
+#[must_use]
+pub fn by_server_name() -> Scenario {
+    Scenario {
+        name: "byname",
+        prepare: shell_pod().into(),
+        steps: vec![
+            kubectl("get pods"),
+            kubectl("exec -i shell -- tr a-z A-Z").stdin("upper\n"),
+            kubectl("logs shell"),
+            kubectl("get --raw /version"),
+            streams::proxy_without_path(),
+        ],
+    }
 }
 
 /// Makes a pod `shell` that prints numbered lines and then sleeps, and waits until it is ready.

@@ -1,13 +1,14 @@
 //! Compares kubectl through the tunnel with kubectl directly, against the same cluster.
 #![allow(clippy::print_stdout, reason = "the report is what the program is for")]
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::Path, process::ExitCode};
 
 use anyhow::{Context, Result};
 use clap::Parser;
 use e2e::{
+    lariat::{Stage, write_secret},
     scenarios::{self, LOAD_NAMESPACE, LOAD_PODS},
-    table::{Client, Report, Table, Way},
+    table::{Client, Report, Scenario, Table, Way},
 };
 use testbed::{Cluster, Testbed, clients::Kubectl};
 
@@ -36,8 +37,51 @@ fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     let testbed = Testbed::open("e2e-kubectl")?;
     let cluster = start_cluster(&testbed)?;
-    let tunnel = cluster.kubeconfig().to_owned();
-    let is_well = compare(&arguments, &cluster, tunnel)?;
+    let folder = std::env::current_dir()?.join("target/e2e-kubectl");
+    std::fs::create_dir_all(&folder).context("make a folder for logs")?;
+    let scratch = folder.join("scratch");
+    std::fs::create_dir_all(&scratch).context("make a folder for files")?;
+    let mut report = Report::default();
+    if arguments.self_check {
+        let direct = cluster.kubeconfig().to_owned();
+        compare(
+            &arguments,
+            &cluster,
+            &direct,
+            &scratch,
+            &scenarios::all(),
+            &mut report,
+        )?;
+    } else {
+        println!("connecting it to a server through the tunnel …");
+        let runtime = tokio::runtime::Runtime::new().context("start a runtime")?;
+        let stage = runtime.block_on(Stage::start(&testbed, cluster, &folder))?;
+        let by_name = folder.join("by-server-name.kubeconfig");
+        write_secret(
+            &by_name,
+            &runtime.block_on(stage.api.kubeconfig(&stage.id, true))?,
+        )?;
+        let cluster = &stage.cluster;
+        compare(
+            &arguments,
+            cluster,
+            &stage.kubeconfig,
+            &scratch,
+            &scenarios::all(),
+            &mut report,
+        )?;
+        let by_server_name = [scenarios::by_server_name()];
+        compare(
+            &arguments,
+            cluster,
+            &by_name,
+            &scratch,
+            &by_server_name,
+            &mut report,
+        )?;
+    }
+    std::fs::remove_dir_all(&scratch).context("remove the files")?;
+    let is_well = report.finish();
     Ok(if is_well {
         ExitCode::SUCCESS
     } else {
@@ -83,9 +127,15 @@ fn start_cluster(testbed: &Testbed) -> Result<Cluster> {
     Ok(cluster)
 }
 
-fn compare(arguments: &Arguments, cluster: &Cluster, tunnel: PathBuf) -> Result<bool> {
-    let scratch = std::env::temp_dir().join(format!("e2e-kubectl-{}", std::process::id()));
-    std::fs::create_dir_all(&scratch).context("make a folder for files")?;
+/// Runs scenarios with each kubectl, directly and by the `tunnel` kubeconfig.
+fn compare(
+    arguments: &Arguments,
+    cluster: &Cluster,
+    tunnel: &Path,
+    scratch: &Path,
+    scenarios: &[Scenario],
+    report: &mut Report,
+) -> Result<()> {
     let table = Table {
         ways: [
             Way {
@@ -94,18 +144,18 @@ fn compare(arguments: &Arguments, cluster: &Cluster, tunnel: PathBuf) -> Result<
             },
             Way {
                 name: "tunnel",
-                kubeconfig: tunnel,
+                kubeconfig: tunnel.to_owned(),
             },
         ],
         operator: (cluster.kubectl_path()?, cluster.kubeconfig().to_owned()),
-        scratch: &scratch,
+        scratch,
         filter: arguments.only.clone(),
     };
-    let mut report = Report::default();
-    for (which, kubectl) in [
+    let kubectls = [
         (Which::Newest, Kubectl::Newest),
         (Which::Oldest, Kubectl::Oldest),
-    ] {
+    ];
+    for (which, kubectl) in kubectls {
         if arguments.kubectl.is_some_and(|only| only != which) {
             continue;
         }
@@ -113,10 +163,9 @@ fn compare(arguments: &Arguments, cluster: &Cluster, tunnel: PathBuf) -> Result<
             program: kubectl.path()?,
             minor: kubectl.minor(),
         };
-        for scenario in scenarios::all() {
-            table.run(&scenario, &client, which == Which::Newest, &mut report);
+        for scenario in scenarios {
+            table.run(scenario, &client, which == Which::Newest, report);
         }
     }
-    std::fs::remove_dir_all(&scratch).context("remove the files")?;
-    Ok(report.finish())
+    Ok(())
 }

@@ -404,13 +404,17 @@ fn forward_refused(context: &Context) -> Result<String> {
     Ok(format!("{} bytes", answer.len()))
 }
 
+/// `kubectl proxy` as it is by default: it drops the path of the server's address.
+pub(super) fn proxy_without_path() -> Step {
+    custom("proxy", |context| ask_proxy(context, "proxy --port=0"))
+}
+
 fn proxy(context: &Context) -> Result<String> {
-    let server = Server::start(
-        context,
-        "proxy --port=0 --append-server-path",
-        &[],
-        "127.0.0.1:",
-    )?;
+    ask_proxy(context, "proxy --port=0 --append-server-path")
+}
+
+fn ask_proxy(context: &Context, arguments: &str) -> Result<String> {
+    let server = Server::start(context, arguments, &[], "127.0.0.1:")?;
     let path = format!("/api/v1/namespaces/{}/pods/shell", context.namespace);
     let mut answers = String::new();
     for path in ["/version", &path, "/none"] {
