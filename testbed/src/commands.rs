@@ -6,13 +6,9 @@
 
 pub mod up;
 
-use std::{os::unix::process::CommandExt, process::Command, time::Duration};
+use std::{os::unix::process::CommandExt, process::Command};
 
 use anyhow::{Context, Result, bail};
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
 use testbed::{
     ClusterRecord, Owner, owners,
     tools::{self, KubernetesVersion, Tool},
@@ -62,37 +58,13 @@ pub fn down(purpose: Option<&str>) -> Result<()> {
         println!("nothing runs");
     }
     for owner in chosen {
-        end(&owner)?;
+        owner.end()?;
         println!(
             "ended {} (process {})",
             owner.state.purpose, owner.state.pid
         );
     }
     clean()
-}
-
-/// Asks an owner to end and waits until its slot is free.
-fn end(owner: &Owner) -> Result<()> {
-    kill(Pid::from_raw(owner.state.pid), Signal::SIGTERM)
-        .with_context(|| format!("ask process {} to end", owner.state.pid))?;
-    testbed::wait::until(
-        &format!("the end of process {}", owner.state.pid),
-        Duration::from_secs(60),
-        Duration::from_millis(50),
-        || {
-            let still = owners()?.iter().any(|other| {
-                other.alive
-                    && other.state.pid == owner.state.pid
-                    && other.state.started == owner.state.started
-            });
-            Ok(if still {
-                Err("it is still there".into())
-            } else {
-                Ok(())
-            })
-        },
-    )?;
-    Ok(())
 }
 
 pub fn clean() -> Result<()> {

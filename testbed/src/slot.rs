@@ -10,14 +10,22 @@ use std::{
     os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result, error::Step, process, sweep};
+use crate::{Error, Result, error::Step, process, sweep, wait};
 
 /// How many owners fit on one machine; their addresses and ports are derived from the slot.
 pub const SLOTS: usize = 32;
+
+/// How long an owner may take to end.
+const END: Duration = Duration::from_secs(60);
 
 /// Something that outlives a crash of its owner.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -203,6 +211,32 @@ pub struct Owner {
     pub alive: bool,
     /// What it wrote down.
     pub state: State,
+}
+
+impl Owner {
+    /// Asks a living owner to end, and waits until it has removed what it had made.
+    ///
+    /// # Errors
+    /// When it cannot be asked, or does not end within a minute.
+    pub fn end(&self) -> Result<()> {
+        let pid = Pid::from_raw(self.state.pid);
+        if self.alive && process::is_alive(self.state.pid, self.state.started) {
+            kill(pid, Signal::SIGTERM).step(|| format!("ask process {pid} to end"))?;
+        }
+        let what = format!("the end of process {pid}");
+        wait::until(&what, END, Duration::from_millis(50), || {
+            let is_there = owners()?.iter().any(|other| {
+                other.alive
+                    && (other.state.pid, other.state.started)
+                        == (self.state.pid, self.state.started)
+            });
+            Ok(if is_there {
+                Err("it is still there".into())
+            } else {
+                Ok(())
+            })
+        })
+    }
 }
 
 /// All owners, living and dead, that have something on this machine.
