@@ -39,17 +39,25 @@ pub fn all() -> Vec<Scenario> {
 /// the cluster by the TLS server name.
 #[must_use]
 pub fn by_server_name() -> Scenario {
-    Scenario {
+    let mut scenario = Scenario {
         name: "byname",
-        prepare: shell_pod().into(),
+        prepare: shell_pod()
+            .into_iter()
+            .chain([Invocation::new(
+                "expose pod shell --port=80 --target-port=8080",
+            )])
+            .collect(),
         steps: vec![
             kubectl("get pods"),
             kubectl("exec -i shell -- tr a-z A-Z").stdin("upper\n"),
             kubectl("logs shell"),
-            kubectl("get --raw /version"),
             streams::proxy_without_path(),
         ],
-    }
+    };
+    scenario.steps.extend(read::raw());
+    scenario.steps.extend(streams::raw());
+    scenario.steps.extend(cluster::raw());
+    scenario
 }
 
 /// Makes a pod `shell` that prints numbered lines and then sleeps, and waits until it is ready.

@@ -2,15 +2,15 @@
 
 use rcgen::{CertificateParams, DnType, KeyPair};
 
-use super::shell_pod;
-use crate::table::{Invocation, Scenario, kubectl};
+use super::{read::with_path, shell_pod};
+use crate::table::{Invocation, Scenario, Step, kubectl};
 
 pub(super) fn scenario() -> Scenario {
     let unschedulable = "get node node-1 -o jsonpath={.spec.unschedulable}";
     let taints = "get node node-1 -o jsonpath={.spec.taints}";
     let approved = "get csr {ns} -o jsonpath={.status.conditions[*].type}";
     let denied = "get csr {ns}-2 -o jsonpath={.status.conditions[*].type}";
-    Scenario {
+    let mut scenario = Scenario {
         name: "cluster",
         prepare: shell_pod()
             .into_iter()
@@ -22,7 +22,6 @@ pub(super) fn scenario() -> Scenario {
             .collect(),
         steps: vec![
             kubectl("top node node-1").first_column(),
-            kubectl("get --raw /apis/metrics.k8s.io/v1beta1"),
             kubectl("events --for pod/shell").first_column().since(26),
             kubectl("get csr {ns}"),
             kubectl("certificate approve {ns}").effect(approved),
@@ -43,13 +42,22 @@ pub(super) fn scenario() -> Scenario {
                 .effect("get pods -o name"),
             kubectl("uncordon node-1").effect(unschedulable),
             kubectl("drain nosuchnode").exits(1),
-            kubectl("get --raw /api/v1/nodes/node-1/proxy/healthz"),
             kubectl("describe node kwok-0").first_column(),
             kubectl("create namespace {ns}-more").effect("get namespace {ns}-more -o name"),
             kubectl("delete namespace {ns}-more")
                 .effect("get namespace {ns}-more --ignore-not-found"),
         ],
-    }
+    };
+    scenario.steps.extend(raw().into_iter().map(with_path));
+    scenario
+}
+
+/// What a kubelet and an aggregated API server serve.
+pub(super) fn raw() -> Vec<Step> {
+    vec![
+        kubectl("get --raw /apis/metrics.k8s.io/v1beta1"),
+        kubectl("get --raw /api/v1/nodes/node-1/proxy/healthz"),
+    ]
 }
 
 /// A CertificateSigningRequest for a client.

@@ -36,7 +36,7 @@ pub(super) fn scenario() -> Scenario {
                 )
             }),
             custom("an object of 1 MiB, there and back", large_object),
-            kubectl("get --raw /api/v1/namespaces/load/pods?limit=1 -v=0").since(22),
+            kubectl("get --raw /api/v1/namespaces/load/pods?limit=1 -v=0").since(37),
         ],
     }
 }

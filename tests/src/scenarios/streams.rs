@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use sha2::{Digest, Sha256};
 use testbed::BUSYBOX;
 
-use super::shell_pod;
+use super::{read::with_path, shell_pod};
 use crate::table::{Context, Invocation, LIMIT, Scenario, Step, custom, invoke, kubectl};
 
 const MIB: usize = 1 << 20;
@@ -78,10 +78,8 @@ pub(super) fn pod() -> Scenario {
             forward_refused,
         ),
         custom("proxy, with the path of the server", proxy).since(26),
-        kubectl("get --raw /api/v1/namespaces/{ns}/pods/http:shell:8080/proxy/"),
-        kubectl("get --raw /api/v1/namespaces/{ns}/services/http:shell:80/proxy/index.html"),
-        kubectl("get --raw /api/v1/namespaces/{ns}/pods/http:shell:8080/proxy/none").exits(1),
     ];
+    steps.extend(raw().into_iter().map(with_path));
     steps.extend(exec(|step| step));
     steps.extend(exec(|step| step.env(EXEC_SWITCH, "true").since(31)));
     steps.extend(exec(|step| step.env(EXEC_SWITCH, "false").since(31)));
@@ -104,6 +102,15 @@ pub(super) fn pod() -> Scenario {
             .collect(),
         steps,
     }
+}
+
+/// What pods and services serve, through the API server.
+pub(super) fn raw() -> Vec<Step> {
+    vec![
+        kubectl("get --raw /api/v1/namespaces/{ns}/pods/http:shell:8080/proxy/"),
+        kubectl("get --raw /api/v1/namespaces/{ns}/services/http:shell:80/proxy/index.html"),
+        kubectl("get --raw /api/v1/namespaces/{ns}/pods/http:shell:8080/proxy/none").exits(1),
+    ]
 }
 
 fn exec(adjust: impl Fn(Step) -> Step) -> Vec<Step> {

@@ -13,23 +13,11 @@ pub(super) fn scenario() -> Scenario {
         prepare: shell_pod().into(),
         steps: vec![
             custom("exec -it tells the size of the window", |context| {
-                in_terminal(
-                    context,
-                    "",
-                    "exec -it shell -- sh -c 'stty size; exit 0'",
-                    "",
-                )
+                in_terminal(context, "", WINDOW_SIZE, "")
             }),
             custom(
                 "exec -it over SPDY tells the size of the window",
-                |context| {
-                    in_terminal(
-                        context,
-                        SPDY,
-                        "exec -it shell -- sh -c 'stty size; exit 0'",
-                        "",
-                    )
-                },
+                |context| in_terminal(context, SPDY, WINDOW_SIZE, ""),
             )
             .since(31),
             custom(
@@ -71,6 +59,9 @@ pub(super) fn scenario() -> Scenario {
         ],
     }
 }
+
+/// The size arrives a moment after the start of the program; until then stty fails.
+const WINDOW_SIZE: &str = "exec -it shell -- sh -c 'for i in $(seq 100); do stty size 2> /dev/null && exit 0; sleep 0.1; done; exit 9'";
 
 const SPDY: &str = "KUBECTL_REMOTE_COMMAND_WEBSOCKETS=false";
 

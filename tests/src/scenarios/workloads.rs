@@ -46,7 +46,7 @@ pub(super) fn deployment() -> Scenario {
             kubectl("get jobs"),
             kubectl("wait --for=condition=Ready pod/none --timeout=1s").exits(1),
             kubectl("delete deployment web"),
-            kubectl("wait --for=delete pod -l app=web --timeout=60s").last_line(),
+            kubectl("wait --for=delete pod -l app=web --timeout=60s").last_line().since(27),
             kubectl("get pods -l app=web"),
         ],
     }
