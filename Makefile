@@ -93,6 +93,10 @@ endif
 e2e-faults: testbed ## Kill the agent and the server, cut the network, flush NAT: kubectl works again by itself (root)
 	$(DEBUG)/e2e-faults
 
+.PHONY: e2e-kubectl
+e2e-kubectl: testbed ## Hundreds of kubectl invocations, helm, Python, kube-rs: through the tunnel as without it (root)
+	$(DEBUG)/e2e-kubectl
+
 .PHONY: e2e-hostile
 e2e-hostile: build ## Bad tokens, keys, pins, headers, paths, floods of connections: each refused with its error
 	$(DEBUG)/e2e-hostile

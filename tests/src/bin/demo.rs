@@ -15,13 +15,10 @@ use std::{
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
-use testbed::{Testbed, Tier};
+use testbed::{BUSYBOX, Testbed, Tier};
 
 /// How long the demo may take to start in the background. The first start builds Kubernetes.
 const PATIENCE: Duration = Duration::from_secs(30 * 60);
-
-/// The image with a shell that the testbed puts on its nodes.
-const NODE_IMAGE: &str = "fixture.test/busybox:1";
 
 /// Shows the main job, or keeps it running in the background.
 #[derive(Parser)]
@@ -160,7 +157,7 @@ async fn start<'a>(testbed: &'a Testbed, place: &Place) -> anyhow::Result<Stage<
 
 /// A shell command in the agent's neighbour: a pod of the demo's own.
 fn exec(stage: &Stage<'_>) -> anyhow::Result<()> {
-    let image = format!("--image={NODE_IMAGE}");
+    let image = format!("--image={BUSYBOX}");
     for arguments in [
         &[
             "run",
@@ -203,7 +200,7 @@ fn exec(stage: &Stage<'_>) -> anyhow::Result<()> {
 fn env_file(stage: &Stage<'_>) -> anyhow::Result<String> {
     let (user, password) = stage.server.administrator();
     let image = if stage.cluster.has_node() {
-        NODE_IMAGE
+        BUSYBOX
     } else {
         ""
     };
