@@ -16,7 +16,7 @@ DEBUG := $(or $(CARGO_TARGET_DIR),target)/debug
 RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 
 # Members that are still being filled: their dependencies are laid out, not all used yet.
-NOT_YET := cattle-cluster-agent lariat-server lariat e2e
+NOT_YET := cattle-cluster-agent lariat-server lariat
 
 .PHONY: help
 help: ## List the tasks
@@ -88,6 +88,10 @@ else
 	cargo-nextest nextest run $(LOCKED) -E 'not ($(ROOT_ONLY))'
 endif
 	$(DEBUG)/e2e-hostile
+
+.PHONY: e2e-kubectl
+e2e-kubectl: testbed ## Compare kubectl through the tunnel with kubectl directly, old and new kubectl (root)
+	$(DEBUG)/e2e-kubectl
 
 .PHONY: e2e-faults
 e2e-faults: testbed ## Kill the agent and the server, cut the network, flush NAT: kubectl works again by itself (root)
