@@ -89,10 +89,6 @@ else
 endif
 	$(DEBUG)/e2e-hostile
 
-.PHONY: e2e-kubectl
-e2e-kubectl: testbed ## Compare kubectl through the tunnel with kubectl directly, old and new kubectl (root)
-	$(DEBUG)/e2e-kubectl
-
 .PHONY: e2e-faults
 e2e-faults: testbed ## Kill the agent and the server, cut the network, flush NAT: kubectl works again by itself (root)
 	$(DEBUG)/e2e-faults
