@@ -27,7 +27,7 @@ use std::{
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
-use testbed::Testbed;
+use testbed::{BUSYBOX, Testbed};
 use tokio::io::AsyncReadExt as _;
 use tokio_util::task::TaskTracker;
 use tunnel::dial::{Dialer, Proxies, Trust};
@@ -207,7 +207,7 @@ fn run_shell(stage: &Stage<'_>) -> anyhow::Result<()> {
         &[
             "run",
             "shell",
-            "--image=fixture.test/busybox:1",
+            &format!("--image={BUSYBOX}"),
             "--image-pull-policy=Never",
             "--",
             "sleep",

@@ -122,6 +122,11 @@ async fn start<'a>(testbed: &'a Testbed, place: &Place) -> anyhow::Result<Stage<
         step("starting a Kubernetes control plane on loopback (a real node behind NAT needs root)");
     }
     binary("lariat-server")?;
+    // The cluster is a new one each time; so is the server that knows it.
+    match std::fs::remove_dir_all(place.folder.join("server")) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
     let cluster = testbed
         .cluster("demo")
         .tier(tier)

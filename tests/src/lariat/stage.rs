@@ -15,7 +15,7 @@ use std::{
 use testbed::{Cluster, Testbed};
 
 /// Name of the agent's image on nodes of the testbed.
-pub const AGENT_IMAGE: &str = "fixture.test/cattle-cluster-agent:1";
+pub const AGENT_IMAGE: &str = "lariat.test/cattle-cluster-agent:1";
 
 /// A cluster that is connected to a server.
 pub struct Stage<'a> {
