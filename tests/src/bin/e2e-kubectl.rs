@@ -8,7 +8,7 @@ use clap::Parser;
 use e2e::{
     lariat::{Stage, write_secret},
     scenarios::{self, LOAD_NAMESPACE, LOAD_PODS},
-    table::{Client, Report, Scenario, Table, Way},
+    table::{Client, LIMIT, Report, Scenario, Table, Way, invoke},
 };
 use testbed::{Cluster, Testbed, clients::Kubectl};
 
@@ -97,34 +97,35 @@ fn start_cluster(testbed: &Testbed) -> Result<Cluster> {
         .metrics(true)
         .start()
         .context("start a cluster")?;
-    let made = cluster
-        .kubectl()?
-        .args(["create", "namespace", LOAD_NAMESPACE])
-        .output()?;
-    anyhow::ensure!(
-        made.status.success(),
-        "create the namespace {LOAD_NAMESPACE}"
-    );
-    let large = format!(
-        "--from-literal=value={}",
-        "all work and no play ".repeat(5000)
-    );
-    let made = cluster
-        .kubectl()?
-        .args([
-            "create",
-            "configmap",
-            "large",
-            "--namespace",
-            LOAD_NAMESPACE,
-            &large,
-        ])
-        .output()?;
-    anyhow::ensure!(made.status.success(), "create a large object");
+    operate(&cluster, &["create", "namespace", LOAD_NAMESPACE], "")?;
+    operate(&cluster, &["create", "-f", "-"], &large_object())?;
     cluster
         .add_kwok_pods(LOAD_NAMESPACE, LOAD_PODS)
         .context("fill the cluster")?;
     Ok(cluster)
+}
+
+/// kubectl as the operator, directly.
+fn operate(cluster: &Cluster, arguments: &[&str], input: &str) -> Result<()> {
+    let mut kubectl = cluster.kubectl()?;
+    let outcome = invoke::run(kubectl.args(arguments), input.as_bytes(), LIMIT)?;
+    anyhow::ensure!(
+        outcome.code == Some(0),
+        "kubectl {arguments:?}: {}",
+        outcome.transcript()
+    );
+    Ok(())
+}
+
+/// More than the 128 KiB from which on an API server compresses what it answers (apiserver,
+/// endpoints/handlers/responsewriters).
+fn large_object() -> String {
+    let value = "all work and no play ".repeat(10_000);
+    format!(
+        r#"{{"apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {{"name": "large", "namespace": "{LOAD_NAMESPACE}"}},
+            "data": {{"value": "{value}"}}}}"#
+    )
 }
 
 /// Runs scenarios with each kubectl, directly and by the `tunnel` kubeconfig.
