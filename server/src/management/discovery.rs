@@ -8,15 +8,9 @@ pub(super) fn find(segments: &[&str]) -> Option<Value> {
     match segments {
         ["api"] => Some(json!({
             "kind": "APIVersions",
-            "versions": ["v1"],
+            // There is no core group.
+            "versions": [],
             "serverAddressByClientCIDRs": [],
-        })),
-        // Clients ask for the core group whether there is one or not.
-        ["api", "v1"] => Some(json!({
-            "kind": "APIResourceList",
-            "apiVersion": "v1",
-            "groupVersion": "v1",
-            "resources": [],
         })),
         ["apis"] => Some(json!({
             "kind": "APIGroupList",

@@ -72,7 +72,7 @@ pub(super) async fn generate(
     let token = tokens::create(app, new).await?.token;
     let entry = server_entry(app, &id, input.server_name);
     let config = kubeconfig(&names(app, &cluster), &entry, &token);
-    let config = serde_saphyr::to_string(&config).map_err(ApiError::internal)?;
+    let config = yaml(&config).map_err(ApiError::internal)?;
     let output = json!({
         "type": "generateKubeconfigOutput",
         "baseType": "generateKubeconfigOutput",
@@ -139,6 +139,13 @@ fn kubeconfig(names: &Names, server: &Value, token: &str) -> Value {
     })
 }
 
+/// Every string is quoted: what is plain text in one version of YAML is a boolean or a number in
+/// another, and kubectl reads the older one.
+fn yaml(config: &Value) -> Result<String, serde_saphyr::SerializeError> {
+    let options = serde_saphyr::ser_options! { quote_all: true };
+    serde_saphyr::to_string_with_options(config, options)
+}
+
 fn not_visible(who: &Identity, id: &str) -> ApiError {
     if who.administrator {
         ApiError::not_found(format!("cluster {id:?} not found"))
@@ -161,6 +168,9 @@ mod tests {
             "- x",
             "'\"",
             "null",
+            "on",
+            "1e3",
+            "1:30",
             "ünï\u{1F600}",
             "#",
             "{{x}}",
@@ -171,7 +181,7 @@ mod tests {
                 entry: "e".to_owned(),
             };
             let config = kubeconfig(&names, &json!({"server": "https://x"}), "token-1:s");
-            let text = serde_saphyr::to_string(&config).unwrap();
+            let text = yaml(&config).unwrap();
             let read: kube::config::Kubeconfig = serde_saphyr::from_str(&text).unwrap();
             assert_eq!(read.current_context.as_deref(), Some(name), "{text}");
         }

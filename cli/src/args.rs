@@ -1,0 +1,179 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// Manage Kubernetes clusters through a Lariat server.
+#[derive(Debug, Parser)]
+#[command(name = "lariat", version, propagate_version = true)]
+#[command(after_help = "Examples:
+  lariat login https://lariat.example.org
+  lariat cluster create production
+  lariat cluster import production      # prints the line to run against the cluster
+  lariat kubeconfig production          # adds it to your kubeconfig
+  lariat kubectl production -- get pods --all-namespaces")]
+pub struct Args {
+    /// How to print.
+    #[arg(long, short, global = true, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+    /// URL of the server, if you are logged in to several. Default: the one last logged in to.
+    #[arg(long, global = true, value_name = "URL", env = "LARIAT_URL")]
+    pub server: Option<String>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// How to print.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// Columns for people.
+    Table,
+    /// JSON.
+    Json,
+    /// YAML.
+    Yaml,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Log in to a server and remember it.
+    #[command(after_help = "Examples:
+  lariat login https://lariat.example.org
+  lariat login https://lariat.example.org --username ann --password-stdin < password
+  lariat login https://10.0.0.1:8443 --ca-checksum 70b767e58c80…")]
+    Login(Login),
+    /// End the login and forget its token.
+    Logout,
+    /// Change your password.
+    Passwd(Passwd),
+    /// Create, show, connect and delete clusters.
+    #[command(subcommand, visible_alias = "clusters")]
+    Cluster(Cluster),
+    /// Add clusters to a kubeconfig file.
+    #[command(after_help = "Examples:
+  lariat kubeconfig production            # into $KUBECONFIG or ~/.kube/config
+  lariat kubeconfig                       # all clusters
+  lariat kubeconfig production --print > production.yaml")]
+    Kubeconfig(Kubeconfig),
+    /// Run kubectl against a cluster, without touching any kubeconfig file.
+    #[command(after_help = "Example:
+  lariat kubectl production -- logs -f deployment/web")]
+    Kubectl {
+        /// Id or name of the cluster.
+        cluster: String,
+        /// What to pass to kubectl.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Who you are, which server, which clusters, and how far away they are.
+    Status,
+    /// Print a script that completes commands in your shell.
+    #[command(after_help = "Example:
+  lariat completion bash > /etc/bash_completion.d/lariat")]
+    Completion {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+/// Arguments of `login`.
+#[derive(Debug, clap::Args)]
+pub struct Login {
+    /// URL of the server.
+    pub url: String,
+    /// Who you are.
+    #[arg(long, short, default_value = "admin")]
+    pub username: String,
+    /// Read the password from standard input instead of asking for it.
+    #[arg(long)]
+    pub password_stdin: bool,
+    /// SHA-256 of the server's CA (of what it serves at /cacerts), to trust it without being asked.
+    #[arg(long, value_name = "SHA256", conflicts_with = "ca_file")]
+    pub ca_checksum: Option<String>,
+    /// A file with the server's CA (PEM).
+    #[arg(long, value_name = "FILE", env = "LARIAT_CA")]
+    pub ca_file: Option<PathBuf>,
+}
+
+/// Arguments of `passwd`.
+#[derive(Debug, clap::Args)]
+pub struct Passwd {
+    /// Read the old and the new password from two lines of standard input instead of asking.
+    #[arg(long)]
+    pub stdin: bool,
+}
+
+/// Subcommands of `cluster`.
+#[derive(Debug, Subcommand)]
+pub enum Cluster {
+    /// Create a cluster, to be connected with `import`.
+    #[command(after_help = "Example:
+  lariat cluster create production --description 'Frankfurt, three zones'")]
+    Create {
+        /// Its name.
+        name: String,
+        /// Its id. Default: made up (`c-xxxxx`).
+        #[arg(long)]
+        id: Option<String>,
+        /// Free text.
+        #[arg(long, default_value = "")]
+        description: String,
+    },
+    /// List clusters.
+    #[command(visible_alias = "ls")]
+    List,
+    /// Show one cluster.
+    Get {
+        /// Id or name.
+        cluster: String,
+    },
+    /// Delete a cluster from the server. The cluster itself goes on running.
+    #[command(visible_alias = "rm")]
+    Delete {
+        /// Id or name.
+        cluster: String,
+        /// Do not ask.
+        #[arg(long, short)]
+        yes: bool,
+    },
+    /// Print the line that connects a cluster: run it with kubectl pointed at that cluster.
+    Import {
+        /// Id or name.
+        cluster: String,
+        /// Minutes until the line stops working. Default: a day.
+        #[arg(long, value_name = "MINUTES")]
+        ttl: Option<u32>,
+        /// How many agents may register with it.
+        #[arg(long, value_name = "NUMBER")]
+        max_uses: Option<u32>,
+    },
+    /// Let another agent take over a cluster whose agent lost its key.
+    Rebind {
+        /// Id or name.
+        cluster: String,
+    },
+}
+
+/// Arguments of `kubeconfig`.
+#[derive(Debug, clap::Args)]
+pub struct Kubeconfig {
+    /// Id or name of the cluster. Default: all clusters.
+    pub cluster: Option<String>,
+    /// Print a file instead of adding to one.
+    #[arg(long, short)]
+    pub print: bool,
+    /// The file to add to. Default: the first of $KUBECONFIG, or ~/.kube/config.
+    #[arg(long, value_name = "FILE", conflicts_with = "print")]
+    pub file: Option<PathBuf>,
+    /// Choose the cluster by TLS server name instead of by path, for programs that drop the path
+    /// of a server's address.
+    #[arg(long)]
+    pub server_name: bool,
+    /// Days until the token in the file expires.
+    #[arg(long, value_name = "DAYS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=365))]
+    pub days: u64,
+}
