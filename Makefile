@@ -88,6 +88,7 @@ else
 	cargo-nextest nextest run $(LOCKED) -E 'not ($(ROOT_ONLY))'
 endif
 	$(DEBUG)/e2e-hostile
+	tunnel-proto/fuzz/run.sh $(FUZZ_SECONDS)
 
 .PHONY: e2e-faults
 e2e-faults: testbed ## Kill the agent and the server, cut the network, flush NAT: kubectl works again by itself (root)
@@ -105,6 +106,11 @@ e2e-hostile: build ## Bad tokens, keys, pins, headers, paths, floods of connecti
 bench-proxy: testbed ## Measure the proxy beside the same without it; writes docs/benchmarks (root, release build)
 	$(CARGO) build --release $(LOCKED) --bins
 	$(RELEASE)/bench-proxy
+
+FUZZ_SECONDS ?= 30
+.PHONY: fuzz
+fuzz: setup ## Feed the protocol's decoders made-up input, FUZZ_SECONDS (30) for each of 4 targets
+	tunnel-proto/fuzz/run.sh $(FUZZ_SECONDS)
 
 .PHONY: docs
 docs: build ## Write docs/configuration.md again, build the API documentation; warnings are errors
