@@ -37,6 +37,18 @@ pub(crate) struct Node {
 }
 
 impl Node {
+    /// The folder's socket path must fit into `sun_path` (unix(7)).
+    pub(crate) fn check_path(folder: &Path) -> Result<()> {
+        let socket = folder.join("containerd.sock.ttrpc");
+        if socket.as_os_str().len() < 108 {
+            return Ok(());
+        }
+        Err(std::io::Error::other(
+            "the path is too long for a socket; set LARIAT_TESTBED_STATE to a shorter one",
+        ))
+        .at("use", &socket)
+    }
+
     /// Starts a node with `images` in its image store.
     pub(crate) fn start(site: &Site, images: &[Image]) -> Result<Self> {
         write_kubelet_identity(site)?;
@@ -232,17 +244,3 @@ const CNI_CONFIG: &str = r#"{"cniVersion": "1.0.0", "name": "pods", "plugins": [
             "ranges": [[{"subnet": "10.244.1.0/24"}]], "routes": [{"dst": "0.0.0.0/0"}]}},
   {"type": "portmap", "capabilities": {"portMappings": true}}]}
 "#;
-
-impl Node {
-    /// The folder's socket path must fit into `sun_path` (unix(7)).
-    pub(crate) fn check_path(folder: &Path) -> Result<()> {
-        let socket = folder.join("containerd.sock.ttrpc");
-        if socket.as_os_str().len() < 108 {
-            return Ok(());
-        }
-        Err(std::io::Error::other(
-            "the path is too long for a socket; set LARIAT_TESTBED_STATE to a shorter one",
-        ))
-        .at("use", &socket)
-    }
-}

@@ -130,6 +130,7 @@ fn a_cluster_works_and_leaves_nothing() {
         the_service_address_of_the_api_server_works_in_pods(&cluster);
         the_hub_can_be_dialled_and_the_cluster_cannot(&cluster);
         a_node_comes_back_after_a_power_cut(&mut cluster);
+        another_cluster_runs_beside_it(&testbed, &cluster);
         slot("test of the testbed")
     };
     assert_eq!(traces(slot), BTreeSet::new(), "after the end");
@@ -223,6 +224,15 @@ fn a_node_comes_back_after_a_power_cut(cluster: &mut Cluster) {
         })
     })
     .unwrap();
+}
+
+fn another_cluster_runs_beside_it(testbed: &Testbed, first: &Cluster) {
+    let second = testbed.cluster("second").start().unwrap();
+    run_pod(&second, "other");
+    assert_eq!(first.hub_address(), second.hub_address());
+    let pods = |cluster| succeed(cluster, &["get", "pods", "-o", "name"]);
+    assert_eq!(pods(first), "pod/shell\n");
+    assert_eq!(pods(&second), "pod/other\n");
 }
 
 fn nothing_is_left_of_a_killed_owner() {

@@ -1,6 +1,8 @@
 //! The table itself, one module per subject.
 
+mod bulk;
 mod cluster;
+mod forward;
 mod libraries;
 mod read;
 mod scale;
@@ -26,7 +28,7 @@ pub fn all() -> Vec<Scenario> {
         write::apply(),
         workloads::deployment(),
         streams::pod(),
-        streams::bulk(),
+        bulk::scenario(),
         terminal::scenario(),
         watch::scenario(),
         cluster::scenario(),
@@ -51,7 +53,7 @@ pub fn by_server_name() -> Scenario {
             kubectl("get pods"),
             kubectl("exec -i shell -- tr a-z A-Z").stdin("upper\n"),
             kubectl("logs shell"),
-            streams::proxy_without_path(),
+            forward::proxy_without_path(),
         ],
     };
     scenario.steps.extend(read::raw());

@@ -1,9 +1,12 @@
 //! What concerns the whole cluster: nodes, certificates, metrics, events.
 
+use std::time::Duration;
+
+use anyhow::Result;
 use rcgen::{CertificateParams, DnType, KeyPair};
 
 use super::{read::with_path, shell_pod};
-use crate::table::{Invocation, Scenario, Step, kubectl};
+use crate::table::{Context, Invocation, Scenario, Step, custom, kubectl};
 
 pub(super) fn scenario() -> Scenario {
     let unschedulable = "get node node-1 -o jsonpath={.spec.unschedulable}";
@@ -22,6 +25,7 @@ pub(super) fn scenario() -> Scenario {
             .collect(),
         steps: vec![
             kubectl("top node node-1").first_column(),
+            custom("top pod, once it has been measured", top_pod),
             kubectl("events --for pod/shell").first_column().since(26),
             kubectl("get csr {ns}"),
             kubectl("certificate approve {ns}").effect(approved),
@@ -58,6 +62,28 @@ pub(super) fn raw() -> Vec<Step> {
         kubectl("get --raw /apis/metrics.k8s.io/v1beta1"),
         kubectl("get --raw /api/v1/nodes/node-1/proxy/healthz"),
     ]
+}
+
+/// The values differ, the rest does not.
+fn top_pod(context: &Context) -> Result<String> {
+    let path = "get --raw /apis/metrics.k8s.io/v1beta1/namespaces/{ns}/pods/shell";
+    testbed::wait::until(
+        "the metrics of a pod",
+        Duration::from_secs(90),
+        Duration::from_millis(500),
+        || {
+            let measured = context.operate(&Invocation::new(path));
+            Ok(measured.map_err(|error| error.to_string()))
+        },
+    )?;
+    let outcome = context.kubectl("top pod shell")?;
+    let text = outcome.stdout_text();
+    let words = text.lines().map(|line| line.split_whitespace().next());
+    Ok(format!(
+        "{:?} {:?}",
+        outcome.code,
+        words.collect::<Vec<_>>()
+    ))
 }
 
 /// A CertificateSigningRequest for a client.

@@ -1,28 +1,19 @@
 //! Everything that streams: logs, exec, attach, cp, port-forward, debug, proxy.
 
-use std::{
-    fs::{self, File},
-    io::{BufRead, BufReader, Read, Write},
-    net::{Shutdown, TcpStream},
-    path::Path,
-    process::{Child, ChildStdout, Stdio},
-    thread,
-    time::Duration,
-};
+use std::fs;
 
-use anyhow::{Context as _, Result, bail, ensure};
-use sha2::{Digest, Sha256};
+use anyhow::{Context as _, Result};
 use testbed::BUSYBOX;
 
-use super::{read::with_path, shell_pod};
-use crate::table::{Context, Invocation, LIMIT, Scenario, Step, custom, invoke, kubectl};
-
-const MIB: usize = 1 << 20;
-const REQUESTS: usize = 1000;
-const DIALLERS: usize = 8;
+use super::{
+    forward::{forward_half_close, forward_refused, forward_requests, proxy},
+    read::with_path,
+    shell_pod,
+};
+use crate::table::{Context, Invocation, Scenario, Step, custom, kubectl};
 
 /// kubectl's switches between its two ways to upgrade a connection.
-const EXEC_SWITCH: &str = "KUBECTL_REMOTE_COMMAND_WEBSOCKETS";
+pub(super) const EXEC_SWITCH: &str = "KUBECTL_REMOTE_COMMAND_WEBSOCKETS";
 
 pub(super) fn pod() -> Scenario {
     let reader = format!(
@@ -129,29 +120,6 @@ fn exec(adjust: impl Fn(Step) -> Step) -> Vec<Step> {
     .collect()
 }
 
-pub(super) fn bulk() -> Scenario {
-    Scenario {
-        name: "bulk",
-        prepare: shell_pod().into(),
-        steps: vec![
-            custom("exec -i, 64 MiB of input", |context| {
-                exec_input(context, &[])
-            }),
-            custom("exec -i over WebSockets, 64 MiB of input", |context| {
-                exec_input(context, &[(EXEC_SWITCH, "true")])
-            })
-            .since(31),
-            custom("exec -i over SPDY, 64 MiB of input", |context| {
-                exec_input(context, &[(EXEC_SWITCH, "false")])
-            })
-            .since(31),
-            custom("cp of 256 MiB into the pod", copy_in),
-            custom("exec, 64 MiB of output", exec_output),
-            custom("cp of 256 MiB out of the pod", copy_out),
-        ],
-    }
-}
-
 fn attach(context: &Context) -> Result<String> {
     let outcome = context.run(&Invocation::new("attach -i reader").stdin("hello\nworld\n"))?;
     Ok(format!(
@@ -159,80 +127,6 @@ fn attach(context: &Context) -> Result<String> {
         outcome.code,
         outcome.stdout_text()
     ))
-}
-
-fn with_env(mut invocation: Invocation, env: &[(&str, &str)]) -> Invocation {
-    invocation.env.extend(
-        env.iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
-    );
-    invocation
-}
-
-fn exec_input(context: &Context, env: &[(&str, &str)]) -> Result<String> {
-    let input = bytes(64 * MIB);
-    let invocation = with_env(Invocation::new("exec -i shell -- sha256sum"), env);
-    let mut command = invocation.command(
-        &context.client.program,
-        &context.way.kubeconfig,
-        &context.namespace,
-    );
-    let outcome = invoke::run(&mut command, &input, LIMIT)?;
-    ensure!(
-        outcome.stdout_text().starts_with(&digest(&input)),
-        "the pod did not get what was sent: {}{}",
-        outcome.stdout_text(),
-        outcome.stderr
-    );
-    Ok(outcome.transcript())
-}
-
-fn exec_output(context: &Context) -> Result<String> {
-    let outcome = context.kubectl("exec shell -- head -c 67108864 /tmp/large")?;
-    Ok(format!(
-        "{} bytes, {} {:?}",
-        outcome.stdout.len(),
-        digest(&outcome.stdout),
-        outcome.code
-    ))
-}
-
-fn copy_in(context: &Context) -> Result<String> {
-    let file = large_file(context.scratch)?;
-    let outcome = context.run(&Invocation {
-        arguments: ["cp", &file.0, "shell:/tmp/large"]
-            .map(str::to_owned)
-            .to_vec(),
-        ..Invocation::default()
-    })?;
-    let arrived = context.operate(&Invocation::new("exec shell -- sha256sum /tmp/large"))?;
-    ensure!(
-        arrived.starts_with(&file.1),
-        "another checksum in the pod: {arrived}{}",
-        outcome.stderr
-    );
-    Ok(format!("exit {:?} {arrived}", outcome.code))
-}
-
-fn copy_out(context: &Context) -> Result<String> {
-    let (_, checksum) = large_file(context.scratch)?;
-    let target = context.scratch.join(format!("back-{}", context.namespace));
-    let outcome = context.run(&Invocation {
-        arguments: vec![
-            "cp".into(),
-            "shell:/tmp/large".into(),
-            target.display().to_string(),
-        ],
-        ..Invocation::default()
-    })?;
-    let arrived = file_digest(&target)?;
-    fs::remove_file(&target).context("remove a copy")?;
-    ensure!(
-        arrived == checksum,
-        "another checksum after the way back: {}",
-        outcome.stderr
-    );
-    Ok(format!("exit {:?} {arrived}", outcome.code))
 }
 
 fn copy_folder(context: &Context) -> Result<String> {
@@ -257,182 +151,4 @@ fn copy_folder(context: &Context) -> Result<String> {
     })?;
     let again = fs::read_to_string(format!("{path}-back/inner/file")).context("read it back")?;
     Ok(format!("{:?} {seen}{:?} {again}", there.code, back.code))
-}
-
-/// A file of 256 MiB and its checksum.
-fn large_file(scratch: &Path) -> Result<(String, String)> {
-    let path = scratch.join("large");
-    if !path.exists() {
-        fs::write(&path, bytes(256 * MIB)).context("write a large file")?;
-    }
-    let checksum = file_digest(&path)?;
-    Ok((path.display().to_string(), checksum))
-}
-
-fn file_digest(path: &Path) -> Result<String> {
-    let mut file = File::open(path).with_context(|| format!("open {}", path.display()))?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; MIB];
-    loop {
-        match file.read(&mut buffer).context("read a file")? {
-            0 => return Ok(hex::encode(hash.finalize())),
-            count => hash.update(&buffer[..count]),
-        }
-    }
-}
-
-fn digest(bytes: &[u8]) -> String {
-    hex::encode(Sha256::digest(bytes))
-}
-
-/// Bytes that compress badly, always the same.
-fn bytes(count: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut bytes = Vec::with_capacity(count + 8);
-    while bytes.len() < count {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend_from_slice(&state.to_le_bytes());
-    }
-    bytes.truncate(count);
-    bytes
-}
-
-/// A kubectl that serves a local port; ended when dropped.
-struct Server {
-    child: Child,
-    port: u16,
-    _stdout: BufReader<ChildStdout>,
-}
-
-impl Server {
-    /// Starts it and reads the port from the first line, after `mark`.
-    fn start(context: &Context, arguments: &str, env: &[(&str, &str)], mark: &str) -> Result<Self> {
-        let mut child = context
-            .command(arguments)
-            .envs(env.iter().copied())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .context("start kubectl")?;
-        let mut stdout = BufReader::new(child.stdout.take().context("standard output")?);
-        let mut line = String::new();
-        stdout
-            .read_line(&mut line)
-            .context("read where it listens")?;
-        let port = line
-            .split_once(mark)
-            .and_then(|(_, rest)| rest.split(|letter: char| !letter.is_ascii_digit()).next())
-            .and_then(|port| port.parse().ok());
-        match port {
-            Some(port) => Ok(Self {
-                child,
-                port,
-                _stdout: stdout,
-            }),
-            None => {
-                child.kill().context("end kubectl")?;
-                child.wait().context("wait for kubectl")?;
-                bail!("kubectl {arguments} did not begin to listen; it said: {line}");
-            }
-        }
-    }
-
-    /// Sends a request, closes this direction, and reads to the end of the other.
-    fn ask(&self, request: &[u8]) -> Result<Vec<u8>> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).context("dial")?;
-        stream
-            .set_read_timeout(Some(Duration::from_secs(60)))
-            .context("set a timeout")?;
-        stream.write_all(request).context("send")?;
-        stream
-            .shutdown(Shutdown::Write)
-            .context("close one direction")?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).context("receive")?;
-        Ok(answer)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        if self.child.kill().is_ok() {
-            let _ = self.child.wait();
-        }
-    }
-}
-
-fn forward_requests(context: &Context, env: &[(&str, &str)]) -> Result<String> {
-    let server = Server::start(context, "port-forward pod/shell :8080", env, "127.0.0.1:")?;
-    let right = thread::scope(|scope| {
-        let diallers: Vec<_> = (0..DIALLERS)
-            .map(|_| {
-                scope.spawn(|| {
-                    (0..REQUESTS / DIALLERS)
-                        .filter(|_| {
-                            server
-                                .ask(b"GET /index.html HTTP/1.0\r\n\r\n")
-                                .is_ok_and(|answer| answer.ends_with(b"served\n"))
-                        })
-                        .count()
-                })
-            })
-            .collect();
-        diallers
-            .into_iter()
-            .map(|dialler| dialler.join().unwrap_or(0))
-            .sum::<usize>()
-    });
-    ensure!(
-        right == REQUESTS,
-        "{right} of {REQUESTS} answers were right"
-    );
-    Ok(format!("{right} right answers"))
-}
-
-/// The answer begins after the client has closed its direction. (The end of the client's data does
-/// not reach the pod: containerd forwards no half-close.)
-fn forward_half_close(context: &Context, env: &[(&str, &str)]) -> Result<String> {
-    let server = Server::start(context, "port-forward pod/shell :9000", env, "127.0.0.1:")?;
-    let answer = server.ask(b"word\n")?;
-    ensure!(
-        answer.len() == MIB,
-        "{} bytes after the half-close",
-        answer.len()
-    );
-    Ok(digest(&answer))
-}
-
-fn forward_refused(context: &Context) -> Result<String> {
-    let server = Server::start(context, "port-forward pod/shell :9999", &[], "127.0.0.1:")?;
-    // Closed or reset: in any case not a byte.
-    let answer = server.ask(b"hello").unwrap_or_default();
-    Ok(format!("{} bytes", answer.len()))
-}
-
-/// `kubectl proxy` as it is by default: it drops the path of the server's address.
-pub(super) fn proxy_without_path() -> Step {
-    custom("proxy", |context| ask_proxy(context, "proxy --port=0"))
-}
-
-fn proxy(context: &Context) -> Result<String> {
-    ask_proxy(context, "proxy --port=0 --append-server-path")
-}
-
-fn ask_proxy(context: &Context, arguments: &str) -> Result<String> {
-    let server = Server::start(context, arguments, &[], "127.0.0.1:")?;
-    let path = format!("/api/v1/namespaces/{}/pods/shell", context.namespace);
-    let mut answers = String::new();
-    for path in ["/version", &path, "/none"] {
-        let request = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n");
-        let answer = String::from_utf8_lossy(&server.ask(request.as_bytes())?).into_owned();
-        let (head, body) = answer
-            .split_once("\r\n\r\n")
-            .context("an answer without a head")?;
-        answers.push_str(head.lines().next().unwrap_or_default());
-        answers.push('\n');
-        answers.push_str(body);
-    }
-    Ok(answers)
 }

@@ -64,6 +64,10 @@ impl Normaliser {
             .find_map(|line| line.trim().trim_start_matches("- ").strip_prefix("server:"))
             .map(|server| server.trim().trim_matches('"').to_owned())
             .with_context(|| format!("no server in {}", kubeconfig.display()))?;
+        Self::with_server(namespace, server)
+    }
+
+    fn with_server(namespace: &str, server: String) -> Result<Self> {
         let rules = RULES
             .iter()
             .map(|(pattern, replacement)| {
@@ -99,14 +103,8 @@ mod tests {
     use super::*;
 
     fn normalise(text: &str) -> String {
-        let folder = std::env::temp_dir().join(format!("normalise-{}", std::process::id()));
-        fs::write(
-            &folder,
-            "clusters:\n- cluster:\n    server: https://10.0.0.1:6443\n",
-        )
-        .unwrap();
-        let normaliser = Normaliser::new("t1-x-direct", &folder).unwrap();
-        fs::remove_file(&folder).unwrap();
+        let server = "https://10.0.0.1:6443".to_owned();
+        let normaliser = Normaliser::with_server("t1-x-direct", server).unwrap();
         normaliser.apply(text)
     }
 
