@@ -30,10 +30,13 @@ tools: setup
 	@.ci/install-tools "$(TOOLS)"
 
 .PHONY: demo demo-up demo-down
-demo: testbed ## The main job once: a server, a cluster behind NAT, an agent, kubectl through the tunnel
+# It builds only what it needs of the Kubernetes components: no KWOK, no metrics-server.
+demo: build ## The main job once: a server, a cluster behind NAT, an agent, kubectl through the tunnel
+	@.ci/setup go
 	$(DEBUG)/demo run
 
-demo-up: testbed ## The same, left running in the background; target/demo/env says how to use it
+demo-up: build ## The same, left running in the background; target/demo/env says how to use it
+	@.ci/setup go
 	$(DEBUG)/demo up
 
 demo-down: ## End what demo-up has started
