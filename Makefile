@@ -49,12 +49,14 @@ build: setup ## Compile the programs (dev profile)
 .PHONY: fmt
 fmt: setup ## Format the sources
 	$(CARGO) fmt --all
+	$(CARGO) fmt --manifest-path tunnel-proto/fuzz/Cargo.toml
 
 .PHONY: lint lint-fmt lint-docs lint-dependencies lint-clippy
 lint: lint-fmt lint-docs lint-dependencies lint-clippy ## Check format, links, dependencies, licences, unused dependencies, clippy
 
 lint-fmt: setup
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path tunnel-proto/fuzz/Cargo.toml --check
 
 lint-docs:
 	.ci/check-links
@@ -91,6 +93,7 @@ else
 	cargo-nextest nextest run $(LOCKED) -E 'not ($(ROOT_ONLY))'
 endif
 	$(DEBUG)/e2e-hostile
+	@.ci/setup fuzz
 	tunnel-proto/fuzz/run.sh $(FUZZ_SECONDS)
 
 .PHONY: e2e-faults
@@ -113,6 +116,7 @@ bench-proxy: testbed ## Measure the proxy beside the same without it; writes doc
 FUZZ_SECONDS ?= 30
 .PHONY: fuzz
 fuzz: setup ## Feed the protocol's decoders made-up input, FUZZ_SECONDS (30) for each of 4 targets
+	@.ci/setup fuzz
 	tunnel-proto/fuzz/run.sh $(FUZZ_SECONDS)
 
 .PHONY: docs
@@ -124,3 +128,4 @@ docs: build ## Write docs/configuration.md again, build the API documentation; w
 .PHONY: clean
 clean: setup ## Remove build results of this checkout (not the shared caches)
 	$(CARGO) clean
+	rm -rf tunnel-proto/fuzz/target
