@@ -42,7 +42,8 @@ pub(super) fn objects() -> Scenario {
             kubectl("get pod missing --ignore-not-found"),
             kubectl("get nosuchkind").exits(1),
             kubectl("get pods -o nosuchformat").exits(1),
-            kubectl("describe configmap settings"),
+            // Old kubectls show the data in any order.
+            kubectl("describe configmap settings").sorted(),
             kubectl("describe secret password"),
             kubectl("describe service shell"),
             kubectl("describe pod shell --show-events=false").since(25),
