@@ -4,6 +4,7 @@
 mod reference;
 mod settings;
 mod sources;
+mod values;
 
 use std::fmt;
 use std::net::SocketAddr;

@@ -7,6 +7,7 @@ mod body;
 mod certificates;
 mod context;
 mod error;
+mod file_limit;
 mod limits;
 mod listener;
 mod probes;
@@ -20,6 +21,7 @@ pub use body::{Body, BoxError, MAX_BODY, collect, empty, full, json, text, with_
 pub use certificates::CertificateKeeper;
 pub use context::{Connection, RequestContext};
 pub use error::ApiError;
+pub use file_limit::raise as raise_file_limit;
 pub use limits::ConnectionLimits;
 pub use listener::serve;
 pub use route::{PathError, Route};

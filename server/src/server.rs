@@ -73,8 +73,17 @@ impl Server {
         if let Some(revision) = management::settings(&objects, &config, &certificates).await? {
             directory.wait_for(revision).await;
         }
+        let descriptors = edge::raise_file_limit();
+        if descriptors < config.limits.connections {
+            let allowed = config.limits.connections;
+            tracing::warn!(
+                allowed,
+                descriptors,
+                "connections are bounded by file descriptors"
+            );
+        }
         let limits = ConnectionLimits::new(
-            config.limits.connections,
+            config.limits.connections.min(descriptors),
             config.limits.connections_per_address,
         );
         let app = Arc::new(App {

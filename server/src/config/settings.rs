@@ -1,12 +1,12 @@
 //! All settings: how each is called, what it means, how its text becomes a value.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::time::Duration;
-
 use url::Url;
 
-use super::{AuditLog, BootstrapPassword, Config, Limits, LogFormat, Mistake, Sources, TlsFiles};
+use super::values::{
+    audit_log, count, duration, image, listen_address, log_filter, log_format, names, new_password,
+    path, server_url,
+};
+use super::{BootstrapPassword, Config, Limits, Mistake, Sources, TlsFiles};
 
 /// One setting.
 #[derive(Debug)]
@@ -302,153 +302,5 @@ impl Reader<'_> {
             place: place.to_owned(),
             fault,
         });
-    }
-}
-
-fn path(text: &str) -> Result<PathBuf, String> {
-    Ok(PathBuf::from(text))
-}
-
-fn listen_address(text: &str) -> Result<SocketAddr, String> {
-    let explained = |_| format!("{text:?} is not ADDRESS:PORT, for example 0.0.0.0:8443");
-    text.parse().map_err(explained)
-}
-
-fn server_url(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|error| format!("{text:?} is not a URL: {error}"))?;
-    if url.scheme() != "https" || url.host_str().is_none() {
-        return Err(format!(
-            "{text:?} must be https://HOST or https://HOST:PORT"
-        ));
-    }
-    let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
-    if !bare || !url.username().is_empty() || url.password().is_some() {
-        return Err(format!("{text:?} must have nothing after host and port"));
-    }
-    Ok(url)
-}
-
-fn names(text: &str) -> Result<Vec<String>, String> {
-    let names = text
-        .split(',')
-        .map(str::trim)
-        .filter(|name| !name.is_empty());
-    names
-        .map(|name| {
-            let good = |byte: u8| byte.is_ascii_alphanumeric() || b".-*:_".contains(&byte);
-            if name.len() <= 253 && name.bytes().all(good) {
-                Ok(name.to_owned())
-            } else {
-                Err(format!("{name:?} is neither a DNS name nor an IP address"))
-            }
-        })
-        .collect()
-}
-
-fn new_password(text: &str) -> Result<String, String> {
-    lariat_api::User::check_new_password(text).map_err(|error| error.rule)?;
-    Ok(text.to_owned())
-}
-
-fn log_filter(text: &str) -> Result<String, String> {
-    tracing_subscriber::EnvFilter::try_new(text)
-        .map_err(|error| format!("{text:?} is not a log filter: {error}"))?;
-    Ok(text.to_owned())
-}
-
-fn log_format(text: &str) -> Result<LogFormat, String> {
-    match text {
-        "text" => Ok(LogFormat::Text),
-        "json" => Ok(LogFormat::Json),
-        _ => Err(format!("{text:?} must be text or json")),
-    }
-}
-
-fn audit_log(text: &str) -> Result<AuditLog, String> {
-    Ok(match text {
-        "off" => AuditLog::Off,
-        "stdout" => AuditLog::Stdout,
-        file => AuditLog::File(file.into()),
-    })
-}
-
-fn count(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(count @ 1..=1_000_000) => Ok(count),
-        _ => Err(format!("{text:?} must be a number from 1 to 1000000")),
-    }
-}
-
-/// `500ms`, `10s`, `2m` or `1h`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let fault = || format!("{text:?} must be a duration such as 500ms, 10s, 2m or 1h");
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    let number: u64 = number.parse().map_err(|_| fault())?;
-    let milliseconds = match unit {
-        "ms" => Some(number),
-        "s" => number.checked_mul(1000),
-        "m" => number.checked_mul(60_000),
-        "h" => number.checked_mul(3_600_000),
-        _ => None,
-    };
-    match milliseconds {
-        Some(milliseconds @ 1..=86_400_000) => Ok(Duration::from_millis(milliseconds)),
-        Some(_) => Err(format!("{text:?} must be from 1ms to 24h")),
-        None => Err(fault()),
-    }
-}
-
-fn image(text: &str) -> Result<String, String> {
-    let good = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/:@".contains(&byte);
-    if text.len() <= 512 && text.bytes().all(good) {
-        Ok(text.to_owned())
-    } else {
-        Err(format!("{text:?} is not the name of a container image"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn durations_have_a_unit() {
-        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
-        for bad in [
-            "",
-            "5",
-            "s",
-            "-1s",
-            "0s",
-            "1.5s",
-            "99999999999999999999s",
-            "25h",
-        ] {
-            assert!(duration(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn the_server_url_is_an_origin() {
-        assert!(server_url("https://example.org:8443").is_ok());
-        for bad in [
-            "http://example.org",
-            "https://example.org/path",
-            "https://user@example.org",
-            "https://example.org/?x",
-            "example.org",
-        ] {
-            assert!(server_url(bad).is_err(), "{bad}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn parsers_never_panic(text: String) {
-            let _ = (duration(&text), server_url(&text), names(&text), image(&text), count(&text));
-        }
     }
 }

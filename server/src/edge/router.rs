@@ -16,6 +16,7 @@ use super::error::ApiError;
 use super::probes;
 use super::route::Route;
 use crate::authn::{Bearer, Identity};
+use crate::authz::RequestInfo;
 use crate::state::App;
 use crate::{kube_proxy, management, norman, tunnels};
 
@@ -93,6 +94,10 @@ async fn dispatch(
             norman::handle(app, request, &context, &segments, public).await
         }
         Route::Management { segments } => {
+            let action = RequestInfo::parse(request.method(), target);
+            context
+                .audit
+                .set_action(action.verb, action.resource_name());
             let identity = authenticate(app, request.headers(), &context)?;
             password_is_settled(&identity)?;
             management::handle(app, request, identity, &segments).await
