@@ -1,6 +1,6 @@
 //! One line per request: who did what, where from, with which answer.
 
-use std::io::Write;
+use std::io::{BufWriter, Write};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -45,24 +45,12 @@ impl AuditSink {
             });
         }
         let (lines, queue) = mpsc::sync_channel(QUEUE);
-        let mut writer = writer(destination)?;
-        let destination = destination.clone();
+        let writer = Writer {
+            file: open(destination)?,
+            destination: destination.clone(),
+        };
         let thread = std::thread::Builder::new().name("audit".to_owned());
-        thread.spawn(move || {
-            for item in queue {
-                let result = match item {
-                    Item::Line(line) => writer.write_all(&line),
-                    Item::Reopen => self::writer(&destination).map(|opened| writer = opened),
-                    // The one who asked may have gone.
-                    Item::Flush(done) => writer.flush().map(|()| {
-                        let _ = done.send(());
-                    }),
-                };
-                if let Err(error) = result {
-                    tracing::error!(%error, "cannot write the audit log");
-                }
-            }
-        })?;
+        thread.spawn(move || writer.run(&queue))?;
         Ok(Self {
             lines: Some(lines),
             dropped,
@@ -97,8 +85,45 @@ impl AuditSink {
     }
 }
 
-fn writer(destination: &AuditLog) -> std::io::Result<Box<dyn Write + Send>> {
-    Ok(match destination {
+/// The one thread that writes: everything that waits, then out with it.
+struct Writer {
+    destination: AuditLog,
+    file: BufWriter<Box<dyn Write + Send>>,
+}
+
+impl Writer {
+    fn run(mut self, queue: &mpsc::Receiver<Item>) {
+        while let Ok(first) = queue.recv() {
+            let mut result = self.write(first);
+            while let Ok(item) = queue.try_recv() {
+                result = result.and(self.write(item));
+            }
+            if let Err(error) = result.and(self.file.flush()) {
+                tracing::error!(%error, "cannot write the audit log");
+            }
+        }
+    }
+
+    fn write(&mut self, item: Item) -> std::io::Result<()> {
+        match item {
+            Item::Line(line) => self.file.write_all(&line),
+            Item::Reopen => {
+                self.file.flush()?;
+                self.file = open(&self.destination)?;
+                Ok(())
+            }
+            Item::Flush(done) => {
+                self.file.flush()?;
+                // The one who asked may have gone.
+                let _ = done.send(());
+                Ok(())
+            }
+        }
+    }
+}
+
+fn open(destination: &AuditLog) -> std::io::Result<BufWriter<Box<dyn Write + Send>>> {
+    let file: Box<dyn Write + Send> = match destination {
         AuditLog::Off => Box::new(std::io::sink()),
         AuditLog::Stdout => Box::new(std::io::stdout()),
         AuditLog::File(path) => {
@@ -106,7 +131,8 @@ fn writer(destination: &AuditLog) -> std::io::Result<Box<dyn Write + Send>> {
             let mut options = std::fs::OpenOptions::new();
             Box::new(options.append(true).create(true).mode(0o600).open(path)?)
         }
-    })
+    };
+    Ok(BufWriter::new(file))
 }
 
 /// The record of one request. The line is written when the last clone is dropped: whoever works

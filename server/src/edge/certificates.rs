@@ -185,3 +185,45 @@ fn hosts(config: &Config) -> Vec<String> {
     }
     hosts
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Sources;
+
+    fn shown(keeper: &CertificateKeeper) -> Vec<u8> {
+        keeper.shown.main().end_entity_cert().unwrap().to_vec()
+    }
+
+    #[test]
+    fn a_certificate_of_the_operator_is_read_again_and_a_bad_one_is_not_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let now = jiff::Timestamp::now();
+        let theirs = Authority::open(folder.path(), now).unwrap();
+        let names = ["localhost".to_owned()];
+        theirs.leaf("their", &names, now).unwrap();
+        std::fs::create_dir(folder.path().join("data")).unwrap();
+        let given = |name: &str| match name {
+            "LARIAT_DATA_DIR" => Some(path("data")),
+            "LARIAT_TLS_CERT_FILE" => Some(path("their.crt")),
+            "LARIAT_TLS_KEY_FILE" => Some(path("their.key")),
+            "LARIAT_TLS_CA_FILE" => Some(path("ca.crt")),
+            _ => None,
+        };
+        let nothing = |_: &Path| Err(std::io::ErrorKind::NotFound.into());
+        let config = Config::new(&Sources::collect([], given, nothing)).unwrap();
+        let keeper = CertificateKeeper::open(&config, Clock::system()).unwrap();
+        assert_eq!(*keeper.trusted(), theirs.certificate_pem());
+        assert_ne!(keeper.private_authority(), theirs.certificate_pem());
+
+        let (first, seen) = (shown(&keeper), keeper.modified());
+        std::fs::remove_file(path("their.crt")).unwrap();
+        assert_ne!(keeper.modified(), seen);
+        keeper.reload().unwrap_err();
+        assert_eq!(shown(&keeper), first);
+        theirs.leaf("their", &names, now).unwrap();
+        keeper.reload().unwrap();
+        assert_ne!(shown(&keeper), first);
+    }
+}

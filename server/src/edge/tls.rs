@@ -25,6 +25,12 @@ impl Certificates {
         }
     }
 
+    /// The main certificate.
+    #[must_use]
+    pub fn main(&self) -> Arc<CertifiedKey> {
+        self.main.load_full()
+    }
+
     /// Replaces the main certificate. Connections that are open keep theirs.
     pub fn set_main(&self, certificate: CertifiedKey) {
         self.main.store(Arc::new(certificate));

@@ -44,9 +44,9 @@ impl LoginLimits {
         }
         // An account that nobody has is limited as well, so that the limit tells nothing.
         let account = account.chars().take(128).collect();
-        let by_address = self.addresses.check_key(&address.to_canonical());
-        let by_account = self.accounts.check_key(&account);
-        let Some(refused) = by_address.err().or(by_account.err()) else {
+        let attempt = self.addresses.check_key(&address.to_canonical());
+        // An address that is refused does not use up what the account has.
+        let Err(refused) = attempt.and_then(|()| self.accounts.check_key(&account)) else {
             return Ok(());
         };
         let wait = refused.wait_time_from(DefaultClock::default().now());
