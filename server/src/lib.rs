@@ -13,6 +13,7 @@ mod bootstrap;
 pub mod clock;
 pub mod config;
 pub mod edge;
+pub mod expiry;
 mod kube_proxy;
 pub mod management;
 pub mod metrics;

@@ -18,6 +18,7 @@ use crate::bootstrap;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::edge::{self, AuditSink, CertificateKeeper, ConnectionLimits};
+use crate::expiry;
 use crate::management;
 use crate::metrics::Metrics;
 use crate::norman::LoginLimits;
@@ -136,6 +137,7 @@ impl Server {
         let app = self.app;
         let keeping = [
             tokio::spawn(Arc::clone(&app.certificates).keep()),
+            tokio::spawn(expiry::keep_swept(Arc::clone(&app))),
             tokio::spawn(keep_last_used(
                 Arc::clone(&app.directory),
                 app.objects.clone(),

@@ -15,6 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 use lariat_server::Server;
 use lariat_server::clock::Clock;
 use lariat_server::config::{Config, Sources};
+use lariat_server::state::App;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use serde_json::{Value, json};
@@ -32,6 +33,7 @@ pub const LIMIT: Duration = Duration::from_secs(20);
 pub struct TestServer {
     pub address: SocketAddr,
     pub authority: String,
+    pub app: Arc<App>,
     pub shutdown: CancellationToken,
     pub running: tokio::task::JoinHandle<usize>,
     pub folder: tempfile::TempDir,
@@ -74,10 +76,12 @@ impl TestServer {
         let server = Server::bind(config, clock, shutdown.clone()).await.unwrap();
         let address = server.address().unwrap();
         let authority = server.app().certificates.trusted().to_string();
+        let app = Arc::clone(server.app());
         let running = tokio::spawn(server.run());
         Self {
             address,
             authority,
+            app,
             shutdown,
             running,
             folder,

@@ -165,3 +165,20 @@ async fn a_deleted_user_takes_the_tokens_along() {
     );
     ann.get(&clusters()).await.refusal(401);
 }
+
+#[tokio::test]
+async fn expired_tokens_are_deleted_after_a_while() {
+    let server = TestServer::start().await;
+    let first = server.admin().await;
+    server.advance(Duration::from_secs(17 * 3600));
+    lariat_server::expiry::sweep(&server.app).await.unwrap();
+    let message = first.get(&clusters()).await.refusal(401);
+    assert_eq!(message, "token has expired; log in again");
+    server.advance(Duration::from_secs(24 * 3600));
+    let second = server.admin().await;
+    lariat_server::expiry::sweep(&server.app).await.unwrap();
+    let message = first.get(&clusters()).await.refusal(401);
+    assert_eq!(message, "token is not known or was revoked");
+    let left = second.get(&tokens()).await.json();
+    assert_eq!(left["items"].as_array().unwrap().len(), 1);
+}

@@ -1,0 +1,69 @@
+//! Tokens that are no longer good are deleted after a while, so that they do not pile up.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use lariat_api::{ClusterRegistrationToken, Kind};
+use store::Txn;
+
+use crate::edge::ApiError;
+use crate::objects::{ListOptions, ObjectError};
+use crate::state::App;
+use crate::tokens;
+
+/// How often they are looked for.
+const SWEEP: Duration = Duration::from_secs(600);
+/// How long an expired token is kept, so that its user is told that it expired rather than that it
+/// is not known.
+const KEEP_TOKENS: SignedDuration = SignedDuration::from_hours(24);
+/// How long an expired registration token is kept.
+const KEEP_REGISTRATION_TOKENS: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// Deletes expired tokens for as long as the server runs. Does not return; to be dropped.
+pub(crate) async fn keep_swept(app: Arc<App>) {
+    let mut ticks = tokio::time::interval(SWEEP);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = sweep(&app).await {
+            let log = error.log().unwrap_or_else(|| error.message());
+            tracing::warn!(error = log, "cannot delete expired tokens");
+        }
+    }
+}
+
+/// Deletes the tokens that have been expired for a while.
+///
+/// # Errors
+/// When the store fails.
+pub async fn sweep(app: &App) -> Result<(), ApiError> {
+    let now = app.clock.now();
+    for token in app.directory.tokens() {
+        if token.expires_at.is_some_and(|end| end + KEEP_TOKENS < now) {
+            match tokens::revoke(app, token.name.as_str()).await {
+                Err(error) if error.status() != http::StatusCode::NOT_FOUND => return Err(error),
+                _ => {}
+            }
+        }
+    }
+    let listed = app
+        .objects
+        .list::<ClusterRegistrationToken>(&ListOptions::default())
+        .await?;
+    for token in listed.items {
+        let end = token
+            .status
+            .as_ref()
+            .and_then(|status| status.expires_at.as_ref());
+        if end.is_none_or(|end| end.0 + KEEP_REGISTRATION_TOKENS >= now) {
+            continue;
+        }
+        match app.objects.delete(&token, Txn::default()).await {
+            Ok(_) => tracing::debug!(token = token.name(), "deleted a registration token"),
+            // Somebody else was faster.
+            Err(ObjectError::Conflict(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
