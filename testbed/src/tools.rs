@@ -261,12 +261,14 @@ pub fn ensure(tools: &[Tool]) -> Result<Programs> {
         let _lock = lock(&cache.join("build.lock"), "build of the tools")?;
         let scratch = cache.join("building");
         remove_folder(&scratch)?;
-        for (tool, folder) in tools.iter().zip(&folders) {
-            if !folder.exists() {
-                build(*tool, &scratch, folder)?;
-            }
-        }
+        let built = tools
+            .iter()
+            .zip(&folders)
+            .filter(|(_, folder)| !folder.exists())
+            .try_for_each(|(tool, folder)| build(*tool, &scratch, folder));
+        // Gigabytes, of no use after a failure either.
         remove_folder(&scratch)?;
+        built?;
     }
     Ok(Programs { folders })
 }
