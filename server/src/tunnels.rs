@@ -17,6 +17,7 @@ use tracing::{Instrument as _, info, info_span, warn};
 use tunnel::accept::{AcceptError, Accepted, Upgrade, UpgradeError, Verified};
 use tunnel::session::{End, Session};
 use tunnel_proto::frame::CloseCode;
+use tunnel_proto::stream::RefusalReason;
 
 use crate::edge::{ApiError, Body, RequestContext, empty};
 use crate::state::App;
@@ -114,7 +115,8 @@ async fn run(app: Arc<App>, accepted: Accepted, cluster: ClusterId, context: Req
     let leaving = leave(&app, &cluster, &session);
     let end = {
         let mut driver = std::pin::pin!(driver);
-        let beside = std::pin::pin!(futures::future::join(watching, leaving));
+        let refusing = refuse_streams(&session);
+        let beside = std::pin::pin!(futures::future::join3(watching, leaving, refusing));
         match futures::future::select(driver.as_mut(), beside).await {
             futures::future::Either::Left((end, _)) => end,
             futures::future::Either::Right((_, driver)) => driver.await,
@@ -125,6 +127,16 @@ async fn run(app: Arc<App>, accepted: Accepted, cluster: ClusterId, context: Req
     context.audit.set_reason(&end.to_string());
     if app.tunnels.get(&cluster).is_none() {
         health::record_disconnect(&app, &cluster, &end).await;
+    }
+}
+
+/// Agents have nothing to open here yet: each stream is answered so, at once.
+async fn refuse_streams(session: &Session) {
+    while let Some(incoming) = session.accept().await {
+        if let Ok(inbound) = incoming.preamble().await {
+            let message = "this server serves no streams of agents";
+            inbound.refuse(RefusalReason::NotServed, message).await;
+        }
     }
 }
 

@@ -9,7 +9,7 @@
 //! - calls [`Link::attach`] when a carrier is up and [`Link::detach`] when it is gone;
 //! - puts what [`Link::poll_message`] gives on the carrier, one binary message each;
 //! - hands every message of the carrier to [`Link::handle_message`], and stops reading from the
-//!   carrier while [`Link::buffered`] is above its own bound;
+//!   carrier while [`Link::held`] is above its own bound;
 //! - writes with [`Link::write`] and [`Link::flush`], reads with [`Link::read`];
 //! - calls [`Link::handle_timeout`] when [`Link::poll_timeout`] has come;
 //! - asks [`Link::poll_event`] after each of these.
@@ -293,6 +293,32 @@ impl Link {
     #[must_use]
     pub fn buffered(&self) -> usize {
         self.receive.buffered()
+    }
+
+    /// About how much memory the received bytes hold: what a bound on reading ahead must count,
+    /// as a peer may send its bytes one by one.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.receive.held()
+    }
+
+    /// Whether nothing can be written before the peer acknowledges more.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.send.unacknowledged() >= self.config.replay_bound
+    }
+
+    /// Ends the link now, before anything that was written: the message to send, if there is a
+    /// carrier. For a peer that broke the rules.
+    pub fn abort(&mut self, code: CloseCode, reason: &str) -> Option<Bytes> {
+        let attached = matches!(self.phase, Phase::Attached(_));
+        self.phase = Phase::Closed;
+        attached.then(|| {
+            message(&Frame::Close {
+                code,
+                reason: reason.to_owned(),
+            })
+        })
     }
 
     /// Tells the peer that this side is leaving in `deadline`.

@@ -245,8 +245,11 @@ fn body_len(bytes: [u8; 4]) -> Result<usize, StreamError> {
 const WIRE: bincode::config::Configuration<
     bincode::config::LittleEndian,
     bincode::config::Varint,
-    bincode::config::Limit<MAX_BODY>,
-> = bincode::config::standard().with_limit::<MAX_BODY>();
+    bincode::config::Limit<DECODED>,
+> = bincode::config::standard().with_limit::<DECODED>();
+
+// bincode counts more than the bytes it reads; what is encoded must decode.
+const DECODED: usize = 2 * MAX_BODY;
 
 fn encode_body<T: Serialize>(value: &T) -> Result<Vec<u8>, StreamError> {
     let body = bincode::serde::encode_to_vec(value, WIRE).map_err(|_| StreamError::BadBody)?;
@@ -309,6 +312,16 @@ mod tests {
             decode_refusal(RefusalReason::Busy, b"\x04full").map(Reply::Refused),
             Ok(refused)
         );
+    }
+
+    #[test]
+    fn whatever_is_encoded_decodes() {
+        for len in MAX_BODY - 64..MAX_BODY + 8 {
+            let long = open(Target::Dial("x".repeat(len)));
+            if let Ok(bytes) = encode_open(&long) {
+                assert_eq!(decode_open(&bytes[PREAMBLE_HEADER..]), Ok(long), "{len}");
+            }
+        }
     }
 
     #[test]

@@ -217,6 +217,7 @@ impl Acceptor {
                     side: Side::Server,
                     heartbeat: self.heartbeat,
                     peer_streams: verified.hello.limits.streams,
+                    own_streams: self.limits.streams,
                 };
                 let (session, driver) = session::start(agreement, carrier);
                 Ok(Accepted {

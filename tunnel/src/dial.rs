@@ -195,6 +195,7 @@ impl Dialer {
             side: Side::Agent,
             heartbeat: welcome.heartbeat(),
             peer_streams: welcome.limits.streams,
+            own_streams: Limits::default().streams,
         };
         let (session, driver) = session::start(agreement, carrier);
         Ok(Connected {

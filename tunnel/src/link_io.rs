@@ -25,6 +25,9 @@ use tunnel_proto::{
 /// Received bytes that may wait for the multiplexer before the carrier is left unread.
 const READ_AHEAD: usize = 128 * 1024;
 
+/// The same while nothing can be written.
+const READ_AHEAD_BLOCKED: usize = 8 * 1024 * 1024;
+
 /// Written bytes that may wait for the carrier. Every one of them is latency for all streams.
 const WRITE_AHEAD: usize = 64 * 1024;
 
@@ -149,14 +152,28 @@ impl LinkIo {
             .and_then(|()| self.report());
         if let Err(end) = result {
             self.over = true;
+            if let End::Protocol(error) = &end {
+                self.accuse(cx, error);
+            }
             self.board.lock().events.end = Some(end);
             return Err(io::ErrorKind::ConnectionAborted.into());
         }
         Ok(())
     }
 
+    /// Tells a peer that broke the rules which one, if the carrier takes it at once.
+    fn accuse(&mut self, cx: &mut Context<'_>, error: &LinkError) {
+        if let Some(message) = self
+            .link
+            .abort(CloseCode::ProtocolError, &error.to_string())
+            && self.carrier.start_send(message).is_ok()
+        {
+            let _ = self.carrier.poll_flush(cx);
+        }
+    }
+
     fn receive(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), End> {
-        while self.link.buffered() < READ_AHEAD && !self.link.is_closed() {
+        while self.link.held() < self.read_ahead() && !self.link.is_closed() {
             let Poll::Ready(message) = self.carrier.poll_message(cx) else {
                 break;
             };
@@ -166,6 +183,18 @@ impl LinkIo {
                 .map_err(End::Protocol)?;
         }
         Ok(())
+    }
+
+    /// A multiplexer that cannot write may not read either. The acknowledgements that would let it
+    /// write stand behind the data it does not read, so more of that is taken in then; the peer's
+    /// replay buffer is smaller than this bound.
+    fn read_ahead(&self) -> usize {
+        let blocked = self.link.is_full() || self.link.unsent() >= WRITE_AHEAD;
+        if blocked {
+            READ_AHEAD_BLOCKED
+        } else {
+            READ_AHEAD
+        }
     }
 
     fn send(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), End> {

@@ -13,6 +13,7 @@ mod stream;
 
 pub use crate::link_io::End;
 pub use driver::Driver;
+use driver::Inlet;
 pub use inbound::{Inbound, Incoming, IncomingError};
 pub use stream::{Stream, refusal_in};
 
@@ -43,6 +44,9 @@ pub const MOST_STREAMS: u32 = 896;
 /// Streams of the peer that wait for [`Session::accept`]; more are reset.
 const ACCEPT_QUEUE: usize = 256;
 
+/// How long to wait for room for a stream whose preamble names no deadline.
+const OPEN_PATIENCE: Duration = Duration::from_secs(10);
+
 /// How far a session is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Phase {
@@ -69,7 +73,7 @@ pub struct Session {
 struct Shared {
     id: String,
     opens: mpsc::Sender<oneshot::Sender<MuxStream>>,
-    accepted: Mutex<mpsc::Receiver<MuxStream>>,
+    accepted: Mutex<mpsc::Receiver<(MuxStream, OwnedSemaphorePermit)>>,
     streams: Arc<Semaphore>,
     phase: watch::Sender<Phase>,
     /// Cancelled when the session is over: every stream's reader and writer wakes.
@@ -116,6 +120,8 @@ pub(crate) struct Agreement {
     pub(crate) heartbeat: Duration,
     /// Streams the peer takes.
     pub(crate) peer_streams: u32,
+    /// Streams this side takes.
+    pub(crate) own_streams: u32,
 }
 
 pub(crate) fn start(agreement: Agreement, carrier: Carrier) -> (Session, Driver) {
@@ -146,7 +152,14 @@ pub(crate) fn start(agreement: Agreement, carrier: Carrier) -> (Session, Driver)
         opened: AtomicU64::new(0),
         most_streams,
     });
-    let driver = Driver::new(Box::new(mux), open_requests, accept, &shared);
+    // Twice what the peer was told: it may open the next stream before this side has noticed the
+    // end of the one before.
+    let inbound = Semaphore::new(2 * agreement.own_streams.min(MOST_STREAMS) as usize);
+    let inbound = Inlet {
+        queue: accept,
+        room: Arc::new(inbound),
+    };
+    let driver = Driver::new(Box::new(mux), open_requests, inbound, &shared);
     (Session { shared }, driver)
 }
 
@@ -173,7 +186,10 @@ impl Session {
             Phase::Draining { .. } => return Err(OpenError::Draining),
             Phase::Closed(_) => return Err(OpenError::Closed),
         }
-        let patience = Duration::from_millis(open.deadline_ms.max(1).into());
+        let patience = match open.deadline_ms {
+            0 => OPEN_PATIENCE,
+            given => Duration::from_millis(given.into()),
+        };
         tokio::select! {
             biased;
             () = self.shared.over.cancelled() => Err(OpenError::Closed),
@@ -205,8 +221,8 @@ impl Session {
 
     /// The next stream that the peer opened; `None` when the session is over.
     pub async fn accept(&self) -> Option<Incoming> {
-        let stream = self.shared.accepted.lock().await.recv().await?;
-        Some(Incoming::new(stream, self.shared.over.clone()))
+        let (stream, permit) = self.shared.accepted.lock().await.recv().await?;
+        Some(Incoming::new(stream, self.shared.over.clone(), permit))
     }
 
     /// How far the session is.

@@ -1,5 +1,7 @@
 //! Streams over a live session: what they carry, how they end, what they do to one another.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod support;
 
 use futures::future::join_all;
@@ -198,6 +200,55 @@ async fn a_stopped_reader_leaves_other_streams_alone() {
         .unwrap();
         assert!(back == block);
     }
+}
+
+#[tokio::test]
+async fn a_stream_that_is_shut_down_delivers_all_and_a_dropped_one_is_reset() {
+    // Y10: dropping without a shutdown may lose what is queued.
+    let (server, agent) = pair().await;
+    let mut stream = agent.open(&open_to(Target::ServerApi)).await.unwrap();
+    stream.write_all(&[7; 200_000]).await.unwrap();
+    stream.shutdown().await.unwrap();
+    drop(stream);
+    let mut inbound = within(accepted(&server)).await;
+    let mut received = Vec::new();
+    within(inbound.read_to_end(&mut received)).await.unwrap();
+    assert_eq!(received, vec![7; 200_000]);
+
+    let mut stream = agent.open(&open_to(Target::ServerApi)).await.unwrap();
+    stream.write_all(b"begun").await.unwrap();
+    let mut inbound = within(accepted(&server)).await;
+    let mut begun = [0; 5];
+    within(inbound.read_exact(&mut begun)).await.unwrap();
+    drop(stream);
+    let mut rest = Vec::new();
+    let end = within(inbound.read_to_end(&mut rest)).await;
+    assert!(end.is_err() || rest.is_empty());
+}
+
+async fn accepted(session: &tunnel::session::Session) -> tunnel::session::Stream {
+    let incoming = session.accept().await.unwrap();
+    incoming.preamble().await.unwrap().accept().await.unwrap()
+}
+
+#[tokio::test]
+async fn two_tasks_share_a_stream_without_losing_a_wake_up() {
+    // Y5: earlier versions of yamux hung here.
+    let (server, agent) = pair().await;
+    serve_streams(&agent, echo);
+    let stream = server.open(&open_to(Target::KubeApi)).await.unwrap();
+    let (mut read, mut write) = tokio::io::split(stream);
+    let writing = tokio::spawn(async move {
+        for _ in 0..5_000 {
+            write.write_all(&[1; 100]).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        write.shutdown().await.unwrap();
+    });
+    let mut received = Vec::new();
+    within(read.read_to_end(&mut received)).await.unwrap();
+    assert_eq!(received.len(), 500_000);
+    writing.await.unwrap();
 }
 
 #[tokio::test]

@@ -8,6 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// A payload up to this long is copied, so that it does not keep its whole message in memory.
+const COPIED: usize = 4 * 1024;
+
+/// What a queued payload costs beside its bytes.
+const PIECE: usize = 128;
+
 #[derive(Debug)]
 pub(super) struct Receive {
     /// The peer is told at the latest after this many bytes.
@@ -43,6 +49,10 @@ impl Receive {
         self.buffered
     }
 
+    pub(super) fn held(&self) -> usize {
+        self.buffered + self.queue.len() * PIECE
+    }
+
     pub(super) fn ack_at(&self) -> Option<Instant> {
         self.ack_at
     }
@@ -69,6 +79,9 @@ impl Receive {
         payload.advance(self.received.since(offset) as usize);
         self.received = end;
         self.buffered += payload.len();
+        if payload.len() <= COPIED {
+            payload = Bytes::copy_from_slice(&payload);
+        }
         self.queue.push_back(payload);
         let due = if self.received.since(self.acknowledged) >= self.ack_every {
             now

@@ -191,6 +191,44 @@ fn receipts_that_cannot_be_are_refused() {
 }
 
 #[test]
+fn bytes_sent_one_by_one_do_not_hold_the_messages_they_came_in() {
+    let now = Instant::now();
+    let (mut a, _) = attached(Config::default(), now);
+    let padding = [&[0x90, 0x00, 0xff, 0x00][..], &[0; 0xff00]].concat();
+    for offset in 0..100 {
+        let mut bytes = BytesMut::new();
+        let payload = Bytes::from_static(b"x");
+        let (offset, received) = (Offset(offset), Offset(0));
+        frame::encode(
+            &Frame::Data {
+                offset,
+                received,
+                payload,
+            },
+            &mut bytes,
+        );
+        bytes.extend_from_slice(&padding);
+        let message = bytes.freeze();
+        a.handle_message(now, message.clone()).unwrap();
+        assert!(
+            message.is_unique(),
+            "the link holds a message of 64 KiB for one byte"
+        );
+    }
+    assert!(a.held() >= 100 * 128);
+}
+
+#[test]
+fn an_aborted_link_says_so_before_anything_that_was_written() {
+    let now = Instant::now();
+    let (mut a, _) = attached(SMALL, now);
+    a.write(b"never sent");
+    let message = a.abort(CloseCode::ProtocolError, "broken").unwrap();
+    assert_eq!(message[0], 0x06);
+    assert!(a.is_closed() && a.poll_message(now).is_none());
+}
+
+#[test]
 fn a_gap_is_refused_and_a_repetition_dropped() {
     let now = Instant::now();
     let (mut a, _) = attached(SMALL, now);

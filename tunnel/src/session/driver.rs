@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    sync::{futures::OwnedNotified, mpsc, oneshot},
+    sync::{OwnedSemaphorePermit, Semaphore, futures::OwnedNotified, mpsc, oneshot},
     time::Sleep,
 };
 use tunnel_proto::frame::CloseCode;
@@ -29,10 +29,17 @@ pub struct Driver {
     mux: Box<dyn Mux>,
     opens: mpsc::Receiver<oneshot::Sender<MuxStream>>,
     waiting: Option<oneshot::Sender<MuxStream>>,
-    accepted: mpsc::Sender<MuxStream>,
+    inlet: Inlet,
     shared: Arc<Shared>,
     order: Pin<Box<OwnedNotified>>,
     state: State,
+}
+
+/// Where streams of the peer go.
+pub(super) struct Inlet {
+    pub(super) queue: mpsc::Sender<(MuxStream, OwnedSemaphorePermit)>,
+    /// How many of them may be open.
+    pub(super) room: Arc<Semaphore>,
 }
 
 enum State {
@@ -50,14 +57,14 @@ impl Driver {
     pub(super) fn new(
         mux: Box<dyn Mux>,
         opens: mpsc::Receiver<oneshot::Sender<MuxStream>>,
-        accepted: mpsc::Sender<MuxStream>,
+        inlet: Inlet,
         shared: &Arc<Shared>,
     ) -> Self {
         Self {
             mux,
             opens,
             waiting: None,
-            accepted,
+            inlet,
             shared: Arc::clone(shared),
             order: Box::pin(Arc::clone(&shared.order).notified_owned()),
             state: State::Running,
@@ -120,8 +127,11 @@ impl Driver {
 
     fn poll_accepts(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), MuxError>> {
         while let Some(stream) = ready!(self.mux.poll_accept(cx))? {
-            // A full queue drops the stream, which resets it: the peer opens faster than is served.
-            let _ = self.accepted.try_send(stream);
+            // No room, or a full queue, drops the stream, which resets it: the peer opens more than
+            // it was told, or faster than is served.
+            if let Ok(permit) = Arc::clone(&self.inlet.room).try_acquire_owned() {
+                let _ = self.inlet.queue.try_send((stream, permit));
+            }
         }
         Poll::Ready(Ok(()))
     }

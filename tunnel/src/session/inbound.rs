@@ -4,6 +4,7 @@ use super::stream::Stream;
 use crate::mux::MuxStream;
 use std::{io, time::Duration};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tunnel_proto::stream::{
     OpenV1, PREAMBLE_HEADER, Refusal, RefusalReason, Reply, StreamError, decode_open,
@@ -17,6 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Incoming {
     stream: MuxStream,
     over: CancellationToken,
+    permit: OwnedSemaphorePermit,
 }
 
 /// A stream whose preamble was read; it waits for an answer.
@@ -25,6 +27,7 @@ pub struct Inbound {
     pub open: OpenV1,
     stream: MuxStream,
     over: CancellationToken,
+    permit: OwnedSemaphorePermit,
 }
 
 /// Why an incoming stream came to nothing. The opener has been told.
@@ -42,8 +45,16 @@ pub enum IncomingError {
 }
 
 impl Incoming {
-    pub(super) fn new(stream: MuxStream, over: CancellationToken) -> Self {
-        Self { stream, over }
+    pub(super) fn new(
+        stream: MuxStream,
+        over: CancellationToken,
+        permit: OwnedSemaphorePermit,
+    ) -> Self {
+        Self {
+            stream,
+            over,
+            permit,
+        }
     }
 
     /// Reads the preamble. A preamble that breaks the rules is refused.
@@ -64,6 +75,7 @@ impl Incoming {
                 open,
                 stream: self.stream,
                 over: self.over,
+                permit: self.permit,
             }),
             Err(IncomingError::Malformed(error)) => {
                 let refusal = Refusal {
@@ -94,7 +106,7 @@ impl Inbound {
     /// The stream or the session has ended.
     pub async fn accept(mut self) -> io::Result<Stream> {
         self.stream.write_all(&encode_reply(&Reply::Opened)).await?;
-        Ok(Stream::accepted(self.stream, self.over))
+        Ok(Stream::accepted(self.stream, self.over, self.permit))
     }
 
     /// Refuses the stream, saying why.

@@ -24,7 +24,7 @@ pub struct Stream {
     preamble: Bytes,
     answer: Answer,
     over: Pin<Box<WaitForCancellationFutureOwned>>,
-    _permit: Option<OwnedSemaphorePermit>,
+    _permit: OwnedSemaphorePermit,
 }
 
 /// How much of the peer's answer was read.
@@ -59,17 +59,21 @@ impl Stream {
             preamble,
             answer: Answer::Status,
             over: Box::pin(over.cancelled_owned()),
-            _permit: Some(permit),
+            _permit: permit,
         }
     }
 
-    pub(super) fn accepted(inner: MuxStream, over: CancellationToken) -> Self {
+    pub(super) fn accepted(
+        inner: MuxStream,
+        over: CancellationToken,
+        permit: OwnedSemaphorePermit,
+    ) -> Self {
         Self {
             inner,
             preamble: Bytes::new(),
             answer: Answer::Opened,
             over: Box::pin(over.cancelled_owned()),
-            _permit: None,
+            _permit: permit,
         }
     }
 
