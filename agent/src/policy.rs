@@ -57,7 +57,7 @@ pub async fn watch(kube: Client, namespace: String, current: Current, stop: Canc
             Ok(watcher::Event::Init) => seen_in_list = false,
             Ok(watcher::Event::InitApply(map) | watcher::Event::Apply(map)) => {
                 seen_in_list = true;
-                apply(&current, &map);
+                apply(&current, &map, &namespace);
             }
             Ok(watcher::Event::Delete(_)) => deny_missing(&current, &namespace),
             Ok(watcher::Event::InitDone) if !seen_in_list => deny_missing(&current, &namespace),
@@ -66,11 +66,13 @@ pub async fn watch(kube: Client, namespace: String, current: Current, stop: Canc
     }
 }
 
-fn apply(current: &Current, map: &ConfigMap) {
+fn apply(current: &Current, map: &ConfigMap, namespace: &str) {
     let text = map.data.as_ref().and_then(|data| data.get(KEY));
     let parsed = text
         .ok_or_else(|| format!("it has no key {KEY}"))
-        .and_then(|text| Policy::parse(text).map_err(|error| error.to_string()));
+        .and_then(|text| {
+            Policy::parse(text, namespace).map_err(|error| first_line(&error.to_string()))
+        });
     match parsed {
         Ok(policy) => {
             info!(?policy, "policy in force");
@@ -85,6 +87,11 @@ fn apply(current: &Current, map: &ConfigMap) {
             current.set(Policy::denying(&reason));
         }
     }
+}
+
+/// A parser's message goes on with an excerpt of the text.
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().to_owned()
 }
 
 fn deny_missing(current: &Current, namespace: &str) {

@@ -43,6 +43,9 @@ pub struct Policy {
     #[serde(default)]
     #[expect(dead_code, reason = "no raw dials are served yet: all are denied")]
     dial_targets: Vec<String>,
+    /// Where the agent's own objects are.
+    #[serde(skip)]
+    own_namespace: String,
     /// Why everything is denied, if it is.
     #[serde(skip)]
     denies: Option<String>,
@@ -118,6 +121,9 @@ pub enum Denied {
     /// Something outside of namespaces, and not all are allowed.
     #[error("only single namespaces may be reached")]
     OutsideNamespaces,
+    /// A change of the policy itself, or any use of the agent's key.
+    #[error("{0} {1:?} is the agent's own and is not reached through the tunnel")]
+    Own(&'static str, String),
     /// A path that means different things to different readers.
     #[error("the path is ambiguous")]
     Path,
@@ -125,8 +131,11 @@ pub enum Denied {
 
 impl Policy {
     /// Reads a policy. Unknown keys are errors: a rule that is misspelt must not be ignored.
-    pub fn parse(text: &str) -> Result<Self, serde_saphyr::Error> {
-        serde_saphyr::from_str(text)
+    /// `own_namespace` is where the agent keeps its key and this policy.
+    pub fn parse(text: &str, own_namespace: &str) -> Result<Self, serde_saphyr::Error> {
+        let mut policy: Self = serde_saphyr::from_str(text)?;
+        own_namespace.clone_into(&mut policy.own_namespace);
+        Ok(policy)
     }
 
     /// Denies everything.
@@ -137,6 +146,7 @@ impl Policy {
             namespaces: Vec::new(),
             node_operations: Vec::new(),
             dial_targets: Vec::new(),
+            own_namespace: String::new(),
             denies: Some(reason.to_owned()),
         }
     }
@@ -144,7 +154,7 @@ impl Policy {
     /// Decides over a request to the API server.
     pub fn check(&self, request: &request::Parts) -> Result<(), Denied> {
         let path = request.uri.path();
-        let reads = request.method == Method::GET || request.method == Method::HEAD;
+        let reads = reads(&request.method);
         if reads && OWN_PATHS.contains(&path) && !has_impersonation(&request.headers) {
             return Ok(());
         }
@@ -153,6 +163,7 @@ impl Policy {
         }
         self.check_identity(&request.headers)?;
         let segments = segments(path)?;
+        self.check_own(&request.method, &segments)?;
         self.check_access(reads, &segments)?;
         self.check_namespace(&segments)
     }
@@ -175,7 +186,8 @@ impl Policy {
             }
         }
         let user = user.filter(|user| !user.is_empty()).ok_or(Denied::NoUser)?;
-        if !covered(&self.impersonate.users, user) {
+        // The cluster's own components; a policy has no way to mean them.
+        if user.starts_with("system:") || !covered(&self.impersonate.users, user) {
             return Err(Denied::User(user.to_owned()));
         }
         Ok(())
@@ -188,6 +200,31 @@ impl Policy {
         let reserved = group.starts_with("system:") && !harmless;
         if reserved || !(harmless || covered(&self.impersonate.groups, group)) {
             return Err(Denied::Group(group.to_owned()));
+        }
+        Ok(())
+    }
+
+    /// The server does not change what bounds it, nor ask for the agent's key. (Whoever administers
+    /// the cluster through the tunnel can list all Secrets; RBAC decides over that.)
+    fn check_own(&self, method: &Method, segments: &[String]) -> Result<(), Denied> {
+        let [api, _, namespaces, namespace, resource, rest @ ..] = segments else {
+            return Ok(());
+        };
+        if api != "api" || namespaces != "namespaces" || *namespace != self.own_namespace {
+            return Ok(());
+        }
+        let reads = reads(method);
+        let (kind, own, open) = match resource.as_str() {
+            "configmaps" => ("ConfigMap", super::CONFIG_MAP, reads),
+            "secrets" => ("Secret", crate::credentials::SECRET, false),
+            _ => return Ok(()),
+        };
+        let touched = match rest.first() {
+            Some(name) => name == own && !open,
+            None => method == Method::DELETE,
+        };
+        if touched {
+            return Err(Denied::Own(kind, own.to_owned()));
         }
         Ok(())
     }
@@ -237,6 +274,10 @@ impl Policy {
             _ => Err(Denied::OutsideNamespaces),
         }
     }
+}
+
+fn reads(method: &Method) -> bool {
+    method == Method::GET || method == Method::HEAD
 }
 
 fn covered(patterns: &[Pattern], name: &str) -> bool {

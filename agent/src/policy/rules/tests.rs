@@ -13,7 +13,9 @@ fn ask(policy: &str, method: &str, path: &str, headers: &[(&str, &str)]) -> Resu
         request = request.header(*name, *value);
     }
     let (parts, ()) = request.body(()).unwrap().into_parts();
-    Policy::parse(policy).unwrap().check(&parts)
+    Policy::parse(policy, "cattle-system")
+        .unwrap()
+        .check(&parts)
 }
 
 fn as_user(policy: &str, method: &str, path: &str) -> Result<(), Denied> {
@@ -30,9 +32,9 @@ fn an_empty_policy_denies() {
 
 #[test]
 fn a_misspelt_rule_is_an_error() {
-    assert!(Policy::parse("acess: readWrite").is_err());
-    assert!(Policy::parse("impersonate: {user: [\"*\"]}").is_err());
-    assert!(Policy::parse("access: all").is_err());
+    assert!(Policy::parse("acess: readWrite", "").is_err());
+    assert!(Policy::parse("impersonate: {user: [\"*\"]}", "").is_err());
+    assert!(Policy::parse("access: all", "").is_err());
 }
 
 #[test]
@@ -173,4 +175,63 @@ fn a_path_that_means_another_one_is_denied() {
     ] {
         assert_eq!(as_user(policy, "GET", path), Err(Denied::Path), "{path}");
     }
+}
+
+#[test]
+fn the_policy_is_not_changed_and_the_key_not_read_through_the_tunnel() {
+    for (method, path, allowed) in [
+        (
+            "GET",
+            "/api/v1/namespaces/cattle-system/configmaps/cattle-agent-policy",
+            true,
+        ),
+        (
+            "PATCH",
+            "/api/v1/namespaces/cattle-system/configmaps/cattle-agent-policy",
+            false,
+        ),
+        (
+            "DELETE",
+            "/api/v1/namespaces/cattle-system/configmaps/cattle-agent-polic%79",
+            false,
+        ),
+        (
+            "DELETE",
+            "/api/v1/namespaces/cattle-system/configmaps",
+            false,
+        ),
+        (
+            "PATCH",
+            "/api/v1/namespaces/cattle-system/configmaps/other",
+            true,
+        ),
+        (
+            "PATCH",
+            "/api/v1/namespaces/dev/configmaps/cattle-agent-policy",
+            true,
+        ),
+        (
+            "GET",
+            "/api/v1/namespaces/cattle-system/secrets/cattle-credentials",
+            false,
+        ),
+        (
+            "GET",
+            "/api/v1/namespaces/cattle-system/secrets/other",
+            true,
+        ),
+    ] {
+        let answer = as_user(OPEN, method, path);
+        assert_eq!(answer.is_ok(), allowed, "{method} {path}: {answer:?}");
+    }
+}
+
+#[test]
+fn components_of_the_cluster_are_never_impersonated() {
+    let all = r#"{impersonate: {users: ["*"]}, access: readWrite, namespaces: ["*"]}"#;
+    let admin = [("Impersonate-User", "system:kube-controller-manager")];
+    assert!(matches!(
+        ask(all, "GET", "/api", &admin),
+        Err(Denied::User(_))
+    ));
 }
