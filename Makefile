@@ -84,10 +84,9 @@ test: tools testbed ## Run every test that is fit for CI
 	$(CARGO) test $(LOCKED) --doc --quiet
 ifeq ($(shell id -u),0)
 	cargo-nextest nextest run $(LOCKED)
-	$(DEBUG)/e2e-kubectl
 	$(DEBUG)/e2e-faults
 else
-	@echo "test: not root, so what needs a real node is left out: $(ROOT_ONLY), e2e-kubectl, e2e-faults"
+	@echo "test: not root, so what needs a real node is left out: $(ROOT_ONLY), e2e-faults"
 	cargo-nextest nextest run $(LOCKED) -E 'not ($(ROOT_ONLY))'
 endif
 	$(DEBUG)/e2e-hostile

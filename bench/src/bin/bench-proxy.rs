@@ -83,6 +83,15 @@ async fn main() -> anyhow::Result<()> {
 
     println!("starting a cluster with 500 pods, a server and an agent");
     let cluster = testbed.cluster("bench").kwok_nodes(10).start()?;
+    let made = cluster
+        .kubectl()?
+        .args(["create", "namespace", "load"])
+        .output()?;
+    anyhow::ensure!(
+        made.status.success(),
+        "{}",
+        String::from_utf8_lossy(&made.stderr)
+    );
     cluster.add_kwok_pods("load", 500)?;
     let stage = Stage::start(&testbed, cluster, &folder).await?;
     requests(&stage, &args, &mut report).await?;

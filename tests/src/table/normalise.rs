@@ -1,8 +1,9 @@
 //! Removing what differs between any two runs, and nothing else.
 
-use std::{borrow::Cow, fs, path::Path};
+use std::{borrow::Cow, path::Path};
 
 use anyhow::{Context, Result};
+use kube::config::Kubeconfig;
 use regex::Regex;
 
 /// Replaces the namespace, the server's address and what each object is given anew.
@@ -57,12 +58,12 @@ const RULES: &[(&str, &str)] = &[
 
 impl Normaliser {
     pub(super) fn new(namespace: &str, kubeconfig: &Path) -> Result<Self> {
-        let config = fs::read_to_string(kubeconfig)
+        let config = Kubeconfig::read_from(kubeconfig)
             .with_context(|| format!("read {}", kubeconfig.display()))?;
         let server = config
-            .lines()
-            .find_map(|line| line.trim().trim_start_matches("- ").strip_prefix("server:"))
-            .map(|server| server.trim().trim_matches('"').to_owned())
+            .clusters
+            .into_iter()
+            .find_map(|cluster| cluster.cluster?.server)
             .with_context(|| format!("no server in {}", kubeconfig.display()))?;
         Self::with_server(namespace, server)
     }
