@@ -20,11 +20,24 @@ use tokio_rustls::TlsAcceptor;
 /// `/bulk/N` answers N MiB in pieces of this size.
 const PIECE: usize = 64 * 1024;
 
-/// TLS of both sides of a server for `localhost`, with an ECDSA P-256 key.
+/// TLS of both sides of a server for `localhost`.
+#[derive(Clone)]
+pub struct Tls {
+    /// Of the server.
+    pub server: Arc<rustls::ServerConfig>,
+    /// Of its clients.
+    pub client: Arc<rustls::ClientConfig>,
+    /// What the clients trust.
+    pub ca_pem: String,
+    /// The same, in DER.
+    pub ca_der: Vec<u8>,
+}
+
+/// New certificates with ECDSA P-256 keys.
 ///
 /// # Errors
 /// When a certificate cannot be made.
-pub fn tls() -> anyhow::Result<(Arc<rustls::ServerConfig>, Arc<rustls::ClientConfig>)> {
+pub fn tls() -> anyhow::Result<Tls> {
     let key = rcgen::KeyPair::generate()?;
     let mut params = rcgen::CertificateParams::new(Vec::new())?;
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -42,7 +55,12 @@ pub fn tls() -> anyhow::Result<(Arc<rustls::ServerConfig>, Arc<rustls::ClientCon
     let client = rustls::ClientConfig::builder()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    Ok((Arc::new(server), Arc::new(client)))
+    Ok(Tls {
+        server: Arc::new(server),
+        client: Arc::new(client),
+        ca_pem: ca.pem(),
+        ca_der: ca.der().to_vec(),
+    })
 }
 
 /// Serves over TLS on a port of loopback, which is returned, until the runtime ends.

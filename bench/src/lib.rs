@@ -4,8 +4,10 @@
 //! figures say more about the machine than about the program.
 
 pub mod backend;
+pub mod bulk;
 pub mod endpoint;
 pub mod load;
+pub mod lone_tunnel;
 pub mod memory;
 pub mod report;
 pub mod reverse_proxy;

@@ -2,8 +2,13 @@
 
 use crate::endpoint::Endpoint;
 use anyhow::{Context as _, bail};
-use http_body_util::BodyExt as _;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt as _, Empty};
+use hyper::body::Incoming;
 use std::time::{Duration, Instant};
+use tunnel::session::Session;
+use tunnel_proto::stream::{Class, Target};
 
 /// What a load found.
 #[derive(Clone, Copy, Debug)]
@@ -83,6 +88,25 @@ pub async fn download(endpoint: &Endpoint, path: &str, bytes: u64) -> anyhow::Re
     let mut sender = endpoint.connect().await?;
     let started = Instant::now();
     let response = sender.send_request(endpoint.get(path)?).await?;
+    received(response, bytes, started).await
+}
+
+/// Downloads `path` once from the agent of a session and returns MiB per second.
+///
+/// # Errors
+/// When it fails, or is not as long as `bytes`.
+pub async fn download_over(session: &Session, path: &str, bytes: u64) -> anyhow::Result<f64> {
+    let client = tunnel::http::client(session.clone(), Target::KubeApi, Class::Interactive);
+    let started = Instant::now();
+    let request = Request::get(format!("http://agent{path}")).body(Empty::<Bytes>::new())?;
+    received(client.request(request).await?, bytes, started).await
+}
+
+async fn received(
+    response: Response<Incoming>,
+    bytes: u64,
+    started: Instant,
+) -> anyhow::Result<f64> {
     let status = response.status();
     let mut body = response.into_body();
     let mut received = 0;
@@ -90,10 +114,10 @@ pub async fn download(endpoint: &Endpoint, path: &str, bytes: u64) -> anyhow::Re
         received += frame
             .context("body broke off")?
             .data_ref()
-            .map_or(0, bytes::Bytes::len) as u64;
+            .map_or(0, Bytes::len) as u64;
     }
     if !status.is_success() || received != bytes {
-        bail!("GET {path}: {status}, {received} bytes of {bytes}");
+        bail!("{status}, {received} bytes of {bytes}");
     }
     Ok(bytes as f64 / (1 << 20) as f64 / started.elapsed().as_secs_f64())
 }

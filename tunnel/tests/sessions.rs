@@ -5,7 +5,7 @@
 mod support;
 
 use futures::future::join_all;
-use std::time::Duration;
+use std::{io::IoSlice, time::Duration};
 use support::{dial, echo, open_to, pair, pair_with, serve_streams, within};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tunnel::session::{End, OpenError, Phase, refusal_in};
@@ -39,6 +39,32 @@ async fn a_long_transfer_arrives_whole() {
     let expected = sent.clone();
     tokio::spawn(async move {
         write.write_all(&sent).await.unwrap();
+        write.shutdown().await.unwrap();
+    });
+    let mut received = Vec::new();
+    within(read.read_to_end(&mut received)).await.unwrap();
+    assert!(received == expected);
+}
+
+#[tokio::test]
+async fn pieces_written_together_arrive_in_order() {
+    let (server, agent) = pair().await;
+    serve_streams(&agent, echo);
+    let stream = server.open(&open_to(Target::KubeApi)).await.unwrap();
+    let (mut read, mut write) = tokio::io::split(stream);
+    let pieces: Vec<Vec<u8>> = [0, 1, 200, 4096, 4097, 0, 70_000, 3, 16_384, 20_000, 9]
+        .iter()
+        .enumerate()
+        .map(|(number, len)| vec![number as u8; *len])
+        .collect();
+    let expected = pieces.concat();
+    tokio::spawn(async move {
+        let mut slices: Vec<_> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
+        let mut left = &mut slices[..];
+        while !left.is_empty() {
+            let written = write.write_vectored(left).await.unwrap();
+            IoSlice::advance_slices(&mut left, written);
+        }
         write.shutdown().await.unwrap();
     });
     let mut received = Vec::new();

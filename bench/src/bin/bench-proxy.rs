@@ -5,7 +5,7 @@
 
 use anyhow::Context as _;
 use bench::{
-    backend,
+    backend, bulk,
     endpoint::Endpoint,
     load::{self, Measured},
     memory,
@@ -47,6 +47,23 @@ struct Args {
     /// Where the report goes
     #[arg(long, default_value = "docs/benchmarks")]
     out: PathBuf,
+    /// Measures one part and writes no report, for work on that part
+    #[arg(long)]
+    only: Option<Part>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    Requests,
+    Streams,
+    Bulk,
+    Sessions,
+}
+
+impl Args {
+    fn wants(&self, part: Part) -> bool {
+        self.only.is_none_or(|only| only == part)
+    }
 }
 
 /// What is compared with a goal.
@@ -81,6 +98,28 @@ async fn main() -> anyhow::Result<()> {
     let _ = std::fs::remove_dir_all(&folder);
     let mut report = Report::default();
 
+    if args.wants(Part::Requests) || args.wants(Part::Streams) {
+        real_cluster(&testbed, &folder, &args, &mut report).await?;
+    }
+    if args.wants(Part::Bulk) || args.wants(Part::Sessions) {
+        simulated(&testbed, &folder, &args, &mut report).await?;
+    }
+    if args.only.is_some() {
+        return Ok(());
+    }
+    report.write(&args.out)?;
+    let missed = report.goals.iter().filter(|goal| !goal.met()).count();
+    println!("{} goals met, {missed} missed", report.goals.len() - missed);
+    Ok(())
+}
+
+/// Through a real agent behind NAT to a real API server and a real node.
+async fn real_cluster(
+    testbed: &Testbed,
+    folder: &Path,
+    args: &Args,
+    report: &mut Report,
+) -> anyhow::Result<()> {
     println!("starting a cluster with 500 pods, a server and an agent");
     let cluster = testbed.cluster("bench").kwok_nodes(10).start()?;
     let made = cluster
@@ -93,14 +132,13 @@ async fn main() -> anyhow::Result<()> {
         String::from_utf8_lossy(&made.stderr)
     );
     cluster.add_kwok_pods("load", 500)?;
-    let stage = Stage::start(&testbed, cluster, &folder).await?;
-    requests(&stage, &args, &mut report).await?;
-    streams(&stage, &args, &mut report).await?;
-    drop(stage);
-    sessions(&testbed, &folder, &args, &mut report).await?;
-    report.write(&args.out)?;
-    let missed = report.goals.iter().filter(|goal| !goal.met()).count();
-    println!("{} goals met, {missed} missed", report.goals.len() - missed);
+    let stage = Stage::start(testbed, cluster, folder).await?;
+    if args.wants(Part::Requests) {
+        requests(&stage, args, report).await?;
+    }
+    if args.wants(Part::Streams) {
+        streams(&stage, args, report).await?;
+    }
     Ok(())
 }
 
@@ -136,11 +174,11 @@ async fn requests(stage: &Stage<'_>, args: &Args, report: &mut Report) -> anyhow
         .create(&PostParams::default(), &small)
         .await?;
 
-    let (server_tls, client_tls) = backend::tls()?;
-    let hop = reverse_proxy::start(&direct_config, server_tls).await?;
+    let tls = backend::tls()?;
+    let hop = reverse_proxy::start(&direct_config, tls.server).await?;
     let ways = [
         ("direct", Endpoint::of_kube(&direct_config, None)?),
-        ("one hop", Endpoint::local(hop, client_tls)?),
+        ("one hop", Endpoint::local(hop, tls.client)?),
         ("tunnel", Endpoint::of_kube(&tunnel_config, Some(&token))?),
     ];
     let time = Duration::from_secs(args.seconds);
@@ -257,13 +295,13 @@ async fn exec(client: &Client, command: &[&str]) -> anyhow::Result<u64> {
 }
 
 /// What the tunnel itself adds: bulk from a simulated agent beside bare TLS, and idle sessions.
-async fn sessions(
+async fn simulated(
     testbed: &Testbed,
     folder: &Path,
     args: &Args,
     report: &mut Report,
 ) -> anyhow::Result<()> {
-    println!("starting a server for {} simulated agents", args.sessions);
+    println!("starting a server for simulated agents");
     let options = ServerOptions {
         folder: folder.join("idle-server"),
         address: IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -289,16 +327,31 @@ async fn sessions(
     let first = connect(&api, &dialer, &tasks, 0).await?;
     api.wait_ready(&first.cluster, Duration::from_secs(30))
         .await?;
-    bulk(&server, &api, &first.cluster, folder, args, report).await?;
+    if args.wants(Part::Bulk) {
+        bulk_over_each_way(&api, &first.cluster, folder, args, report).await?;
+    }
+    if args.wants(Part::Sessions) {
+        sessions(&server, &api, &dialer, &tasks, args, report).await?;
+    }
+    Ok(())
+}
 
+async fn sessions(
+    server: &Server<'_>,
+    api: &Api,
+    dialer: &Dialer,
+    tasks: &TaskTracker,
+    args: &Args,
+    report: &mut Report,
+) -> anyhow::Result<()> {
     let tokens: Vec<String> = futures::stream::iter(1..=args.sessions)
-        .map(|number| registration(&api, number))
+        .map(|number| registration(api, number))
         .buffer_unordered(16)
         .try_collect()
         .await?;
     let before = memory::resident(server.pid())?;
     let agents: Vec<simulator::Agent> = futures::stream::iter(&tokens)
-        .map(|token| simulator::connect(&dialer, token, &tasks))
+        .map(|token| simulator::connect(dialer, token, tasks))
         .buffer_unordered(32)
         .try_collect()
         .await?;
@@ -335,8 +388,7 @@ async fn connect(
     simulator::connect(dialer, &registration(api, number).await?, tasks).await
 }
 
-async fn bulk(
-    server: &Server<'_>,
+async fn bulk_over_each_way(
     api: &Api,
     cluster: &str,
     folder: &Path,
@@ -348,23 +400,23 @@ async fn bulk(
     e2e::lariat::write_secret(&kubeconfig, &api.kubeconfig(cluster, false).await?)?;
     let config = kube_config(&kubeconfig).await?;
     let through = Endpoint::of_kube(&config, Some(&token_of(&kubeconfig)?))?;
-    let (server_tls, client_tls) = backend::tls()?;
-    let bare = Endpoint::local(backend::listen(server_tls).await?, client_tls)?;
-    let path = format!("/bulk/{MIB}");
-    let mut rates: [Vec<f64>; 2] = Default::default();
-    for _ in 0..args.repetitions {
-        for (endpoint, rates) in [&bare, &through].into_iter().zip(&mut rates) {
-            rates.push(load::download(endpoint, &path, MIB << 20).await?);
-        }
-    }
-    let [bare, through] = rates.map(median);
-    report.stream(
-        "download of 512 MiB, MiB/s (bare TLS beside it)",
-        bare,
-        through,
+    let rates = bulk::measure(through, MIB, args.repetitions).await?;
+    let [bare, tunnel, hop, through] =
+        [rates.bare, rates.tunnel, rates.hop, rates.through].map(median);
+    report.bulk("bare TLS", bare, bare);
+    report.bulk("one tunnel, no server around it", tunnel, bare);
+    report.bulk("one hop: two TLS connections", hop, bare);
+    report.bulk("server and tunnel", through, bare);
+    report.goal(
+        "bulk over the tunnel, × bare TLS",
+        tunnel / bare,
+        Wanted::AtLeast(0.5),
     );
-    report.goal("bulk, × bare TLS", through / bare, Wanted::AtLeast(0.5));
-    let _ = server;
+    report.goal(
+        "bulk through server and tunnel, × one hop",
+        through / hop,
+        Wanted::AtLeast(0.5),
+    );
     Ok(())
 }
 
@@ -383,6 +435,7 @@ fn median_of<T>(mut all: Vec<T>, key: impl Fn(&T) -> f64) -> T {
 struct Report {
     requests: Table,
     streams: Table,
+    bulk: Table,
     memory: String,
     goals: Vec<Goal>,
     bars: Vec<Bar>,
@@ -400,6 +453,7 @@ impl Default for Report {
                 "p99, ms",
             ]),
             streams: Table::new(&["what", "direct", "tunnel", "ratio"]),
+            bulk: Table::new(&["512 MiB over", "MiB/s", "× bare TLS"]),
             memory: String::new(),
             goals: Vec::new(),
             bars: Vec::new(),
@@ -439,6 +493,15 @@ impl Report {
         ]);
     }
 
+    fn bulk(&mut self, way: &str, rate: f64, bare: f64) {
+        println!("512 MiB, {way}: {rate:.0} MiB/s");
+        self.bulk.row([
+            way.to_owned(),
+            format!("{rate:.0}"),
+            format!("{:.2}", rate / bare),
+        ]);
+    }
+
     fn goal(&mut self, name: &'static str, measured: f64, wanted: Wanted) {
         self.goals.push(Goal {
             name,
@@ -470,10 +533,11 @@ impl Report {
              machine's. *Direct* is the client at the API server, *one hop* a hyper reverse proxy with\n\
              TLS on both sides and kept connections, *tunnel* the client at the server, the agent behind\n\
              NAT in the cluster.\n\n\
-             ## Goals\n\n{}\n## Requests\n\n{}\n![requests per second](proxy.svg)\n\n## Streams\n\n{}\n## Memory\n\n{}\n",
+             ## Goals\n\n{}\n## Requests\n\n{}\n![requests per second](proxy.svg)\n\n## Streams\n\n{}\n## Bulk\n\n{}\n## Memory\n\n{}\n",
             goals.markdown(),
             self.requests.markdown(),
             self.streams.markdown(),
+            self.bulk.markdown(),
             self.memory,
         );
         print!("\n{text}");

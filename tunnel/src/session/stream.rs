@@ -4,7 +4,7 @@ use crate::mux::MuxStream;
 use bytes::{Buf, Bytes};
 use std::{
     future::Future,
-    io,
+    io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -16,6 +16,15 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tunnel_proto::stream::{
     REFUSAL_HEADER, Refusal, RefusalReason, decode_refusal, decode_refusal_header, decode_status,
 };
+
+/// Most bytes that one read takes: four frames of the multiplexer.
+const MOST_READ: usize = 64 * 1024;
+
+/// What the multiplexer puts into a frame, of which it makes one for each write.
+const FRAME: usize = 16 * 1024;
+
+/// A piece up to this long is put together with what follows it.
+const GATHERED: usize = 4 * 1024;
 
 /// One stream of a session. Shut it down to end it in order; dropping it resets it.
 pub struct Stream {
@@ -181,7 +190,13 @@ impl AsyncRead for Stream {
         // A reader that never writes still has to say what it wants.
         ready!(self.poll_preamble(cx))?;
         ready!(self.poll_answer(cx))?;
-        Pin::new(&mut self.inner).poll_read(cx, buf)
+        // What is below sets all the room it is offered to zero, each time.
+        let room = buf.remaining().min(MOST_READ);
+        let mut part = ReadBuf::new(buf.initialize_unfilled_to(room));
+        ready!(Pin::new(&mut self.inner).poll_read(cx, &mut part))?;
+        let read = part.filled().len();
+        buf.advance(read);
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -194,6 +209,32 @@ impl AsyncWrite for Stream {
         self.poll_over(cx)?;
         ready!(self.poll_preamble(cx))?;
         Pin::new(&mut self.inner).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let mut filled = pieces.iter().filter(|piece| !piece.is_empty());
+        let first = filled.next().map_or(&[][..], |piece| piece);
+        if first.len() > GATHERED {
+            return self.poll_write(cx, first);
+        }
+        let Some(second) = filled.next() else {
+            return self.poll_write(cx, first);
+        };
+        let mut together = Vec::with_capacity(FRAME);
+        together.extend_from_slice(first);
+        for piece in std::iter::once(second).chain(filled) {
+            let room = FRAME - together.len();
+            together.extend_from_slice(&piece[..piece.len().min(room)]);
+        }
+        self.poll_write(cx, &together)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

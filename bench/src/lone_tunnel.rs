@@ -1,0 +1,95 @@
+//! The accepting end of a tunnel with no server around it: what one tunnel adds to bare TLS.
+
+use crate::backend::Tls;
+use anyhow::Context as _;
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Empty;
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::rt::TokioIo;
+use std::{sync::Arc, time::Duration};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio_rustls::TlsAcceptor;
+use tunnel::{
+    accept::{Acceptor, Admission, Upgrade},
+    dial::{Dialer, Proxies, Trust},
+    identity::KeyPair,
+    session::Session,
+};
+use tunnel_proto::hello::Limits;
+
+/// Listens on loopback; returns how to dial in, and where the sessions come out.
+///
+/// # Errors
+/// When there is no port.
+pub async fn listen(tls: &Tls) -> anyhow::Result<(Dialer, mpsc::Receiver<Session>)> {
+    let acceptor = Acceptor {
+        key: Arc::new(KeyPair::generate()?),
+        replica: "bench".into(),
+        heartbeat: Duration::from_secs(5),
+        patience: Duration::from_secs(10),
+        limits: Limits::default(),
+        require_channel_binding: false,
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let dialer = Dialer {
+        server: format!("https://localhost:{}", listener.local_addr()?.port()).parse()?,
+        trust: Trust::pem(tls.ca_pem.as_bytes())?,
+        proxies: Proxies::default(),
+        server_key: None,
+    };
+    let (sessions, out) = mpsc::channel(1);
+    let tls = TlsAcceptor::from(Arc::clone(&tls.server));
+    tokio::spawn(async move {
+        while let Ok((tcp, _)) = listener.accept().await {
+            tokio::spawn(serve(tcp, tls.clone(), acceptor.clone(), sessions.clone()));
+        }
+    });
+    Ok((dialer, out))
+}
+
+async fn serve(
+    tcp: TcpStream,
+    tls: TlsAcceptor,
+    acceptor: Acceptor,
+    sessions: mpsc::Sender<Session>,
+) -> anyhow::Result<()> {
+    tcp.set_nodelay(true)?;
+    let stream = tls.accept(tcp).await?;
+    let service = service_fn(|mut request: Request<Incoming>| {
+        let (acceptor, sessions) = (acceptor.clone(), sessions.clone());
+        async move {
+            let (response, upgrade) = acceptor.upgrade(&request)?;
+            let upgraded = hyper::upgrade::on(&mut request);
+            tokio::spawn(async move {
+                let io = TokioIo::new(upgraded.await?);
+                run(io, &acceptor, &upgrade, sessions).await
+            });
+            anyhow::Ok(response.map(|()| Empty::<Bytes>::new()))
+        }
+    });
+    hyper::server::conn::http1::Builder::new()
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades()
+        .await
+        .context("connection of the agent")
+}
+
+async fn run(
+    io: TokioIo<hyper::upgrade::Upgraded>,
+    acceptor: &Acceptor,
+    upgrade: &Upgrade,
+    sessions: mpsc::Sender<Session>,
+) -> anyhow::Result<()> {
+    let admission = async |_| {
+        Ok(Admission {
+            bound_to: "c-bench".into(),
+            session: "s-bench".into(),
+        })
+    };
+    let accepted = acceptor.accept(io, upgrade, None, admission).await?;
+    sessions.send(accepted.session).await?;
+    accepted.driver.await;
+    Ok(())
+}
