@@ -85,8 +85,9 @@ test: tools testbed ## Run every test that is fit for CI
 ifeq ($(shell id -u),0)
 	cargo-nextest nextest run $(LOCKED)
 	$(DEBUG)/e2e-faults
+	$(DEBUG)/e2e-proxies
 else
-	@echo "test: not root, so what needs a real node is left out: $(ROOT_ONLY), e2e-faults"
+	@echo "test: not root, so what needs a real node is left out: $(ROOT_ONLY), e2e-faults, e2e-proxies"
 	cargo-nextest nextest run $(LOCKED) -E 'not ($(ROOT_ONLY))'
 endif
 	$(DEBUG)/e2e-hostile
@@ -104,6 +105,10 @@ e2e-kubectl: testbed ## Hundreds of kubectl invocations, helm, Python, kube-rs: 
 .PHONY: e2e-hostile
 e2e-hostile: build ## Bad tokens, keys, pins, headers, paths, floods of connections: each refused with its error
 	$(DEBUG)/e2e-hostile
+
+.PHONY: e2e-proxies
+e2e-proxies: testbed ## The agent behind real HTTP proxies, with and without the right password, and past them (root)
+	$(DEBUG)/e2e-proxies
 
 .PHONY: bench-proxy
 bench-proxy: testbed ## Measure the proxy beside the same without it; writes docs/benchmarks (root, release build)

@@ -126,9 +126,22 @@ impl Config {
         };
         let kubeconfig = Kubeconfig::read_from(path)
             .with_context(|| format!("cannot read kubeconfig {}", path.display()))?;
-        kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-            .await
-            .with_context(|| format!("cannot use kubeconfig {}", path.display()))
+        let proxied = kubeconfig.clusters.iter().any(|named| {
+            let cluster = named.cluster.as_ref();
+            cluster.is_some_and(|cluster| cluster.proxy_url.is_some())
+        });
+        anyhow::ensure!(
+            !proxied,
+            "kubeconfig {} has a proxy-url: the agent reaches its cluster's API server directly only",
+            path.display()
+        );
+        let mut config =
+            kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+                .await
+                .with_context(|| format!("cannot use kubeconfig {}", path.display()))?;
+        // HTTPS_PROXY, which the library takes for the API server, is for the way to the server.
+        config.proxy_url = None;
+        Ok(config)
     }
 }
 

@@ -316,12 +316,15 @@ fn key<K: Kind>(namespace: &str, name: &str) -> String {
 
 fn encode<K: Kind>(object: &mut K) -> Result<Vec<u8>, ObjectError> {
     let version = object.meta_mut().resource_version.take();
-    let text = serde_json::to_vec(object).map_err(|error| ObjectError::Damaged {
+    let text = serde_json::to_vec(object);
+    object.meta_mut().resource_version = version;
+    let mut text = text.map_err(|error| ObjectError::Damaged {
         key: shown_object(object),
         detail: error.to_string(),
-    });
-    object.meta_mut().resource_version = version;
-    text
+    })?;
+    // It is kept for watches that begin in the past.
+    text.shrink_to_fit();
+    Ok(text)
 }
 
 fn stamped<K: Kind>(mut object: K, revision: Revision) -> K {

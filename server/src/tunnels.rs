@@ -126,17 +126,20 @@ async fn run(app: Arc<App>, accepted: Accepted, cluster: ClusterId, context: Req
     info!(%cluster, session = session.id(), "agent disconnected: {end}");
     context.audit.set_reason(&end.to_string());
     if app.tunnels.get(&cluster).is_none() {
-        health::record_disconnect(&app, &cluster, &end).await;
+        Box::pin(health::record_disconnect(&app, &cluster, &end)).await;
     }
 }
 
 /// Agents have nothing to open here yet: each stream is answered so, at once.
 async fn refuse_streams(session: &Session) {
     while let Some(incoming) = session.accept().await {
-        if let Ok(inbound) = incoming.preamble().await {
-            let message = "this server serves no streams of agents";
-            inbound.refuse(RefusalReason::NotServed, message).await;
-        }
+        let refused = async {
+            if let Ok(inbound) = incoming.preamble().await {
+                let message = "this server serves no streams of agents";
+                inbound.refuse(RefusalReason::NotServed, message).await;
+            }
+        };
+        Box::pin(refused).await;
     }
 }
 

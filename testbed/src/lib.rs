@@ -24,6 +24,7 @@ mod cluster;
 mod command;
 mod control_plane;
 mod error;
+pub mod forward_proxy;
 mod https;
 mod image;
 mod kwok;

@@ -9,9 +9,10 @@ use std::{
 use crate::{Error, Result, command, progress::say};
 
 /// A program and the Debian package that holds it.
-struct Program {
-    name: &'static str,
-    package: &'static str,
+#[derive(Debug)]
+pub(crate) struct Program {
+    pub(crate) name: &'static str,
+    pub(crate) package: &'static str,
 }
 
 const NODE: [Program; 9] = [
@@ -73,6 +74,11 @@ pub(crate) fn ensure_for_node() -> Result<()> {
 /// The same for a cluster on loopback.
 pub(crate) fn ensure_for_loopback() -> Result<()> {
     ensure(&ALWAYS.iter().collect::<Vec<_>>())
+}
+
+/// Makes sure that `programs` are installed, in the same way.
+pub(crate) fn ensure_all(programs: &[Program]) -> Result<()> {
+    ensure(&programs.iter().collect::<Vec<_>>())
 }
 
 fn ensure(programs: &[&Program]) -> Result<()> {

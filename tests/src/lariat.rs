@@ -7,7 +7,9 @@ mod raw;
 mod server;
 mod stage;
 
-pub use agent::{AgentProcess, apply_manifest, start_process, wait_for_agent_pod};
+pub use agent::{
+    AgentProcess, apply_manifest, start_process, start_process_with, wait_for_agent_pod,
+};
 pub use api::{Api, Import};
 pub use raw::Raw;
 pub use server::{Server, ServerOptions};

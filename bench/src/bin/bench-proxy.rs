@@ -31,6 +31,7 @@ use testbed::{BUSYBOX, Testbed};
 use tokio::io::AsyncReadExt as _;
 use tokio_util::task::TaskTracker;
 use tunnel::dial::{Dialer, Proxies, Trust};
+use tunnel_proto::frame::CloseCode;
 
 /// Measures the proxy and writes the report.
 #[derive(Parser)]
@@ -327,11 +328,12 @@ async fn simulated(
     let first = connect(&api, &dialer, &tasks, 0).await?;
     api.wait_ready(&first.cluster, Duration::from_secs(30))
         .await?;
-    if args.wants(Part::Bulk) {
-        bulk_over_each_way(&api, &first.cluster, folder, args, report).await?;
-    }
+    // First: what bulk leaves in the allocator would hide what sessions take.
     if args.wants(Part::Sessions) {
         sessions(&server, &api, &dialer, &tasks, args, report).await?;
+    }
+    if args.wants(Part::Bulk) {
+        bulk_over_each_way(&api, &first.cluster, folder, args, report).await?;
     }
     Ok(())
 }
@@ -371,6 +373,10 @@ async fn sessions(
         each,
         Wanted::AtMost(40.0),
     );
+    for agent in agents {
+        agent.session.close(CloseCode::Normal, "measured");
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
     Ok(())
 }
 

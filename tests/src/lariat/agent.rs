@@ -77,6 +77,19 @@ pub fn start_process(
     cluster: &Cluster,
     import: &Import,
 ) -> anyhow::Result<AgentProcess> {
+    start_process_with(server, cluster, import, &[])
+}
+
+/// The same with more environment.
+///
+/// # Errors
+/// When it cannot be started.
+pub fn start_process_with(
+    server: &Server<'_>,
+    cluster: &Cluster,
+    import: &Import,
+    environment: &[(&str, &str)],
+) -> anyhow::Result<AgentProcess> {
     let mut command = Command::new(binary("cattle-cluster-agent")?);
     command
         .args(["--server", &server.url(), "--token", &import.token])
@@ -84,7 +97,8 @@ pub fn start_process(
         .arg(checksum(&std::fs::read(server.ca_file())?))
         .arg("--kubeconfig")
         .arg(cluster.local_kubeconfig())
-        .args(["--health-address", "127.0.0.1:18080"]);
+        .args(["--health-address", "127.0.0.1:18080"])
+        .envs(environment.iter().copied());
     Ok(cluster.start_process("cattle-cluster-agent", &command)?)
 }
 
