@@ -49,7 +49,7 @@ struct Args {
     no_proxy: String,
 
     /// What to log: error, warn, info, debug, trace, or tracing directives
-    #[arg(long, env = "CATTLE_LOG", default_value = "info")]
+    #[arg(long, env = "CATTLE_LOG", default_value = "info", value_parser = log_filter)]
     log_level: String,
 
     /// How to log
@@ -145,6 +145,13 @@ impl Config {
     }
 }
 
+fn log_filter(text: &str) -> Result<String, String> {
+    match tracing_subscriber::EnvFilter::try_new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 fn https_address(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| error.to_string())?;
     if url.scheme() != "https" || url.host_str().is_none() {
@@ -193,6 +200,15 @@ mod tests {
         assert_eq!(pin("").unwrap(), None);
         assert_eq!(pin(&"AB".repeat(32)).unwrap(), Some("ab".repeat(32)));
         assert!(pin("abcd").is_err());
+    }
+
+    #[test]
+    fn what_is_no_log_filter_is_an_error() {
+        let level = |filter: &str| {
+            parse(&["--server", "https://a", "--log-level", filter]).map(|config| config.log_level)
+        };
+        assert_eq!(level("info,tunnel=debug").unwrap(), "info,tunnel=debug");
+        assert!(level("tunnel=loud").is_err());
     }
 
     #[test]

@@ -31,6 +31,23 @@ pub enum RegistrationError {
 /// # Errors
 /// When it is not good.
 pub async fn inspect(app: &App, token: &str) -> Result<ClusterId, RegistrationError> {
+    let token = find(app, token).await?;
+    cluster_of(&token)
+}
+
+/// The same, with the transaction that counts one use of the token. Of two agents that use the
+/// last one, only one's transaction is applied.
+///
+/// # Errors
+/// When it is not good.
+pub async fn redeem(app: &App, token: &str) -> Result<(ClusterId, Txn), RegistrationError> {
+    let stored = find(app, token).await?;
+    let mut used = stored.clone();
+    used.status.get_or_insert_default().uses += 1;
+    Ok((cluster_of(&stored)?, objects::update(&mut used, &stored)?))
+}
+
+async fn find(app: &App, token: &str) -> Result<ClusterRegistrationToken, RegistrationError> {
     let place = app.directory.registration(token);
     let (namespace, name) = place.ok_or(RegistrationError::Unknown)?;
     let found = app
@@ -53,35 +70,13 @@ pub async fn inspect(app: &App, token: &str) -> Result<ClusterId, RegistrationEr
     if status.uses >= found.spec.max_uses() {
         return Err(RegistrationError::UsedUp);
     }
-    namespace.parse().map_err(|_| RegistrationError::Unknown)
+    Ok(found)
 }
 
-/// Counts one use of a registration token. Of two agents that use the last one, one is told that
-/// it is used up.
-///
-/// # Errors
-/// When it is not good.
-pub async fn spend(app: &App, token: &str) -> Result<(), RegistrationError> {
-    let place = app.directory.registration(token);
-    let (namespace, name) = place.ok_or(RegistrationError::Unknown)?;
-    let mut left = true;
-    let spent = app
-        .objects
-        .modify(&namespace, &name, |token: &mut ClusterRegistrationToken| {
-            let most = token.spec.max_uses();
-            let status = token.status.get_or_insert_default();
-            left = status.uses < most;
-            if left {
-                status.uses += 1;
-            }
-            left
-        });
-    match spent.await {
-        Ok(_) if left => Ok(()),
-        Ok(_) => Err(RegistrationError::UsedUp),
-        Err(ObjectError::NotFound(_)) => Err(RegistrationError::Unknown),
-        Err(other) => Err(other.into()),
-    }
+/// A cluster's tokens are in the namespace of its name.
+fn cluster_of(token: &ClusterRegistrationToken) -> Result<ClusterId, RegistrationError> {
+    let namespace = token.namespace();
+    namespace.parse().map_err(|_| RegistrationError::Unknown)
 }
 
 /// Gives a new ClusterRegistrationToken its token: the hash and the expiry that are kept. Returns

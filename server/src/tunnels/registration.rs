@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use lariat_api::{BoundAgent, Cluster, ClusterId, Kind as _};
 use tracing::{error, info};
@@ -48,29 +49,32 @@ pub(super) fn bound_cluster(accepted: &Accepted) -> Result<ClusterId, AcceptErro
     })
 }
 
-/// Binds a new key with a registration token.
+/// Binds a new key with a registration token: the key is written and the token spent, or neither.
 async fn register(app: &Arc<App>, hello: &Hello, key: &str) -> Result<Arc<Cluster>, Rejection> {
     let Some(token) = &hello.registration_token else {
         let message = "this agent's key is not bound to a cluster, and it presented no registration \
                        token; apply the cluster's import manifest again";
         return Err(Rejection::new(RejectionCode::UnknownKey, message));
     };
-    let cluster = tokens::inspect(app, token)
-        .await
-        .map_err(|error| bad_token(&error))?;
-    let stored: Cluster = app
-        .objects
-        .get("", cluster.as_str())
-        .await
-        .map_err(|error| failed(&error))?;
-    // Asked before the token is spent; decided again when the key is written.
-    if !takes(&stored, key) {
-        return Err(bound_to_another(&stored));
-    }
-    tokens::spend(app, token)
-        .await
-        .map_err(|error| bad_token(&error))?;
-    let bound = bind(app, &cluster, key).await?;
+    let bound = loop {
+        let (id, used) = tokens::redeem(app, token)
+            .await
+            .map_err(|error| bad_token(&error))?;
+        let stored: Cluster = app
+            .objects
+            .get("", id.as_str())
+            .await
+            .map_err(|error| failed(&error))?;
+        if !takes(&stored, key) {
+            return Err(bound_to_another(&stored));
+        }
+        let cluster = bind(stored.clone(), key, app.clock.now());
+        match app.objects.update_with(cluster, &stored, used).await {
+            // Another agent was faster, or somebody changed the cluster: decided again.
+            Err(ObjectError::Conflict(_)) => {}
+            written => break written.map_err(|error| failed(&error))?,
+        }
+    };
     info!(cluster = bound.name(), "bound an agent's key");
     let revision = revision_of(&bound).map_err(|error| internal(&error))?;
     app.directory.wait_for(revision).await;
@@ -93,36 +97,21 @@ fn bound_to_another(cluster: &Cluster) -> Rejection {
     Rejection::new(RejectionCode::KeyMismatch, message)
 }
 
-/// Writes the key to the cluster. Of two agents only one is bound.
-async fn bind(app: &Arc<App>, id: &ClusterId, key: &str) -> Result<Cluster, Rejection> {
-    let now = app.clock.now();
-    let written = app
-        .objects
-        .modify("", id.as_str(), |cluster: &mut Cluster| {
-            if !takes(cluster, key) {
-                return false;
-            }
-            cluster.spec.allow_agent_rebind = false;
-            let status = cluster.status.get_or_insert_default();
-            status.driver = "imported".into();
-            status.info = None;
-            status.agent = Some(BoundAgent {
-                public_key: key.to_owned(),
-                bound_at: Some(Time(now)),
-                instance: String::new(),
-                version: String::new(),
-                connected_at: None,
-                disconnected_at: None,
-            });
-            true
-        });
-    let cluster = written.await.map_err(|error| failed(&error))?;
-    let bound = cluster.agent().is_some_and(|agent| agent.public_key == key);
-    if bound {
-        Ok(cluster)
-    } else {
-        Err(bound_to_another(&cluster))
-    }
+/// The cluster with this key, and nothing known of an agent before.
+fn bind(mut cluster: Cluster, key: &str, now: Timestamp) -> Cluster {
+    cluster.spec.allow_agent_rebind = false;
+    let status = cluster.status.get_or_insert_default();
+    status.driver = "imported".into();
+    status.info = None;
+    status.agent = Some(BoundAgent {
+        public_key: key.to_owned(),
+        bound_at: Some(Time(now)),
+        instance: String::new(),
+        version: String::new(),
+        connected_at: None,
+        disconnected_at: None,
+    });
+    cluster
 }
 
 fn failed(error: &ObjectError) -> Rejection {
