@@ -60,10 +60,9 @@ pub(super) fn scenario() -> Scenario {
     }
 }
 
-/// The size arrives a moment after the start of the program; until then stty fails. The program
-/// stays a moment behind its last word, as kubectl itself loses it now and then when both come at
-/// once, without a tunnel as well.
-const WINDOW_SIZE: &str = "exec -it shell -- sh -c 'for i in $(seq 100); do stty size 2> /dev/null && sleep 0.3 && exit 0; sleep 0.1; done; exit 9'";
+/// The size arrives a moment after the start of the program; until then busybox's stty prints
+/// nothing, and exits with 0 all the same.
+const WINDOW_SIZE: &str = "exec -it shell -- sh -c 'for i in $(seq 100); do size=$(stty size 2> /dev/null); test -n \"$size\" && echo $size && exit 0; sleep 0.1; done; exit 9'";
 
 const SPDY: &str = "KUBECTL_REMOTE_COMMAND_WEBSOCKETS=false";
 
