@@ -249,9 +249,30 @@ pub fn update<K: Kind>(object: &mut K, stored: &K) -> Result<Txn, ObjectError> {
     let (old, new) = (stored.meta(), object.meta_mut());
     new.uid.clone_from(&old.uid);
     new.creation_timestamp.clone_from(&old.creation_timestamp);
-    new.generation = Some(old.generation.unwrap_or_default() + 1);
+    new.generation = old.generation;
+    if desired(object)? != desired(stored)? {
+        let generation = &mut object.meta_mut().generation;
+        *generation = Some(generation.unwrap_or_default() + 1);
+    }
     let key = key::<K>(object.namespace(), object.name());
     Ok(Txn::put_if(key, expected, encode(object)?))
+}
+
+/// What people want of an object, which its generation counts: all but metadata and status.
+fn desired<K: Kind>(object: &K) -> Result<serde_json::Value, ObjectError> {
+    let mut value = serde_json::to_value(object).map_err(|error| damaged(object, &error))?;
+    if let Some(fields) = value.as_object_mut() {
+        fields.remove("metadata");
+        fields.remove("status");
+    }
+    Ok(value)
+}
+
+fn damaged<K: Kind>(object: &K, error: &serde_json::Error) -> ObjectError {
+    ObjectError::Damaged {
+        key: shown_object(object),
+        detail: error.to_string(),
+    }
 }
 
 fn joined(mut txn: Txn, other: Txn) -> Txn {
@@ -318,10 +339,7 @@ fn encode<K: Kind>(object: &mut K) -> Result<Vec<u8>, ObjectError> {
     let version = object.meta_mut().resource_version.take();
     let text = serde_json::to_vec(object);
     object.meta_mut().resource_version = version;
-    let mut text = text.map_err(|error| ObjectError::Damaged {
-        key: shown_object(object),
-        detail: error.to_string(),
-    })?;
+    let mut text = text.map_err(|error| damaged(object, &error))?;
     // It is kept for watches that begin in the past.
     text.shrink_to_fit();
     Ok(text)

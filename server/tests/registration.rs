@@ -153,6 +153,13 @@ async fn a_restarted_agent_replaces_its_own_session_and_a_sibling_stays_beside_i
     tokio::spawn(first.driver);
     serve(&first.session, mirror);
     until(|| server.app.tunnels.len() == 1).await;
+    let cluster: Cluster = server.app.objects.get("", "c-1").await.unwrap();
+    assert!(cluster.status.unwrap().agent.is_some());
+    assert_eq!(
+        cluster.metadata.generation,
+        Some(1),
+        "it counts what people want, not what is found"
+    );
     // The same instance: one session.
     let again = server.dial(&key, None).await.unwrap();
     tokio::spawn(again.driver);

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use lariat_api::ConditionStatus::{self, False, True, Unknown};
-use lariat_api::{Cluster, ClusterId, ClusterStatus, set_condition};
+use lariat_api::{BoundAgent, Cluster, ClusterId, ClusterStatus, set_condition};
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{debug, warn};
 use tunnel::session::End;
@@ -46,16 +47,8 @@ pub(super) async fn watch(app: &Arc<App>, cluster: &ClusterId, tunnel: &Tunnel, 
         let finding = Box::pin(look(tunnel)).await;
         tunnel.answered_in.send_replace(finding.answered_in);
         let written = record(app, cluster, |status| {
-            let mut changed = false;
-            if let Some(agent) = &mut status.agent
-                && agent.connected_at.as_ref().is_none_or(|at| at.0 != began)
-            {
-                agent.instance.clone_from(&hello.instance);
-                agent.version.clone_from(&hello.software);
-                agent.connected_at = Some(Time(began));
-                agent.disconnected_at = None;
-                changed = true;
-            }
+            let agent = status.agent.as_mut();
+            let mut changed = agent.is_some_and(|agent| set_connected(agent, hello, began));
             changed |= set_facts(status, hello);
             changed | set_conditions(app, status, &finding)
         });
@@ -161,6 +154,18 @@ fn said(body: &[u8]) -> String {
     text.chars().take(500).collect()
 }
 
+fn set_connected(agent: &mut BoundAgent, hello: &Hello, began: Timestamp) -> bool {
+    // Only the seconds of a time are kept.
+    if agent.connected_at.as_ref().map(|at| at.0.as_second()) == Some(began.as_second()) {
+        return false;
+    }
+    agent.instance.clone_from(&hello.instance);
+    agent.version.clone_from(&hello.software);
+    agent.connected_at = Some(Time(began));
+    agent.disconnected_at = None;
+    true
+}
+
 fn set_facts(status: &mut ClusterStatus, hello: &Hello) -> bool {
     let AgentKind::Cluster {
         cluster_uid,
@@ -202,5 +207,31 @@ async fn record(
     match written {
         Ok(_) | Err(crate::objects::ObjectError::NotFound(_)) => {}
         Err(error) => warn!(%cluster, %error, "cannot write the cluster's status"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_written_once() {
+        let hello: Hello = serde_json::from_value(serde_json::json!({
+            "versions": [1],
+            "agent": {"kind": "cluster"},
+            "software": "cattle-cluster-agent/1",
+            "instance": "i-1",
+            "publicKey": "",
+            "nonce": "",
+        }))
+        .unwrap();
+        let began = Timestamp::from_millisecond(1_500).unwrap();
+        let mut agent: BoundAgent =
+            serde_json::from_value(serde_json::json!({"publicKey": ""})).unwrap();
+        assert!(set_connected(&mut agent, &hello, began));
+        let kept = serde_json::to_string(&agent).unwrap();
+        let mut read: BoundAgent = serde_json::from_str(&kept).unwrap();
+        assert!(!set_connected(&mut read, &hello, began));
+        assert_eq!(serde_json::to_string(&read).unwrap(), kept);
     }
 }
