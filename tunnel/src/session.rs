@@ -22,6 +22,7 @@ use crate::{
     link_io::{Board, LinkIo},
     mux::{MuxStream, Side, Yamux},
 };
+use futures::StreamExt as _;
 use std::{
     sync::{
         Arc,
@@ -73,7 +74,7 @@ pub struct Session {
 struct Shared {
     id: String,
     opens: mpsc::Sender<oneshot::Sender<MuxStream>>,
-    accepted: Mutex<mpsc::Receiver<(MuxStream, OwnedSemaphorePermit)>>,
+    accepted: Mutex<futures::channel::mpsc::Receiver<(MuxStream, OwnedSemaphorePermit)>>,
     streams: Arc<Semaphore>,
     phase: watch::Sender<Phase>,
     /// Cancelled when the session is over: every stream's reader and writer wakes.
@@ -138,7 +139,8 @@ pub(crate) fn start(agreement: Agreement, carrier: Carrier) -> (Session, Driver)
         agreement.side,
     );
     let (opens, open_requests) = mpsc::channel(64);
-    let (accept, accepted) = mpsc::channel(ACCEPT_QUEUE);
+    // tokio's channel keeps room for 32, in every idle session.
+    let (accept, accepted) = futures::channel::mpsc::channel(ACCEPT_QUEUE);
     let most_streams = agreement.peer_streams.min(MOST_STREAMS);
     let shared = Arc::new(Shared {
         id: agreement.id,
@@ -221,7 +223,7 @@ impl Session {
 
     /// The next stream that the peer opened; `None` when the session is over.
     pub async fn accept(&self) -> Option<Incoming> {
-        let (stream, permit) = self.shared.accepted.lock().await.recv().await?;
+        let (stream, permit) = self.shared.accepted.lock().await.next().await?;
         Some(Incoming::new(stream, self.shared.over.clone(), permit))
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use lariat_api::ClusterId;
@@ -39,7 +39,8 @@ pub struct Tunnel {
     pub session: Session,
     instance: String,
     interactive: StreamClient<RequestBody>,
-    watches: StreamClient<RequestBody>,
+    /// Made when the first watch comes.
+    watches: OnceLock<StreamClient<RequestBody>>,
     /// How long the last request to the API server and back took, if it came back.
     pub(super) answered_in: watch::Sender<Option<Duration>>,
 }
@@ -117,12 +118,11 @@ impl Tunnels {
         session: &Session,
         instance: &str,
     ) -> Arc<Tunnel> {
-        let client = |class| tunnel::http::client(session.clone(), Target::KubeApi, class);
         let tunnel = Arc::new(Tunnel {
             session: session.clone(),
             instance: instance.to_owned(),
-            interactive: client(Class::Interactive),
-            watches: client(Class::Watch),
+            interactive: client(session, Class::Interactive),
+            watches: OnceLock::new(),
             answered_in: watch::Sender::new(None),
         });
         let mut by_cluster = self
@@ -166,10 +166,14 @@ impl Tunnel {
     /// The client for requests of a class.
     pub(crate) fn client(&self, class: Class) -> &StreamClient<RequestBody> {
         match class {
-            Class::Watch => &self.watches,
+            Class::Watch => self.watches.get_or_init(|| client(&self.session, class)),
             Class::Control | Class::Interactive | Class::Bulk => &self.interactive,
         }
     }
+}
+
+fn client(session: &Session, class: Class) -> StreamClient<RequestBody> {
+    tunnel::http::client(session.clone(), Target::KubeApi, class)
 }
 
 impl std::fmt::Debug for Tunnels {

@@ -37,7 +37,7 @@ pub struct Driver {
 
 /// Where streams of the peer go.
 pub(super) struct Inlet {
-    pub(super) queue: mpsc::Sender<(MuxStream, OwnedSemaphorePermit)>,
+    pub(super) queue: futures::channel::mpsc::Sender<(MuxStream, OwnedSemaphorePermit)>,
     /// How many of them may be open.
     pub(super) room: Arc<Semaphore>,
 }
