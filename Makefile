@@ -112,7 +112,7 @@ e2e-proxies: testbed ## The agent behind real HTTP proxies, with and without the
 
 .PHONY: bench-proxy
 bench-proxy: testbed ## Measure the proxy beside the same without it; writes docs/benchmarks (root, release build)
-	$(CARGO) build --release $(LOCKED) --bins
+	$(CARGO) build --release --locked -p lariat-server -p cattle-cluster-agent -p lariat -p bench --bins
 	$(RELEASE)/bench-proxy
 
 FUZZ_SECONDS ?= 30

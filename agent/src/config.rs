@@ -98,7 +98,9 @@ impl Config {
     /// Reads flags and environment.
     pub fn from_args(args: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         let args = Args::try_parse_from(args)?;
-        let proxies = Proxies::parse(&args.https_proxy, &args.no_proxy).map_err(|error| {
+        let https_proxy = or_lower_case(args.https_proxy, "https_proxy");
+        let no_proxy = or_lower_case(args.no_proxy, "no_proxy");
+        let proxies = Proxies::parse(&https_proxy, &no_proxy).map_err(|error| {
             use clap::CommandFactory as _;
             Args::command().error(clap::error::ErrorKind::InvalidValue, error)
         })?;
@@ -142,6 +144,14 @@ impl Config {
         // HTTPS_PROXY, which the library takes for the API server, is for the way to the server.
         config.proxy_url = None;
         Ok(config)
+    }
+}
+
+/// Programs read these variables in either spelling, and so people set either.
+fn or_lower_case(value: String, variable: &str) -> String {
+    match value.is_empty() {
+        true => std::env::var(variable).unwrap_or_default(),
+        false => value,
     }
 }
 

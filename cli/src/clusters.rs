@@ -88,7 +88,11 @@ async fn delete(server: &Server, wanted: &str, yes: bool) -> anyhow::Result<()> 
         .await;
     deleted.map_err(|error| server.explain(error))?;
     println!("Deleted cluster {name:?} ({id}).");
-    println!("Remove the agent from it with: kubectl delete namespace cattle-system");
+    println!(
+        "Remove the agent from it with: kubectl delete namespace/cattle-system \
+         clusterrole/cattle-cluster-agent clusterrolebinding/cattle-cluster-agent \
+         clusterrolebinding/lariat-administrators"
+    );
     Ok(())
 }
 

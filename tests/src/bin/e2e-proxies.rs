@@ -60,6 +60,10 @@ async fn main() -> anyhow::Result<()> {
         "NO_PROXY with the server's network",
         through(&mut stage, dead, &format!(".example.org,{hub}/24")).await,
     );
+    tally.count(
+        "lower-case variables",
+        lower_case(&mut stage, &tinyproxy).await,
+    );
     let result = match through(&mut stage, &squid.url(), "").await {
         Ok(()) => restarted(&stage, &testbed, &mut squid).await,
         Err(error) => Err(error),
@@ -120,11 +124,24 @@ fn log_of(stage: &Stage<'_>) -> PathBuf {
 
 /// Replaces the agent by one with these proxy settings.
 fn restart_agent(stage: &mut Stage<'_>, proxy: &str, exceptions: &str) -> anyhow::Result<()> {
+    restart_agent_with(stage, &[("HTTPS_PROXY", proxy), ("NO_PROXY", exceptions)])
+}
+
+fn restart_agent_with(stage: &mut Stage<'_>, environment: &[(&str, &str)]) -> anyhow::Result<()> {
     stage.agent = None;
-    let environment = [("HTTPS_PROXY", proxy), ("NO_PROXY", exceptions)];
-    let agent = start_process_with(&stage.server, &stage.cluster, &stage.import, &environment)?;
+    let agent = start_process_with(&stage.server, &stage.cluster, &stage.import, environment)?;
     stage.agent = Some(agent);
     Ok(())
+}
+
+async fn lower_case(stage: &mut Stage<'_>, proxy: &ForwardProxy) -> anyhow::Result<()> {
+    let url = proxy.url();
+    restart_agent_with(
+        stage,
+        &[("https_proxy", &url), ("no_proxy", ".example.org")],
+    )?;
+    stage.kubectl_works(LIMIT).await?;
+    went_through(stage, proxy).await
 }
 
 async fn through(stage: &mut Stage<'_>, proxy: &str, exceptions: &str) -> anyhow::Result<()> {
