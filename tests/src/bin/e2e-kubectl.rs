@@ -10,7 +10,7 @@ use e2e::{
     scenarios::{self, LOAD_NAMESPACE, LOAD_PODS},
     table::{Client, LIMIT, Report, Scenario, Table, Way, invoke},
 };
-use testbed::{Cluster, Testbed, clients::Kubectl};
+use testbed::{Cluster, Testbed, clients::Kubectl, tools::KubernetesVersion};
 
 /// Runs every kubectl invocation of the table once directly and once through the tunnel, and
 /// compares output, exit code and effect.
@@ -25,6 +25,9 @@ struct Arguments {
     /// Only one kubectl
     #[arg(long, value_enum)]
     kubectl: Option<Which>,
+    /// Kubernetes version of the cluster: 1.34, 1.35 or 1.36
+    #[arg(long, default_value_t)]
+    kubernetes: KubernetesVersion,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -36,7 +39,7 @@ enum Which {
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     let testbed = Testbed::open("e2e-kubectl")?;
-    let cluster = start_cluster(&testbed)?;
+    let cluster = start_cluster(&testbed, arguments.kubernetes)?;
     let folder = std::env::current_dir()?.join("target/e2e-kubectl");
     std::fs::create_dir_all(&folder).context("make a folder for logs")?;
     let scratch = folder.join("scratch");
@@ -89,10 +92,11 @@ fn main() -> Result<ExitCode> {
     })
 }
 
-fn start_cluster(testbed: &Testbed) -> Result<Cluster> {
-    println!("starting a cluster with {LOAD_PODS} pods …");
+fn start_cluster(testbed: &Testbed, version: KubernetesVersion) -> Result<Cluster> {
+    println!("starting a cluster of Kubernetes {version} with {LOAD_PODS} pods …");
     let cluster = testbed
         .cluster("e2e")
+        .version(version)
         .kwok_nodes(10)
         .metrics(true)
         .start()
