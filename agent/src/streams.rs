@@ -1,11 +1,14 @@
 //! What the agent does with the streams that the server opens.
 
 use crate::{kube_proxy::Forwarder, policy};
-use hyper::service::service_fn;
+use http::Request;
+use http_body_util::BodyExt as _;
+use hyper::{body::Incoming as IncomingBody, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::sync::Arc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{Instrument as _, debug, debug_span};
+use tunnel::http::{end_watch_when, is_watch};
 use tunnel::session::{Inbound, Incoming, IncomingError, Session, Stream};
 use tunnel_proto::stream::{RefusalReason, Target};
 
@@ -21,8 +24,8 @@ impl Streams {
         Self { forwarder, policy }
     }
 
-    /// Takes the session's streams until it is over. When `drain` is cancelled, connections end
-    /// behind the request that they carry.
+    /// Takes the session's streams until it is over. When `drain` is cancelled, watches end, and
+    /// connections behind the request that they carry.
     pub async fn serve(
         self: Arc<Self>,
         session: Session,
@@ -83,11 +86,17 @@ impl Streams {
         drain: CancellationToken,
         tasks: TaskTracker,
     ) -> Result<(), hyper::Error> {
-        let service = service_fn(|request| async {
+        let service = service_fn(|request: Request<IncomingBody>| async {
             let policy = self.policy.get();
-            Ok::<_, std::convert::Infallible>(
-                self.forwarder.forward(request, &policy, &tasks).await,
-            )
+            let watches = is_watch(request.uri().query().unwrap_or_default());
+            let response = self.forwarder.forward(request, &policy, &tasks).await;
+            Ok::<_, std::convert::Infallible>(response.map(|body| {
+                if watches {
+                    end_watch_when(body, drain.clone()).boxed_unsync()
+                } else {
+                    body
+                }
+            }))
         });
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version, header};
 use http_body_util::BodyExt as _;
-use tunnel::http::strip_hop_by_hop;
+use tunnel::http::{end_watch_when, is_watch, strip_hop_by_hop};
 use tunnel_proto::stream::Class;
 
 use crate::authz::{self, RequestInfo};
@@ -70,10 +70,14 @@ pub(crate) async fn handle(
     }
     strip_hop_by_hop(response.headers_mut());
     let clock = app.clock.clone();
-    Ok(
-        response
-            .map(|body| bodies::response(body, identity, clock, app.cut.clone()).boxed_unsync()),
-    )
+    Ok(response.map(|body| {
+        let body = bodies::response(body, identity, clock, app.cut.clone());
+        if is_watch(query_of(&rest)) {
+            end_watch_when(body, app.shutdown.clone()).boxed_unsync()
+        } else {
+            body.boxed_unsync()
+        }
+    }))
 }
 
 /// Makes a request of the client one for the agent. Returns whether it asks for an upgrade.
@@ -105,20 +109,19 @@ fn prepare<B>(
 
 /// A request that stays open and mostly quiet, or one that somebody waits for.
 fn class_of(path_and_query: &str) -> Class {
-    let query = path_and_query
-        .split_once('?')
-        .map_or("", |(_, query)| query);
-    let long = |pair: &str| {
-        matches!(
-            pair,
-            "watch=true" | "watch=1" | "watch=True" | "follow=true" | "follow=1"
-        )
-    };
-    if query.split('&').any(long) {
+    let query = query_of(path_and_query);
+    let follows = |pair: &str| matches!(pair, "follow=true" | "follow=1");
+    if is_watch(query) || query.split('&').any(follows) {
         Class::Watch
     } else {
         Class::Interactive
     }
+}
+
+fn query_of(path_and_query: &str) -> &str {
+    path_and_query
+        .split_once('?')
+        .map_or("", |(_, query)| query)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod agents;
 
 use agents::{Running, answer, mirror, until, within};
 use bytes::Bytes;
+use futures::StreamExt as _;
 use http::StatusCode;
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::Frame;
@@ -259,6 +260,26 @@ async fn a_refused_upgrade_keeps_the_status_of_the_cluster() {
     let (parts, body) = server.ask(request, "").await;
     assert_eq!(parts.status, StatusCode::FORBIDDEN);
     assert_eq!(&body[..], b"no exec for you");
+}
+
+#[tokio::test]
+async fn a_stopping_server_ends_watches_in_order() {
+    let server = Running::start().await;
+    server
+        .connected(|_| async {
+            let event = Ok(Frame::data(Bytes::from_static(b"{}\n")));
+            let frames = futures::stream::iter([event]).chain(futures::stream::pending());
+            http::Response::new(StreamBody::new(frames).boxed_unsync())
+        })
+        .await;
+    let mut client = server.client("localhost").await;
+    let request = server.request("GET", "/k8s/clusters/c-1/api/v1/pods?watch=true");
+    let request = request.body(Full::default().boxed_unsync()).unwrap();
+    let mut response = within(client.send_request(request)).await.unwrap();
+    let event = within(response.frame()).await.unwrap().unwrap();
+    assert_eq!(event.into_data().unwrap(), "{}\n");
+    server.stop();
+    assert!(within(response.frame()).await.is_none());
 }
 
 #[tokio::test]

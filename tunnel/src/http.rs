@@ -4,6 +4,10 @@
 //! Connections are kept alive and reused, so a request costs one round trip and no handshake.
 //! Bodies, trailers and upgraded connections are streamed, never collected.
 
+mod watch;
+
+pub use watch::{EndingWatch, end_watch_when, is_watch};
+
 use crate::session::{OpenError, Session, Stream, refusal_in};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use hyper_util::{

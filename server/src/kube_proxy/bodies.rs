@@ -39,7 +39,7 @@ pub(super) fn request(body: Incoming, audit: Audit) -> RequestBody {
 }
 
 /// The cluster's body. It breaks off when the user's access ends, or when the server stops and
-/// the time to drain is over: a watch would go on for ever.
+/// the time to drain is over: followed logs would go on for ever.
 pub(super) fn response(
     body: Incoming,
     identity: Arc<Identity>,

@@ -1,0 +1,50 @@
+//! Watches: requests whose answers end only when somebody ends them.
+
+use http_body::{Body, Frame};
+use std::{
+    future::Future as _,
+    pin::Pin,
+    task::{Context, Poll},
+};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+/// Whether the query of a request to a Kubernetes API server asks for a watch.
+#[must_use]
+pub fn is_watch(query: &str) -> bool {
+    let asks = |pair: &str| matches!(pair, "watch=true" | "watch=1" | "watch=True");
+    query.split('&').any(asks)
+}
+
+/// The body of a watch, until `end` is cancelled. It ends in order then, which a client takes as
+/// the call to watch again; of a body that breaks off people see an error.
+pub fn end_watch_when<B>(body: B, end: CancellationToken) -> EndingWatch<B> {
+    EndingWatch {
+        body,
+        end: Box::pin(end.cancelled_owned()),
+    }
+}
+
+/// See [`end_watch_when`].
+pub struct EndingWatch<B> {
+    body: B,
+    end: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+impl<B: Body + Unpin> Body for EndingWatch<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        if self.end.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+}
