@@ -1,0 +1,97 @@
+//! Expressions are read once, and changed so that they count what they do.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use kube_cel::cel::{IdedExpr, Program};
+
+use super::{metered, shape};
+
+/// The most bytes of an expression. Those of the Gateway API, the longest in wide use, have 2 KB.
+/// kube-apiserver takes 100,000 characters, and bounds what they may cost instead.
+const MAX_TEXT: usize = 16 << 10;
+/// The most levels of an expression. kube-apiserver takes 250; the parser of `cel` takes 96, and
+/// panics beyond.
+const MAX_LEVELS: usize = 90;
+/// The parser's stack. It calls itself about twelve times for each bracket.
+const PARSER_STACK: usize = 32 << 20;
+
+/// The programs of a rule.
+pub(crate) struct Compiled {
+    pub(super) rule: IdedExpr,
+    pub(super) message: Option<IdedExpr>,
+    uses_old_self: bool,
+}
+
+/// Why a rule has no programs.
+#[derive(Clone, Debug)]
+pub(crate) struct CompileError {
+    /// The keyword of the rule that is to blame.
+    pub(crate) keyword: &'static str,
+    pub(crate) detail: String,
+}
+
+impl Compiled {
+    pub(super) fn new(rule: &str, message: Option<&str>) -> Result<Self, CompileError> {
+        let compile = |keyword: &'static str, prefix: &str, text: &str| {
+            compile(text).map_err(|error| CompileError {
+                keyword,
+                detail: format!("{prefix}compilation failed: {error}"),
+            })
+        };
+        let (rule, uses_old_self) = compile("rule", "", rule)?;
+        let message = message
+            .map(|text| compile("messageExpression", "messageExpression ", text))
+            .transpose()?
+            .map(|(message, _)| message);
+        Ok(Self {
+            rule,
+            message,
+            uses_old_self,
+        })
+    }
+
+    /// Whether the rule is about the change of a value.
+    pub(crate) fn uses_old_self(&self) -> bool {
+        self.uses_old_self
+    }
+}
+
+/// The expression, and whether it names `oldSelf`.
+fn compile(text: &str) -> Result<(IdedExpr, bool), String> {
+    if text.len() > MAX_TEXT {
+        return Err(format!(
+            "expression has {} bytes, may have at most {MAX_TEXT}",
+            text.len()
+        ));
+    }
+    let levels = shape::levels(text);
+    if levels > MAX_LEVELS {
+        return Err(format!(
+            "expression nests {levels} levels, may nest at most {MAX_LEVELS}"
+        ));
+    }
+    if shape::has_double_sign(text) {
+        return Err("expression has ! or - twice in a row, write (!(!a)) or (-(-a))".to_owned());
+    }
+    // The parser is not ours: should it panic, the expression is to blame and not the server.
+    let parse = || catch_unwind(AssertUnwindSafe(|| parse(text)));
+    std::thread::scope(|scope| {
+        let parser = std::thread::Builder::new().stack_size(PARSER_STACK);
+        let parser = parser
+            .spawn_scoped(scope, parse)
+            .map_err(|error| error.to_string())?;
+        parser
+            .join()
+            .and_then(|result| result)
+            .map_err(|_| "expression cannot be read".to_owned())?
+    })
+}
+
+fn parse(text: &str) -> Result<(IdedExpr, bool), String> {
+    let program = Program::compile(text).map_err(|errors| errors.to_string())?;
+    let references = program.references();
+    let uses_old_self = references.has_variable("oldSelf");
+    let metered = metered::metered(program.expression())
+        .ok_or_else(|| "messages cannot be made".to_owned())?;
+    Ok((metered, uses_old_self))
+}
