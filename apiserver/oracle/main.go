@@ -1,0 +1,80 @@
+// Command oracle plays writes to objects through the field managers of kube-apiserver.
+//
+// It reads one case per line from its standard input and writes one answer per line: either a
+// sequence of writes to one object, answered by the object after each of them, or an encoded field
+// set, answered by its encoding. The Rust tests of apiserver compare the answers with their own.
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+
+	utiljson "k8s.io/apimachinery/pkg/util/json"
+	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
+)
+
+type request struct {
+	// A sequence of writes.
+	Sequence *sequence `json:"sequence"`
+	// The text of an encoded field set.
+	Fields *string `json:"fields"`
+}
+
+type response struct {
+	Results []result `json:"results,omitempty"`
+	Fields  *string  `json:"fields,omitempty"`
+	Error   string   `json:"error,omitempty"`
+}
+
+func main() {
+	in := bufio.NewReaderSize(os.Stdin, 1<<20)
+	out := bufio.NewWriter(os.Stdout)
+	defer out.Flush()
+	decoder := json.NewDecoder(in)
+	for decoder.More() {
+		var line json.RawMessage
+		if err := decoder.Decode(&line); err != nil {
+			fail("read a case", err)
+		}
+		var req request
+		if err := utiljson.Unmarshal(line, &req); err != nil {
+			fail("read a case", err)
+		}
+		if err := json.NewEncoder(out).Encode(answer(&req)); err != nil {
+			fail("write an answer", err)
+		}
+	}
+}
+
+func answer(req *request) (resp response) {
+	defer func() {
+		if panicked := recover(); panicked != nil {
+			resp = response{Error: fmt.Sprintf("panic: %v", panicked)}
+		}
+	}()
+	if req.Sequence != nil {
+		results, err := req.Sequence.play()
+		if err != nil {
+			return response{Error: err.Error()}
+		}
+		return response{Results: results}
+	}
+	var set fieldpath.Set
+	if err := set.FromJSON(strings.NewReader(*req.Fields)); err != nil {
+		return response{Error: err.Error()}
+	}
+	encoded, err := set.ToJSON()
+	if err != nil {
+		return response{Error: err.Error()}
+	}
+	text := string(encoded)
+	return response{Fields: &text}
+}
+
+func fail(step string, err error) {
+	fmt.Fprintf(os.Stderr, "oracle: %s: %v\n", step, err)
+	os.Exit(1)
+}
