@@ -4,4 +4,17 @@
 //! kinds that are compiled in and kinds that users define.
 
 pub mod apply;
+pub mod body;
+pub mod cache;
+pub mod discovery;
+pub mod error;
+mod keys;
+pub mod media;
+pub mod names;
+pub mod object;
+pub mod registry;
+pub mod request;
 pub mod schema;
+pub mod selector;
+pub mod serve;
+pub mod table;

@@ -1,0 +1,213 @@
+//! All objects in memory, as of a known revision, and the streams of their changes.
+//!
+//! One task follows the store; each change is read once, whatever the number of watchers. Values
+//! are shared with the store and stay as they were written: only what selectors look at is parsed.
+
+mod item;
+mod kind;
+mod watcher;
+
+pub use item::{Item, Selectable};
+pub use kind::{KindCache, Snapshot, TooOld};
+pub use watcher::{Event, Filter, Seen, WatchStart, Watcher, watch_line};
+
+use crate::keys;
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+use store::{Change, Changes, Range, Revision, Store, WatchError};
+use tokio::sync::watch;
+
+/// How many entries are read from the store at once.
+const PAGE: usize = 10_000;
+
+/// How long to wait before the store is asked again after it failed.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// All objects of a store.
+#[derive(Debug)]
+pub struct Cache {
+    store: Arc<dyn Store>,
+    kinds: RwLock<HashMap<String, Arc<KindCache>>>,
+    /// Everything up to this revision has been applied.
+    revision: watch::Sender<u64>,
+}
+
+impl Cache {
+    /// A cache that knows nothing until it is [followed](Self::follow).
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self {
+            store,
+            kinds: RwLock::default(),
+            revision: watch::Sender::new(0),
+        }
+    }
+
+    /// The store under it.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// The objects of a resource. `fields` are the paths that field selectors may name besides
+    /// name and namespace. A resource that was not known before is read from the store.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn kind(
+        &self,
+        group: &str,
+        plural: &str,
+        fields: &[String],
+    ) -> Result<Arc<KindCache>, store::Error> {
+        let prefix = keys::resource(group, plural);
+        if let Some(kind) = self.find(&prefix) {
+            return Ok(kind);
+        }
+        let kind = Arc::new(KindCache::new(prefix.clone(), fields.to_vec()));
+        self.write_kinds().insert(prefix.clone(), Arc::clone(&kind));
+        self.load_kind(&kind).await?;
+        Ok(kind)
+    }
+
+    /// Forgets a resource and ends its watches.
+    pub fn forget(&self, group: &str, plural: &str) {
+        let forgotten = self.write_kinds().remove(&keys::resource(group, plural));
+        if let Some(kind) = forgotten {
+            kind.end_watches();
+        }
+    }
+
+    /// The revision up to which everything has been applied.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        *self.revision.borrow()
+    }
+
+    /// The same, to be waited for.
+    #[must_use]
+    pub fn applied(&self) -> watch::Receiver<u64> {
+        self.revision.subscribe()
+    }
+
+    /// Waits until everything up to `revision` has been applied. Returns whether that happened
+    /// within `patience`.
+    pub async fn wait_for(&self, revision: u64, patience: Duration) -> bool {
+        let mut applied = self.revision.subscribe();
+        let waiting = applied.wait_for(|applied| *applied >= revision);
+        matches!(tokio::time::timeout(patience, waiting).await, Ok(Ok(_)))
+    }
+
+    /// Follows the store for ever. Returns only when the store has stopped.
+    pub async fn follow(&self) {
+        loop {
+            match self.follow_once().await {
+                Ok(()) => return,
+                Err(error) => {
+                    tracing::warn!(%error, "reading the store again");
+                    tokio::time::sleep(RETRY).await;
+                }
+            }
+        }
+    }
+
+    async fn follow_once(&self) -> Result<(), store::Error> {
+        let from = self.store.revision().await?;
+        let mut changes = self.store.watch(b"", from).await?;
+        let kinds: Vec<_> = self.read_kinds().values().cloned().collect();
+        for kind in kinds {
+            self.load_kind(&kind).await?;
+        }
+        self.advance(from.0);
+        while let Some(next) = changes.next().await {
+            match next {
+                Ok(changes) => self.apply(&changes),
+                Err(WatchError::Stopped) => return Ok(()),
+                Err(WatchError::Lagged) => {
+                    tracing::warn!("the cache fell behind the store");
+                    self.end_watches();
+                    return Box::pin(self.follow_once()).await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn apply(&self, changes: &Changes) {
+        let mut by_kind: Vec<(Arc<KindCache>, Vec<&Change>)> = Vec::new();
+        for change in &changes.changes {
+            let Some(kind) = self.kind_of(&change.key) else {
+                continue;
+            };
+            match by_kind
+                .iter_mut()
+                .find(|(known, _)| Arc::ptr_eq(known, &kind))
+            {
+                Some((_, together)) => together.push(change),
+                None => by_kind.push((kind, vec![change])),
+            }
+        }
+        for (kind, changes) in by_kind {
+            kind.apply(&changes);
+        }
+        self.advance(changes.revision.0);
+    }
+
+    fn advance(&self, revision: u64) {
+        self.revision.send_if_modified(|applied| {
+            let later = revision > *applied;
+            *applied = revision.max(*applied);
+            later
+        });
+    }
+
+    /// Reads a resource as it is now. Changes that are applied at the same time win, as they carry
+    /// their revisions.
+    async fn load_kind(&self, kind: &KindCache) -> Result<(), store::Error> {
+        let mut range = Range {
+            prefix: kind.prefix().to_owned().into(),
+            limit: Some(PAGE),
+            ..Range::default()
+        };
+        let mut entries = Vec::new();
+        let revision = loop {
+            let page = self.store.range(range.clone()).await?;
+            range.after = page.entries.last().map(|entry| entry.key.clone());
+            range.revision = Some(page.revision);
+            entries.extend(page.entries);
+            if page.remaining == 0 {
+                break page.revision;
+            }
+        };
+        kind.load(entries, revision);
+        Ok(())
+    }
+
+    fn end_watches(&self) {
+        for kind in self.read_kinds().values() {
+            kind.end_watches();
+        }
+    }
+
+    fn find(&self, prefix: &str) -> Option<Arc<KindCache>> {
+        self.read_kinds().get(prefix).cloned()
+    }
+
+    fn kind_of(&self, key: &[u8]) -> Option<Arc<KindCache>> {
+        self.find(keys::resource_of(key)?)
+    }
+
+    fn read_kinds(&self) -> std::sync::RwLockReadGuard<'_, HashMap<String, Arc<KindCache>>> {
+        self.kinds.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_kinds(&self) -> std::sync::RwLockWriteGuard<'_, HashMap<String, Arc<KindCache>>> {
+        self.kinds.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The revision of an entry as a number.
+fn number(revision: Revision) -> u64 {
+    revision.0
+}

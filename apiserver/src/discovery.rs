@@ -1,0 +1,294 @@
+//! What a server has: groups, versions, resources and their verbs, in the plain form and in the
+//! aggregated one that clients prefer.
+
+use crate::registry::{Registry, Resource, Version};
+use serde_json::{Map, Value, json};
+
+/// The verbs of a resource.
+const VERBS: [&str; 8] = [
+    "create",
+    "delete",
+    "deletecollection",
+    "get",
+    "list",
+    "patch",
+    "update",
+    "watch",
+];
+
+/// The verbs of `status` and `scale`.
+const SUBRESOURCE_VERBS: [&str; 3] = ["get", "patch", "update"];
+
+/// `/api`: the versions of the core group.
+#[must_use]
+pub fn core_versions(registry: &Registry) -> Value {
+    let versions = registry.groups().remove("").unwrap_or_default();
+    json!({"kind": "APIVersions", "versions": versions, "serverAddressByClientCIDRs": []})
+}
+
+/// `/apis`: all other groups.
+#[must_use]
+pub fn groups(registry: &Registry) -> Value {
+    let groups = registry.groups();
+    let named = groups.iter().filter(|(group, _)| !group.is_empty());
+    let groups: Vec<Value> = named
+        .map(|(group, versions)| api_group(group, versions))
+        .collect();
+    json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
+}
+
+/// `/apis/GROUP`; `None` if there is no such group.
+#[must_use]
+pub fn group(registry: &Registry, group: &str) -> Option<Value> {
+    let versions = registry.groups().remove(group)?;
+    let mut value = api_group(group, &versions);
+    value["kind"] = "APIGroup".into();
+    value["apiVersion"] = "v1".into();
+    Some(value)
+}
+
+/// `/apis/GROUP/VERSION` and `/api/v1`; `None` if there is no such version.
+#[must_use]
+pub fn resources(registry: &Registry, group: &str, version: &str) -> Option<Value> {
+    let mut resources = Vec::new();
+    for (resource, version) in of_version(registry, group, version) {
+        resources.push(api_resource(resource));
+        for (name, kind) in subresources(resource, version) {
+            resources.push(json!({
+                "name": format!("{}/{name}", resource.plural), "singularName": "",
+                "namespaced": resource.namespaced, "kind": kind.kind,
+                "group": kind.group, "version": kind.version, "verbs": SUBRESOURCE_VERBS,
+            }));
+        }
+    }
+    for resource in &mut resources {
+        // Only a scale is of another group.
+        if resource["group"].is_null() {
+            remove(resource, &["group", "version"]);
+        }
+    }
+    let any = !resources.is_empty();
+    any.then(|| {
+        json!({
+            "kind": "APIResourceList", "apiVersion": "v1",
+            "groupVersion": group_version(group, version), "resources": resources,
+        })
+    })
+}
+
+/// `/apis` and `/api` in one answer, as `APIGroupDiscoveryList` of `apidiscovery.k8s.io/v2`.
+/// `core`: for the core group alone, otherwise for all others.
+#[must_use]
+pub fn aggregated(registry: &Registry, core: bool) -> Value {
+    let groups = registry.groups();
+    let wanted = groups.iter().filter(|(group, _)| group.is_empty() == core);
+    let items: Vec<Value> = wanted
+        .map(|(group, versions)| {
+            let versions = versions.iter().map(|version| {
+                let resources = of_version(registry, group, version);
+                let resources: Vec<Value> = resources
+                    .map(|(resource, version)| discovered(resource, version))
+                    .collect();
+                json!({"version": version, "freshness": "Current", "resources": resources})
+            });
+            let versions: Vec<Value> = versions.collect();
+            json!({"metadata": {"name": group, "creationTimestamp": null}, "versions": versions})
+        })
+        .collect();
+    json!({
+        "kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2",
+        "metadata": {}, "items": items,
+    })
+}
+
+fn of_version<'a>(
+    registry: &'a Registry,
+    group: &'a str,
+    version: &'a str,
+) -> impl Iterator<Item = (&'a Resource, &'a Version)> {
+    let resources = registry
+        .iter()
+        .filter(move |resource| resource.group == group);
+    resources.filter_map(move |resource| Some((&**resource, resource.version(version)?)))
+}
+
+fn api_group(group: &str, versions: &[String]) -> Value {
+    let version = |version: &String| json!({"groupVersion": group_version(group, version), "version": version});
+    let preferred = versions.first().map(version);
+    let versions: Vec<Value> = versions.iter().map(version).collect();
+    json!({"name": group, "versions": versions, "preferredVersion": preferred})
+}
+
+fn api_resource(resource: &Resource) -> Value {
+    let mut value = json!({
+        "name": resource.plural, "singularName": resource.singular, "kind": resource.kind,
+        "namespaced": resource.namespaced, "verbs": VERBS,
+        "shortNames": resource.short_names, "categories": resource.categories,
+    });
+    for (field, names) in [
+        ("shortNames", &resource.short_names),
+        ("categories", &resource.categories),
+    ] {
+        if names.is_empty() {
+            remove(&mut value, &[field]);
+        }
+    }
+    value
+}
+
+fn discovered(resource: &Resource, version: &Version) -> Value {
+    let scope = match resource.namespaced {
+        true => "Namespaced",
+        false => "Cluster",
+    };
+    let subresources: Vec<Value> = subresources(resource, version)
+        .map(|(name, kind)| {
+            json!({
+                "subresource": name, "verbs": SUBRESOURCE_VERBS,
+                "responseKind": {
+                    "group": kind.group.as_deref().unwrap_or(&resource.group),
+                    "version": kind.version.as_deref().unwrap_or(&version.name),
+                    "kind": kind.kind,
+                },
+            })
+        })
+        .collect();
+    let mut value = json!({
+        "resource": resource.plural, "singularResource": resource.singular, "scope": scope,
+        "responseKind": {
+            "group": resource.group, "version": version.name, "kind": resource.kind,
+        },
+        "verbs": VERBS, "shortNames": resource.short_names,
+        "categories": resource.categories, "subresources": subresources,
+    });
+    for field in ["shortNames", "categories", "subresources"] {
+        if value[field].as_array().is_some_and(Vec::is_empty) {
+            remove(&mut value, &[field]);
+        }
+    }
+    value
+}
+
+/// The kind that a subresource answers with; group and version only where they are others than
+/// the resource's.
+struct SubresourceKind<'a> {
+    group: Option<String>,
+    version: Option<String>,
+    kind: &'a str,
+}
+
+fn subresources<'a>(
+    resource: &'a Resource,
+    version: &Version,
+) -> impl Iterator<Item = (&'static str, SubresourceKind<'a>)> {
+    let status = version.status.then_some((
+        "status",
+        SubresourceKind {
+            group: None,
+            version: None,
+            kind: resource.kind.as_str(),
+        },
+    ));
+    let scale = version.scale.as_ref().map(|_| {
+        let kind = SubresourceKind {
+            group: Some("autoscaling".into()),
+            version: Some("v1".into()),
+            kind: "Scale",
+        };
+        ("scale", kind)
+    });
+    status.into_iter().chain(scale)
+}
+
+fn group_version(group: &str, version: &str) -> String {
+    match group {
+        "" => version.to_owned(),
+        group => format!("{group}/{version}"),
+    }
+}
+
+fn remove(value: &mut Value, fields: &[&str]) {
+    let mut none = Map::new();
+    let object = value.as_object_mut().unwrap_or(&mut none);
+    for field in fields {
+        object.remove(*field);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::{Naming, Scale};
+    use crate::schema::Schema;
+    use std::sync::Arc;
+
+    fn registry() -> Registry {
+        let version = |name: &str| Version {
+            name: name.into(),
+            schema: Arc::new(Schema::default()),
+            columns: Vec::new(),
+            status: true,
+            scale: Some(Scale {
+                spec_replicas: ".spec.n".into(),
+                status_replicas: ".status.n".into(),
+                selector: None,
+            }),
+            selectable: Vec::new(),
+            deprecation: None,
+        };
+        let mut registry = Registry::default();
+        for (group, versions) in [("", vec!["v1"]), ("example.org", vec!["v1beta1", "v1"])] {
+            registry.insert(Resource {
+                group: group.into(),
+                plural: "widgets".into(),
+                singular: "widget".into(),
+                kind: "Widget".into(),
+                list_kind: "WidgetList".into(),
+                short_names: vec!["wd".into()],
+                categories: Vec::new(),
+                namespaced: true,
+                naming: Naming::Subdomain,
+                versions: versions.into_iter().map(version).collect(),
+                storage: "v1".into(),
+            });
+        }
+        registry
+    }
+
+    #[test]
+    fn groups_and_versions_are_listed() {
+        let registry = registry();
+        assert_eq!(core_versions(&registry)["versions"], json!(["v1"]));
+        let groups = groups(&registry);
+        assert_eq!(groups["groups"].as_array().unwrap().len(), 1);
+        let preferred = &groups["groups"][0]["preferredVersion"];
+        assert_eq!(preferred["groupVersion"], "example.org/v1");
+        assert_eq!(group(&registry, "example.org").unwrap()["kind"], "APIGroup");
+        assert_eq!(group(&registry, "nobody.org"), None);
+    }
+
+    #[test]
+    fn resources_are_listed_with_their_subresources() {
+        let registry = registry();
+        let list = resources(&registry, "example.org", "v1").unwrap();
+        let names = list["resources"].as_array().unwrap().iter();
+        let names: Vec<_> = names.map(|resource| resource["name"].as_str()).collect();
+        let expected = ["widgets", "widgets/status", "widgets/scale"];
+        assert_eq!(names, expected.map(Some));
+        assert_eq!(list["resources"][0]["shortNames"], json!(["wd"]));
+        assert_eq!(list["resources"][2]["group"], "autoscaling");
+        assert!(list["resources"][1].get("group").is_none());
+        assert_eq!(resources(&registry, "example.org", "v7"), None);
+        let all = aggregated(&registry, false);
+        let resource = &all["items"][0]["versions"][0]["resources"][0];
+        assert_eq!(resource["responseKind"]["version"], "v1");
+        assert_eq!(resource["subresources"][1]["responseKind"]["kind"], "Scale");
+        assert_eq!(
+            aggregated(&registry, true)["items"]
+                .as_array()
+                .unwrap()
+                .len(),
+            1
+        );
+    }
+}

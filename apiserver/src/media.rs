@@ -1,0 +1,144 @@
+//! In which form an answer is sent.
+
+use crate::error::ApiError;
+use http::{HeaderMap, header::ACCEPT};
+
+/// What can be sent, for a client that asked for something else.
+const OFFERED: [&str; 2] = ["application/json", "application/yaml"];
+
+/// How an answer is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// What of the objects.
+    pub form: Form,
+    /// How it is written.
+    pub encoding: Encoding,
+}
+
+/// What is sent of objects.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Form {
+    /// All of them.
+    #[default]
+    Objects,
+    /// Rows for people.
+    Table,
+    /// Their metadata.
+    Metadata,
+}
+
+/// How an answer is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Encoding {
+    /// `application/json`.
+    #[default]
+    Json,
+    /// `application/yaml`.
+    Yaml,
+}
+
+/// One of the things that a client takes.
+#[derive(Debug)]
+struct Choice<'a> {
+    media_type: &'a str,
+    parameters: Vec<(&'a str, &'a str)>,
+    quality: f32,
+}
+
+impl Wanted {
+    /// The best of what the client takes. A watch is never YAML.
+    ///
+    /// # Errors
+    /// 406 when it takes nothing that can be sent.
+    pub fn of(headers: &HeaderMap, watch: bool) -> Result<Self, ApiError> {
+        let accept: Vec<&str> = headers
+            .get_all(ACCEPT)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .map(str::trim)
+            .filter(|choice| !choice.is_empty())
+            .collect();
+        if accept.is_empty() {
+            return Ok(Self::default());
+        }
+        let mut choices: Vec<_> = accept.into_iter().map(Choice::parse).collect();
+        // Stable: among equals the first counts.
+        choices.sort_by(|one, other| other.quality.total_cmp(&one.quality));
+        let wanted = choices.iter().find_map(|choice| choice.wanted(watch));
+        wanted.ok_or_else(|| ApiError::not_acceptable(&OFFERED))
+    }
+}
+
+impl<'a> Choice<'a> {
+    fn parse(text: &'a str) -> Self {
+        let mut parts = text.split(';').map(str::trim);
+        let media_type = parts.next().unwrap_or_default();
+        let parameters: Vec<_> = parts.filter_map(|part| part.split_once('=')).collect();
+        let quality = parameters.iter().find(|(name, _)| *name == "q");
+        Self {
+            media_type,
+            quality: quality.map_or(1.0, |(_, value)| value.parse().unwrap_or(0.0)),
+            parameters,
+        }
+    }
+
+    fn wanted(&self, watch: bool) -> Option<Wanted> {
+        if self.quality <= 0.0 {
+            return None;
+        }
+        let encoding = match self.media_type.to_ascii_lowercase().as_str() {
+            "application/json" | "*/*" | "application/*" => Encoding::Json,
+            "application/yaml" if !watch => Encoding::Yaml,
+            _ => return None,
+        };
+        let parameter = |wanted: &str| {
+            let found = self.parameters.iter().find(|(name, _)| *name == wanted);
+            found.map(|(_, value)| *value)
+        };
+        let form = match parameter("as") {
+            None => Form::Objects,
+            Some(_) if parameter("g").is_some_and(|group| group != "meta.k8s.io") => return None,
+            Some(_) if !matches!(parameter("v"), Some("v1" | "v1beta1")) => return None,
+            Some("Table") => Form::Table,
+            Some("PartialObjectMetadata" | "PartialObjectMetadataList") => Form::Metadata,
+            Some(_) => return None,
+        };
+        Some(Wanted { form, encoding })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted(accept: &str) -> Option<Wanted> {
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, accept.parse().unwrap());
+        Wanted::of(&headers, false).ok()
+    }
+
+    #[test]
+    fn the_best_form_that_can_be_sent_is_chosen() {
+        let json = |form| {
+            Some(Wanted {
+                form,
+                encoding: Encoding::Json,
+            })
+        };
+        let kubectl = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";
+        assert_eq!(wanted(kubectl), json(Form::Table));
+        assert_eq!(wanted("*/*"), json(Form::Objects));
+        let informer = "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+        assert_eq!(wanted(informer), json(Form::Metadata));
+        let client = "application/vnd.kubernetes.protobuf, application/json;q=0.9";
+        assert_eq!(wanted(client), json(Form::Objects));
+        assert_eq!(
+            wanted("application/json;q=0.1, application/yaml").map(|wanted| wanted.encoding),
+            Some(Encoding::Yaml)
+        );
+        assert_eq!(wanted("application/vnd.kubernetes.protobuf"), None);
+        assert_eq!(wanted("application/json;as=Chair;v=v1"), None);
+        assert_eq!(wanted("application/json;q=0"), None);
+    }
+}

@@ -1,0 +1,232 @@
+//! What is served: resources with their versions, described by data.
+
+use crate::names;
+use crate::schema::Schema;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A resource: one kind of objects, in one or more versions.
+#[derive(Clone, Debug)]
+pub struct Resource {
+    /// API group; empty for the core group.
+    pub group: String,
+    /// In URLs, for example `clusters`.
+    pub plural: String,
+    /// For example `cluster`.
+    pub singular: String,
+    /// For example `Cluster`.
+    pub kind: String,
+    /// For example `ClusterList`.
+    pub list_kind: String,
+    /// What kubectl takes instead of the plural.
+    pub short_names: Vec<String>,
+    /// Groups of resources, for example `all`.
+    pub categories: Vec<String>,
+    /// Whether its objects are in namespaces.
+    pub namespaced: bool,
+    /// How objects may be named.
+    pub naming: Naming,
+    /// The versions that are served, the preferred one first.
+    pub versions: Vec<Version>,
+    /// The version in which objects are stored.
+    pub storage: String,
+}
+
+/// A version of a resource.
+#[derive(Clone, Debug)]
+pub struct Version {
+    /// For example `v1`.
+    pub name: String,
+    /// What its objects hold.
+    pub schema: Arc<Schema>,
+    /// What `kubectl get` prints beside the name.
+    pub columns: Vec<Column>,
+    /// Whether `status` is written through a subresource of its own.
+    pub status: bool,
+    /// Where the `scale` subresource finds its numbers.
+    pub scale: Option<Scale>,
+    /// Fields that field selectors may name besides name and namespace, for example
+    /// `spec.nodeName`.
+    pub selectable: Vec<String>,
+    /// What clients are warned with.
+    pub deprecation: Option<String>,
+}
+
+/// A column of `kubectl get`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// Its title.
+    pub name: String,
+    /// `string`, `integer`, `number`, `boolean` or `date`.
+    pub kind: String,
+    /// For example `int32`.
+    pub format: String,
+    /// For people.
+    pub description: String,
+    /// Columns above 0 are shown with `-o wide` only.
+    pub priority: i32,
+    /// JSONPath of the value, for example `.spec.displayName`.
+    pub path: String,
+}
+
+/// Where the `scale` subresource finds its numbers: JSONPaths without brackets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scale {
+    /// The wanted number, under `.spec`.
+    pub spec_replicas: String,
+    /// The found number, under `.status`.
+    pub status_replicas: String,
+    /// The selector as text, under `.status` or `.spec`.
+    pub selector: Option<String>,
+}
+
+/// How objects of a resource may be named.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Naming {
+    /// See [`names::subdomain`].
+    #[default]
+    Subdomain,
+    /// See [`names::dns_label`].
+    Label,
+    /// See [`names::path_segment`].
+    PathSegment,
+}
+
+/// The resources that are served, at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Registry {
+    resources: BTreeMap<(String, String), Arc<Resource>>,
+}
+
+impl Naming {
+    /// Checks a name.
+    ///
+    /// # Errors
+    /// What the name must be.
+    pub fn check(self, name: &str) -> Result<(), String> {
+        match self {
+            Self::Subdomain => names::subdomain(name),
+            Self::Label => names::dns_label(name),
+            Self::PathSegment => names::path_segment(name),
+        }
+    }
+}
+
+impl Resource {
+    /// `apiVersion` of its objects in a version.
+    #[must_use]
+    pub fn api_version(&self, version: &str) -> String {
+        match self.group.as_str() {
+            "" => version.to_owned(),
+            group => format!("{group}/{version}"),
+        }
+    }
+
+    /// A version that is served.
+    #[must_use]
+    pub fn version(&self, name: &str) -> Option<&Version> {
+        self.versions.iter().find(|version| version.name == name)
+    }
+}
+
+impl Registry {
+    /// Adds a resource, or replaces the one of the same group and plural.
+    pub fn insert(&mut self, resource: Resource) {
+        let key = (resource.group.clone(), resource.plural.clone());
+        self.resources.insert(key, Arc::new(resource));
+    }
+
+    /// Stops serving a resource.
+    pub fn remove(&mut self, group: &str, plural: &str) {
+        self.resources
+            .remove(&(group.to_owned(), plural.to_owned()));
+    }
+
+    /// The resource with that plural in a group.
+    #[must_use]
+    pub fn get(&self, group: &str, plural: &str) -> Option<&Arc<Resource>> {
+        self.resources.get(&(group.to_owned(), plural.to_owned()))
+    }
+
+    /// All resources, by group and plural.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Resource>> {
+        self.resources.values()
+    }
+
+    /// Groups with the versions that are served of them, the preferred one first. A version is
+    /// preferred as Kubernetes orders them: `v2`, `v1`, `v1beta1`, `v1alpha1`, anything else.
+    #[must_use]
+    pub fn groups(&self) -> BTreeMap<String, Vec<String>> {
+        let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for resource in self.iter() {
+            let versions = groups.entry(resource.group.clone()).or_default();
+            for version in &resource.versions {
+                if !versions.contains(&version.name) {
+                    versions.push(version.name.clone());
+                }
+            }
+        }
+        for versions in groups.values_mut() {
+            versions.sort_by_cached_key(|version| std::cmp::Reverse(rank(version)));
+        }
+        groups
+    }
+}
+
+/// Stability, major and minor number of a version; names of another form come last.
+fn rank(version: &str) -> (u8, u64, u64, std::cmp::Reverse<String>) {
+    let other = || (0, 0, 0, std::cmp::Reverse(version.to_owned()));
+    let Some(rest) = version.strip_prefix('v') else {
+        return other();
+    };
+    let end = rest
+        .find(|character: char| !character.is_ascii_digit())
+        .unwrap_or(rest.len());
+    let (major, rest) = rest.split_at(end);
+    let Ok(major) = major.parse() else {
+        return other();
+    };
+    let numbered = |stability: u8, minor: &str| match minor.parse() {
+        Ok(minor) => (stability, major, minor, std::cmp::Reverse(String::new())),
+        Err(_) => other(),
+    };
+    match rest {
+        "" => (3, major, 0, std::cmp::Reverse(String::new())),
+        rest => match (rest.strip_prefix("beta"), rest.strip_prefix("alpha")) {
+            (Some(minor), _) => numbered(2, minor),
+            (_, Some(minor)) => numbered(1, minor),
+            _ => other(),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_ordered_by_stability() {
+        let mut versions = [
+            "foo1",
+            "v1alpha2",
+            "v1",
+            "v10",
+            "v2beta1",
+            "v11alpha2",
+            "foo10",
+            "v2",
+        ];
+        versions.sort_by_cached_key(|version| std::cmp::Reverse(rank(version)));
+        let expected = [
+            "v10",
+            "v2",
+            "v1",
+            "v2beta1",
+            "v11alpha2",
+            "v1alpha2",
+            "foo1",
+            "foo10",
+        ];
+        assert_eq!(versions, expected);
+    }
+}

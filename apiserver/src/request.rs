@@ -1,0 +1,7 @@
+//! What a request is about, from its method, path and query, by the rules of kube-apiserver.
+
+mod options;
+mod path;
+
+pub use options::{Continue, FieldValidation, ListOptions, RevisionMatch, WriteOptions};
+pub use path::{Target, Verb};

@@ -1,0 +1,417 @@
+//! The parameters of a request.
+
+use crate::error::{About, ApiError};
+use crate::schema::FieldError;
+use crate::selector::{FieldSelector, LabelSelector};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::{Deserialize, Serialize};
+use std::{collections::HashMap, time::Duration};
+
+/// Longest name of a field manager, in bytes.
+const MAX_MANAGER: usize = 128;
+
+/// The parameters of get, list, watch and deletecollection.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListOptions {
+    /// Stream changes.
+    pub watch: bool,
+    /// Objects with these labels.
+    pub labels: LabelSelector,
+    /// Objects with these values in fields.
+    pub fields: FieldSelector,
+    /// At most so many objects at once.
+    pub limit: Option<usize>,
+    /// Where an earlier list stopped.
+    pub continues: Option<Continue>,
+    /// Which state to read, or to watch from.
+    pub revision: RevisionMatch,
+    /// How long a watch lasts.
+    pub timeout: Option<Duration>,
+    /// Tell a quiet watch from time to time how far it is.
+    pub bookmarks: bool,
+    /// A watch begins with all objects, and says when it has told them.
+    pub send_initial_events: bool,
+}
+
+/// Which state of the store a client asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RevisionMatch {
+    /// The latest: nothing was said.
+    #[default]
+    Latest,
+    /// Whatever is at hand: `resourceVersion=0`.
+    Any,
+    /// That one or a later one.
+    NotOlderThan(u64),
+    /// Exactly that one.
+    Exact(u64),
+}
+
+/// Where a list goes on: an opaque token to clients.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Continue {
+    #[serde(rename = "v")]
+    version: String,
+    /// The revision of the list; 0 for whatever is there now.
+    #[serde(rename = "rv")]
+    pub revision: u64,
+    /// The last key that was listed, without the resource's prefix.
+    #[serde(rename = "start")]
+    pub after: String,
+}
+
+/// The parameters of create, update, patch and delete.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WriteOptions {
+    /// Do everything but the writing.
+    pub dry_run: bool,
+    /// Who owns the fields that are written; empty if the client did not say.
+    pub manager: String,
+    /// What happens to fields that the kind does not have.
+    pub validation: FieldValidation,
+    /// An apply takes fields over from other managers.
+    pub force: bool,
+}
+
+/// What happens to fields that the kind does not have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FieldValidation {
+    /// They are dropped.
+    Ignore,
+    /// They are dropped, and the client is warned.
+    #[default]
+    Warn,
+    /// The request is refused.
+    Strict,
+}
+
+impl Continue {
+    const VERSION: &'static str = "meta.k8s.io/v1";
+
+    /// Goes on behind `after` as of `revision`.
+    #[must_use]
+    pub fn new(revision: u64, after: &str) -> Self {
+        Self {
+            version: Self::VERSION.to_owned(),
+            revision,
+            after: after.to_owned(),
+        }
+    }
+
+    /// The token.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        // Three plain fields always serialise.
+        URL_SAFE_NO_PAD.encode(serde_json::to_vec(self).unwrap_or_default())
+    }
+
+    fn decode(text: &str) -> Result<Self, ApiError> {
+        let invalid = |why: &str| {
+            let message = format!("continue key is not valid: {why}");
+            ApiError::bad_request(message)
+        };
+        let bytes = URL_SAFE_NO_PAD
+            .decode(text.trim_end_matches('='))
+            .map_err(|error| invalid(&error.to_string()))?;
+        let token: Self =
+            serde_json::from_slice(&bytes).map_err(|error| invalid(&error.to_string()))?;
+        if token.version != Self::VERSION {
+            return Err(invalid("server does not recognize this encoded version"));
+        }
+        if token.after.is_empty() {
+            return Err(invalid("encoded continue token is empty"));
+        }
+        Ok(token)
+    }
+}
+
+impl ListOptions {
+    /// Parses the query of a request.
+    ///
+    /// # Errors
+    /// 400 for what does not parse, 422 for what cannot be asked for together.
+    pub fn parse(query: &str) -> Result<Self, ApiError> {
+        let query = Parameters::parse(query);
+        let unclear = |error: &dyn std::fmt::Display| {
+            ApiError::bad_request(format!("unable to parse requirement: {error}"))
+        };
+        let labels = query.text("labelSelector").parse();
+        let fields = query.text("fieldSelector").parse();
+        let continues = query.text("continue");
+        let options = Self {
+            watch: query.flag("watch"),
+            labels: labels.map_err(|error| unclear(&error))?,
+            fields: fields.map_err(|error| ApiError::bad_request(format!("{error}")))?,
+            limit: query
+                .number("limit")?
+                .filter(|limit| *limit > 0)
+                .map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)),
+            continues: match continues {
+                "" => None,
+                token => Some(Continue::decode(token)?),
+            },
+            revision: query.revision()?,
+            timeout: query
+                .number("timeoutSeconds")?
+                .and_then(|seconds| u64::try_from(seconds).ok())
+                .map(Duration::from_secs),
+            bookmarks: query.flag("allowWatchBookmarks"),
+            send_initial_events: query.flag("sendInitialEvents"),
+        };
+        query.check_list(options.watch)?;
+        Ok(options)
+    }
+}
+
+impl WriteOptions {
+    /// Parses the query of a request. `applies`: it is a server-side apply.
+    ///
+    /// # Errors
+    /// 422 for values that there are not.
+    pub fn parse(query: &str, applies: bool) -> Result<Self, ApiError> {
+        let query = Parameters::parse(query);
+        let mut errors = Vec::new();
+        let dry_run = query.all("dryRun").filter(|value| !value.is_empty());
+        let dry_run: Vec<&str> = dry_run.collect();
+        if let Some(other) = dry_run.iter().find(|value| **value != "All") {
+            errors.push(FieldError::not_supported("dryRun", *other, &["All"]));
+        }
+        let validation = match query.text("fieldValidation") {
+            "" | "Warn" => FieldValidation::Warn,
+            "Ignore" => FieldValidation::Ignore,
+            "Strict" => FieldValidation::Strict,
+            other => {
+                let supported = ["Ignore", "Strict", "Warn"];
+                errors.push(FieldError::not_supported(
+                    "fieldValidation",
+                    other,
+                    &supported,
+                ));
+                FieldValidation::Warn
+            }
+        };
+        let manager = query.text("fieldManager");
+        if manager.len() > MAX_MANAGER {
+            let most = i64::try_from(MAX_MANAGER).unwrap_or(i64::MAX);
+            errors.push(FieldError::too_long("fieldManager", most));
+        }
+        if manager.chars().any(char::is_control) {
+            let detail = "should only contain printable characters";
+            errors.push(FieldError::invalid("fieldManager", manager, detail));
+        }
+        if applies && manager.is_empty() {
+            let detail = "is required for apply patch";
+            errors.push(FieldError::required("fieldManager", detail));
+        }
+        let force = query.flag("force");
+        if force && !applies {
+            errors.push(FieldError::forbidden(
+                "force",
+                "may not be specified for non-apply patch",
+            ));
+        }
+        if errors.is_empty() {
+            return Ok(Self {
+                dry_run: !dry_run.is_empty(),
+                manager: manager.to_owned(),
+                validation,
+                force,
+            });
+        }
+        let kind = if applies {
+            "PatchOptions"
+        } else {
+            "UpdateOptions"
+        };
+        Err(invalid(kind, &errors))
+    }
+}
+
+/// The parameters by name. The first value of a name counts where one is wanted.
+struct Parameters(HashMap<String, Vec<String>>);
+
+impl Parameters {
+    fn parse(query: &str) -> Self {
+        let mut values: HashMap<String, Vec<String>> = HashMap::new();
+        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+            let values = values.entry(name.into_owned()).or_default();
+            values.push(value.into_owned());
+        }
+        Self(values)
+    }
+
+    fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        let values = self.0.get(name).into_iter().flatten();
+        values.map(String::as_str)
+    }
+
+    fn text(&self, name: &str) -> &str {
+        self.all(name).next().unwrap_or_default()
+    }
+
+    /// Everything but `false` and `0` counts as yes, as upstream has it.
+    fn flag(&self, name: &str) -> bool {
+        let value = self.all(name).next();
+        value.is_some_and(|value| value != "0" && !value.eq_ignore_ascii_case("false"))
+    }
+
+    fn number(&self, name: &str) -> Result<Option<i64>, ApiError> {
+        match self.text(name) {
+            "" => Ok(None),
+            text => text.parse().map(Some).map_err(|_| {
+                ApiError::bad_request(format!("{name}: {text:?} is not a whole number"))
+            }),
+        }
+    }
+
+    fn revision(&self) -> Result<RevisionMatch, ApiError> {
+        let text = self.text("resourceVersion");
+        let number = match text {
+            "" => return Ok(RevisionMatch::Latest),
+            text => text.parse::<u64>().map_err(|_| {
+                let detail = "must be a whole number";
+                let error = FieldError::invalid("resourceVersion", text, detail);
+                invalid("ListOptions", &[error])
+            })?,
+        };
+        Ok(match (self.text("resourceVersionMatch"), number) {
+            ("Exact", number) => RevisionMatch::Exact(number),
+            (_, 0) => RevisionMatch::Any,
+            (_, number) => RevisionMatch::NotOlderThan(number),
+        })
+    }
+
+    /// What cannot be asked for together.
+    fn check_list(&self, watch: bool) -> Result<(), ApiError> {
+        let mut errors = Vec::new();
+        let matching = self.text("resourceVersionMatch");
+        let revision = self.text("resourceVersion");
+        let continues = !self.text("continue").is_empty();
+        let initial = self.0.contains_key("sendInitialEvents");
+        let mut forbid = |field: &str, why: &str| errors.push(FieldError::forbidden(field, why));
+        if watch && initial && matching != "NotOlderThan" {
+            let why =
+                "resourceVersionMatch must be NotOlderThan when sendInitialEvents is provided";
+            forbid("resourceVersionMatch", why);
+        }
+        if watch && !initial && !matching.is_empty() {
+            let why =
+                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
+            forbid("resourceVersionMatch", why);
+        }
+        if !watch && initial {
+            let why = "sendInitialEvents is forbidden for list";
+            forbid("sendInitialEvents", why);
+        }
+        if !watch && !matching.is_empty() {
+            if continues {
+                let why = "resourceVersionMatch is forbidden when continue is provided";
+                forbid("resourceVersionMatch", why);
+            }
+            if revision.is_empty() {
+                let why = "resourceVersionMatch is forbidden unless resourceVersion is provided";
+                forbid("resourceVersionMatch", why);
+            }
+            if matching == "Exact" && revision == "0" {
+                let why = "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"";
+                forbid("resourceVersionMatch", why);
+            }
+            if !matches!(matching, "Exact" | "NotOlderThan") {
+                let supported = ["Exact", "NotOlderThan"];
+                let field = "resourceVersionMatch";
+                errors.push(FieldError::not_supported(field, matching, &supported));
+            }
+        }
+        if !errors.is_empty() {
+            return Err(invalid("ListOptions", &errors));
+        }
+        if continues && !revision.is_empty() && revision != "0" {
+            let message = "specifying resource version is not allowed when using continue";
+            return Err(ApiError::bad_request(message));
+        }
+        Ok(())
+    }
+}
+
+fn invalid(kind: &str, errors: &[FieldError]) -> ApiError {
+    let about = About {
+        group: "meta.k8s.io",
+        what: kind,
+        name: "",
+    };
+    ApiError::invalid(about, errors)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_revision_has_a_meaning_with_its_match() {
+        for (query, expected) in [
+            ("", RevisionMatch::Latest),
+            ("resourceVersion=", RevisionMatch::Latest),
+            ("resourceVersion=0", RevisionMatch::Any),
+            ("resourceVersion=7", RevisionMatch::NotOlderThan(7)),
+            (
+                "resourceVersion=7&resourceVersionMatch=Exact",
+                RevisionMatch::Exact(7),
+            ),
+        ] {
+            assert_eq!(
+                ListOptions::parse(query).unwrap().revision,
+                expected,
+                "{query}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_asked_for_is_refused() {
+        for (query, code) in [
+            ("limit=x", 400),
+            ("continue=!!", 400),
+            ("labelSelector=a+b", 400),
+            ("fieldSelector=a", 400),
+            ("resourceVersion=x", 422),
+            ("resourceVersionMatch=Exact", 422),
+            ("resourceVersion=0&resourceVersionMatch=Exact", 422),
+            ("resourceVersion=1&resourceVersionMatch=Sometimes", 422),
+            ("sendInitialEvents=true", 422),
+            ("watch=1&sendInitialEvents=true", 422),
+            ("watch=1&resourceVersion=1&resourceVersionMatch=Exact", 422),
+        ] {
+            let error = ListOptions::parse(query).unwrap_err();
+            assert_eq!(error.code().as_u16(), code, "{query}");
+        }
+        for (query, applies) in [
+            ("dryRun=Some", false),
+            ("fieldValidation=Maybe", false),
+            ("force=true", false),
+            ("", true),
+            ("fieldManager=a%0Ab", false),
+        ] {
+            assert!(WriteOptions::parse(query, applies).is_err(), "{query}");
+        }
+        let options = WriteOptions::parse("dryRun=All&fieldManager=me&force=true", true).unwrap();
+        assert!(options.dry_run && options.force);
+    }
+
+    #[test]
+    fn a_continue_token_comes_back() {
+        let token = Continue::new(7, "default/a");
+        let options = ListOptions::parse(&format!("continue={}", token.encode())).unwrap();
+        assert_eq!(options.continues, Some(token.clone()));
+        let query = format!("continue={}&resourceVersion=7", token.encode());
+        assert!(ListOptions::parse(&query).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_panics(query: String) {
+            let _ = ListOptions::parse(&query);
+            let _ = WriteOptions::parse(&query, true);
+        }
+    }
+}

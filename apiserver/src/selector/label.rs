@@ -1,0 +1,333 @@
+//! Selectors of labels: `a=b,c!=d,e in (f,g),!h,i>1`.
+
+use crate::names;
+use std::str::FromStr;
+
+/// Requirements that the labels of an object must all meet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LabelSelector(Vec<Requirement>);
+
+/// The text is no selector.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LabelSelectorError {
+    /// The text breaks the grammar.
+    #[error("found '{found}', expected: {expected}")]
+    Syntax {
+        /// What is there; empty at the end of the text.
+        found: String,
+        /// What could be there.
+        expected: &'static str,
+    },
+    /// A key or a value is none.
+    #[error("{what} {text:?}: {rule}")]
+    Invalid {
+        /// `key` or `value`.
+        what: &'static str,
+        /// The text.
+        text: String,
+        /// What it must be.
+        rule: String,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Requirement {
+    key: String,
+    test: Test,
+}
+
+/// What must hold for the value of a key. The negative tests hold where the key is absent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Test {
+    Exists,
+    Absent,
+    In(Vec<String>),
+    NotIn(Vec<String>),
+    Above(i64),
+    Below(i64),
+}
+
+impl LabelSelector {
+    /// Whether every object is meant.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether labels meet the requirements; `value` looks up the value of a key.
+    pub fn selects<'a>(&self, value: impl Fn(&str) -> Option<&'a str>) -> bool {
+        self.0
+            .iter()
+            .all(|requirement| requirement.test.holds(value(&requirement.key)))
+    }
+}
+
+impl Test {
+    fn holds(&self, value: Option<&str>) -> bool {
+        let is_one_of = |values: &[String]| {
+            value.is_some_and(|value| values.iter().any(|wanted| wanted == value))
+        };
+        let number = || value?.parse::<i64>().ok();
+        match self {
+            Self::Exists => value.is_some(),
+            Self::Absent => value.is_none(),
+            Self::In(values) => is_one_of(values),
+            Self::NotIn(values) => !is_one_of(values),
+            Self::Above(limit) => number().is_some_and(|number| number > *limit),
+            Self::Below(limit) => number().is_some_and(|number| number < *limit),
+        }
+    }
+}
+
+impl FromStr for LabelSelector {
+    type Err = LabelSelectorError;
+
+    fn from_str(text: &str) -> Result<Self, LabelSelectorError> {
+        let mut rest = Tokens(text);
+        let mut requirements = Vec::new();
+        if rest.peek() == Token::End {
+            return Ok(Self::default());
+        }
+        loop {
+            requirements.push(requirement(&mut rest)?);
+            match rest.take() {
+                Token::End => return Ok(Self(requirements)),
+                Token::Comma => {}
+                other => return Err(other.unexpected("',' or 'end of string'")),
+            }
+        }
+    }
+}
+
+fn requirement(rest: &mut Tokens<'_>) -> Result<Requirement, LabelSelectorError> {
+    let absent = rest.peek() == Token::Not;
+    if absent {
+        rest.take();
+    }
+    let key = match rest.take() {
+        Token::Word(word) => word,
+        other => return Err(other.unexpected("!, identifier, or 'end of string'")),
+    };
+    names::qualified(key).map_err(|rule| invalid("key", key, rule))?;
+    let test = if absent { Test::Absent } else { test(rest)? };
+    Ok(Requirement {
+        key: key.to_owned(),
+        test,
+    })
+}
+
+fn test(rest: &mut Tokens<'_>) -> Result<Test, LabelSelectorError> {
+    if matches!(rest.peek(), Token::End | Token::Comma) {
+        return Ok(Test::Exists);
+    }
+    Ok(match rest.take() {
+        Token::Equals => Test::In(vec![value(rest)?]),
+        Token::Differs => Test::NotIn(vec![value(rest)?]),
+        Token::Word("in") => Test::In(values(rest)?),
+        Token::Word("notin") => Test::NotIn(values(rest)?),
+        Token::Above => Test::Above(number(rest)?),
+        Token::Below => Test::Below(number(rest)?),
+        other => return Err(other.unexpected("in, notin, =, ==, !=, gt, lt")),
+    })
+}
+
+/// The value behind an operator. It may be empty.
+fn value(rest: &mut Tokens<'_>) -> Result<String, LabelSelectorError> {
+    match rest.peek() {
+        Token::End | Token::Comma => Ok(String::new()),
+        Token::Word(word) => {
+            rest.take();
+            names::label_value(word).map_err(|rule| invalid("value", word, rule))?;
+            Ok(word.to_owned())
+        }
+        other => Err(other.unexpected("identifier")),
+    }
+}
+
+fn number(rest: &mut Tokens<'_>) -> Result<i64, LabelSelectorError> {
+    let text = value(rest)?;
+    text.parse()
+        .map_err(|_| invalid("value", &text, "must be an integer".into()))
+}
+
+fn values(rest: &mut Tokens<'_>) -> Result<Vec<String>, LabelSelectorError> {
+    match rest.take() {
+        Token::Open => {}
+        other => return Err(other.unexpected("'('")),
+    }
+    let mut values = Vec::new();
+    loop {
+        match rest.peek() {
+            Token::Word(word) => {
+                rest.take();
+                names::label_value(word).map_err(|rule| invalid("value", word, rule))?;
+                values.push(word.to_owned());
+            }
+            Token::Comma | Token::Close => values.push(String::new()),
+            other => return Err(other.unexpected("',', ')' or identifier")),
+        }
+        match rest.take() {
+            Token::Comma => {}
+            Token::Close => return Ok(values),
+            other => return Err(other.unexpected("',' or ')'")),
+        }
+    }
+}
+
+fn invalid(what: &'static str, text: &str, rule: String) -> LabelSelectorError {
+    LabelSelectorError::Invalid {
+        what,
+        text: text.to_owned(),
+        rule,
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Token<'a> {
+    Word(&'a str),
+    Equals,
+    Differs,
+    Above,
+    Below,
+    Not,
+    Comma,
+    Open,
+    Close,
+    End,
+}
+
+impl Token<'_> {
+    fn unexpected(self, expected: &'static str) -> LabelSelectorError {
+        let found = match self {
+            Self::Word(word) => word,
+            Self::Equals => "=",
+            Self::Differs => "!=",
+            Self::Above => ">",
+            Self::Below => "<",
+            Self::Not => "!",
+            Self::Comma => ",",
+            Self::Open => "(",
+            Self::Close => ")",
+            Self::End => "",
+        };
+        LabelSelectorError::Syntax {
+            found: found.to_owned(),
+            expected,
+        }
+    }
+}
+
+/// What of the text was not read yet.
+struct Tokens<'a>(&'a str);
+
+impl<'a> Tokens<'a> {
+    fn peek(&self) -> Token<'a> {
+        self.next().0
+    }
+
+    fn take(&mut self) -> Token<'a> {
+        let (token, rest) = self.next();
+        self.0 = rest;
+        token
+    }
+
+    fn next(&self) -> (Token<'a>, &'a str) {
+        let text = self.0.trim_start_matches([' ', '\t', '\r', '\n']);
+        for (symbol, token) in [
+            ("==", Token::Equals),
+            ("!=", Token::Differs),
+            ("=", Token::Equals),
+            (">", Token::Above),
+            ("<", Token::Below),
+            ("!", Token::Not),
+            (",", Token::Comma),
+            ("(", Token::Open),
+            (")", Token::Close),
+        ] {
+            if let Some(rest) = text.strip_prefix(symbol) {
+                return (token, rest);
+            }
+        }
+        let end = text
+            .find([' ', '\t', '\r', '\n', '=', '!', '>', '<', ',', '(', ')'])
+            .unwrap_or(text.len());
+        match text.split_at(end) {
+            ("", rest) => (Token::End, rest),
+            (word, rest) => (Token::Word(word), rest),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn selects(selector: &str) -> bool {
+        let labels = [("env", "prod"), ("tier", ""), ("n", "7")];
+        let value = |key: &str| {
+            labels
+                .iter()
+                .find(|label| label.0 == key)
+                .map(|label| label.1)
+        };
+        selector.parse::<LabelSelector>().unwrap().selects(value)
+    }
+
+    #[test]
+    fn every_operator_selects() {
+        for (selector, expected) in [
+            ("", true),
+            ("env", true),
+            ("!env", false),
+            ("!other", true),
+            ("env=prod", true),
+            ("env == prod , tier", true),
+            ("env=prod,tier=,n>6", true),
+            ("env!=prod", false),
+            ("other!=prod", true),
+            ("env in (dev, prod)", true),
+            ("env in ()", false),
+            ("tier in ()", true),
+            ("env notin (dev,test)", true),
+            ("other notin (dev)", true),
+            ("n>7", false),
+            ("n<8", true),
+            ("env<8", false),
+            ("in in (notin)", false),
+        ] {
+            assert_eq!(selects(selector), expected, "{selector}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_selector_is_refused() {
+        for bad in [
+            "=a",
+            "a=b=c",
+            "a in b",
+            "a in (b",
+            "a in (b c)",
+            ",",
+            "a,,b",
+            "!",
+            "a b",
+            "a>x",
+            "a/=b",
+            "-a",
+            "a=-",
+            "!a=b",
+            "(",
+            "a!",
+        ] {
+            assert!(bad.parse::<LabelSelector>().is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_panics(text: String) {
+            let _ = text.parse::<LabelSelector>();
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! The server: requests in, answers out.
+
+mod answer;
+mod body;
+mod delete;
+mod metadata;
+mod read;
+mod watch;
+mod write;
+
+pub use body::Body;
+
+use crate::cache::{Cache, KindCache};
+use crate::discovery;
+use crate::error::{About, ApiError};
+use crate::media::Wanted;
+use crate::registry::{Registry, Resource, Version};
+use crate::request::{Target, Verb};
+use crate::table::Printer;
+use http::header::ACCEPT;
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use jiff::Timestamp;
+use std::sync::{Arc, PoisonError, RwLock};
+use tokio_util::sync::CancellationToken;
+
+/// The form of discovery that kubectl prefers.
+const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+
+/// Who asks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct User {
+    /// Name, as authorisation and audit know it.
+    pub name: String,
+    /// Groups.
+    pub groups: Vec<String>,
+}
+
+/// What somebody wants to do.
+#[derive(Clone, Copy, Debug)]
+pub struct Attributes<'a> {
+    /// What.
+    pub verb: Verb,
+    /// With which resource.
+    pub resource: &'a Resource,
+    /// With which part of it; empty for the object itself.
+    pub subresource: &'a str,
+    /// In which namespace; empty for all.
+    pub namespace: &'a str,
+    /// With which object; empty for all.
+    pub name: &'a str,
+}
+
+/// Decides who may do what.
+pub trait Authorizer: Send + Sync + std::fmt::Debug {
+    /// Decides.
+    fn authorize(&self, user: &User, what: &Attributes<'_>) -> Decision;
+}
+
+/// May somebody do that?
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Yes.
+    Allow,
+    /// No, and why.
+    Deny(String),
+}
+
+/// A Kubernetes-style API server.
+#[derive(Debug)]
+pub struct ApiServer {
+    registry: RwLock<Arc<Registry>>,
+    cache: Arc<Cache>,
+    authorizer: Arc<dyn Authorizer>,
+    clock: fn() -> Timestamp,
+    shutdown: CancellationToken,
+}
+
+/// A request for a resource that is served.
+#[derive(Clone)]
+pub(crate) struct Call {
+    pub(crate) user: User,
+    pub(crate) verb: Verb,
+    pub(crate) resource: Arc<Resource>,
+    pub(crate) version: Version,
+    pub(crate) namespace: Option<String>,
+    pub(crate) name: Option<String>,
+    pub(crate) subresource: Option<String>,
+    pub(crate) query: String,
+    pub(crate) wanted: Wanted,
+    pub(crate) kind: Arc<KindCache>,
+    pub(crate) printer: Arc<Printer>,
+}
+
+impl ApiServer {
+    /// A server of the objects in `cache`, which somebody must [follow](Cache::follow). Watches end
+    /// when `shutdown` is cancelled.
+    #[must_use]
+    pub fn new(
+        registry: Registry,
+        cache: Arc<Cache>,
+        authorizer: Arc<dyn Authorizer>,
+        clock: fn() -> Timestamp,
+        shutdown: CancellationToken,
+    ) -> Self {
+        Self {
+            registry: RwLock::new(Arc::new(registry)),
+            cache,
+            authorizer,
+            clock,
+            shutdown,
+        }
+    }
+
+    /// The resources that are served now.
+    #[must_use]
+    pub fn registry(&self) -> Arc<Registry> {
+        let registry = self.registry.read();
+        Arc::clone(&registry.unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Answers a request of `user`. Failures are answers too.
+    pub async fn answer<B>(&self, user: User, request: Request<B>) -> Response<Body>
+    where
+        B: http_body::Body,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let answered = self.try_answer(user, request).await;
+        answered.unwrap_or_else(|error| answer::failure(&error))
+    }
+
+    async fn try_answer<B>(
+        &self,
+        user: User,
+        request: Request<B>,
+    ) -> Result<Response<Body>, ApiError>
+    where
+        B: http_body::Body,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        if let Target::Path(path) = Target::parse(request.uri().path()) {
+            return self.describe(&path, request.headers());
+        }
+        let call = self.call(user, &request).await?;
+        match call.verb {
+            Verb::Get => read::get(self, &call).await,
+            Verb::List => read::list(self, &call).await,
+            Verb::Watch => watch::watch(self, &call).await,
+            Verb::Create => write::create(self, &call, request).await,
+            Verb::Update => write::replace(self, &call, request).await,
+            Verb::Patch => write::patch(self, &call, request).await,
+            Verb::Delete => delete::delete(self, &call, request).await,
+            Verb::DeleteCollection => delete::delete_collection(self, &call, request).await,
+        }
+    }
+
+    /// Answers what is served, which everybody may know.
+    fn describe(&self, path: &str, headers: &HeaderMap) -> Result<Response<Body>, ApiError> {
+        let registry = self.registry();
+        let aggregated = wants_aggregated(headers);
+        let segments: Vec<_> = path.split('/').filter(|part| !part.is_empty()).collect();
+        let found = match segments.as_slice() {
+            ["api"] if aggregated => Some(discovery::aggregated(&registry, true)),
+            ["apis"] if aggregated => Some(discovery::aggregated(&registry, false)),
+            ["api"] => Some(discovery::core_versions(&registry)),
+            ["apis"] => Some(discovery::groups(&registry)),
+            ["api", version] => discovery::resources(&registry, "", version),
+            ["apis", group] => discovery::group(&registry, group),
+            ["apis", group, version] => discovery::resources(&registry, group, version),
+            _ => None,
+        };
+        let found = found.ok_or_else(ApiError::no_such_path)?;
+        let media_type = match found["kind"].as_str() {
+            Some("APIGroupDiscoveryList") => AGGREGATED,
+            _ => "application/json",
+        };
+        Ok(answer::typed(
+            StatusCode::OK,
+            media_type,
+            Body::whole(found.to_string()),
+        ))
+    }
+
+    /// What a request asks for, if it may.
+    async fn call<B>(&self, user: User, request: &Request<B>) -> Result<Call, ApiError> {
+        let Target::Resource {
+            group,
+            version,
+            namespace,
+            resource,
+            name,
+            subresource,
+        } = Target::parse(request.uri().path())
+        else {
+            return Err(ApiError::no_such_path());
+        };
+        let registry = self.registry();
+        let resource = registry
+            .get(&group, &resource)
+            .ok_or_else(ApiError::no_such_path)?;
+        let version = resource
+            .version(&version)
+            .ok_or_else(ApiError::no_such_path)?;
+        let query = request.uri().query().unwrap_or_default();
+        let watch = matches!(*request.method(), Method::GET) && asks_to_watch(query);
+        let about = About {
+            group: &group,
+            what: &resource.plural,
+            name: "",
+        };
+        let verb = Verb::of(request.method(), name.is_some(), watch)
+            .ok_or_else(|| ApiError::method_not_supported(request.method().as_str(), about))?;
+        check_place(resource, namespace.is_some(), name.is_some(), verb)?;
+        let kind = self
+            .cache
+            .kind(&group, &resource.plural, &version.selectable)
+            .await
+            .map_err(ApiError::internal)?;
+        let call = Call {
+            user,
+            verb,
+            resource: Arc::clone(resource),
+            version: version.clone(),
+            namespace,
+            name,
+            subresource,
+            query: query.to_owned(),
+            wanted: Wanted::of(request.headers(), verb == Verb::Watch)?,
+            kind,
+            printer: Arc::new(Printer::new(&version.columns).map_err(ApiError::internal)?),
+        };
+        self.authorize(&call)?;
+        Ok(call)
+    }
+
+    fn authorize(&self, call: &Call) -> Result<(), ApiError> {
+        let what = Attributes {
+            verb: call.verb,
+            resource: &call.resource,
+            subresource: call.subresource.as_deref().unwrap_or_default(),
+            namespace: call.namespace.as_deref().unwrap_or_default(),
+            name: call.name.as_deref().unwrap_or_default(),
+        };
+        match self.authorizer.authorize(&call.user, &what) {
+            Decision::Allow => Ok(()),
+            Decision::Deny(why) => {
+                let said = said(&call.user, &what, &why);
+                Err(ApiError::forbidden(call.about(what.name), &said))
+            }
+        }
+    }
+
+    pub(crate) fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
+    pub(crate) fn shutdown(&self) -> &CancellationToken {
+        &self.shutdown
+    }
+}
+
+impl Call {
+    /// The same for one object of the collection.
+    pub(crate) fn for_object(&self, namespace: &str, name: &str) -> Self {
+        Self {
+            namespace: (!namespace.is_empty()).then(|| namespace.to_owned()),
+            name: Some(name.to_owned()),
+            ..self.clone()
+        }
+    }
+
+    /// What failures are about.
+    pub(crate) fn about<'a>(&'a self, name: &'a str) -> About<'a> {
+        About {
+            group: &self.resource.group,
+            what: &self.resource.plural,
+            name,
+        }
+    }
+
+    /// Whether objects are answered in the version in which they are stored.
+    pub(crate) fn is_stored_version(&self) -> bool {
+        self.version.name == self.resource.storage
+    }
+}
+
+/// Objects of namespaced resources are only reached through their namespace, which lists of them
+/// may leave out.
+fn check_place(
+    resource: &Resource,
+    has_namespace: bool,
+    has_name: bool,
+    verb: Verb,
+) -> Result<(), ApiError> {
+    let across = matches!(verb, Verb::List | Verb::Watch);
+    let right = match (resource.namespaced, has_namespace) {
+        (true, true) | (false, false) => true,
+        (true, false) => across && !has_name,
+        (false, true) => false,
+    };
+    if right {
+        return Ok(());
+    }
+    Err(ApiError::no_such_path())
+}
+
+fn wants_aggregated(headers: &HeaderMap) -> bool {
+    let accept = headers.get_all(ACCEPT).iter();
+    let mut choices = accept
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','));
+    choices.any(|choice| {
+        let parts: Vec<_> = choice.split(';').map(str::trim).collect();
+        ["g=apidiscovery.k8s.io", "v=v2", "as=APIGroupDiscoveryList"]
+            .iter()
+            .all(|wanted| parts.contains(wanted))
+    })
+}
+
+fn asks_to_watch(query: &str) -> bool {
+    url::form_urlencoded::parse(query.as_bytes())
+        .find(|(name, _)| name == "watch")
+        .is_some_and(|(_, value)| value != "0" && !value.eq_ignore_ascii_case("false"))
+}
+
+fn said(user: &User, what: &Attributes<'_>, why: &str) -> String {
+    let resource = match what.subresource {
+        "" => what.resource.plural.clone(),
+        subresource => format!("{}/{subresource}", what.resource.plural),
+    };
+    let place = match what.namespace {
+        "" => "at the cluster scope".to_owned(),
+        namespace => format!("in the namespace {namespace:?}"),
+    };
+    let why = match why {
+        "" => String::new(),
+        why => format!(": {why}"),
+    };
+    format!(
+        "User {:?} cannot {} resource {resource:?} in API group {:?} {place}{why}",
+        user.name, what.verb, what.resource.group
+    )
+}

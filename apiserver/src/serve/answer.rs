@@ -1,0 +1,47 @@
+//! Answers from values.
+
+use super::Body;
+use crate::error::ApiError;
+use crate::media::Encoding;
+use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::{Response, StatusCode};
+use serde_json::Value;
+
+/// An answer with a body of JSON.
+pub(super) fn json(code: StatusCode, body: Body) -> Response<Body> {
+    typed(code, "application/json", body)
+}
+
+/// An answer with one value.
+pub(super) fn value(code: StatusCode, encoding: Encoding, value: &Value) -> Response<Body> {
+    match encoding {
+        Encoding::Json => json(code, Body::whole(value.to_string())),
+        Encoding::Yaml => match serde_saphyr::to_string(value) {
+            Ok(text) => typed(code, "application/yaml", Body::whole(text)),
+            Err(error) => failure(&ApiError::internal(error)),
+        },
+    }
+}
+
+/// The answer to a failed request.
+pub(super) fn failure(error: &ApiError) -> Response<Body> {
+    if let Some(log) = error.log() {
+        tracing::error!("{log}");
+    }
+    let status = error.to_status().to_string();
+    let mut response = json(error.code(), Body::whole(status));
+    if let Some(seconds) = error.retry_after() {
+        let seconds = HeaderValue::from(seconds);
+        response.headers_mut().insert(RETRY_AFTER, seconds);
+    }
+    response
+}
+
+/// An answer with a body of some type.
+pub(super) fn typed(code: StatusCode, media_type: &'static str, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = code;
+    let media_type = HeaderValue::from_static(media_type);
+    response.headers_mut().insert(CONTENT_TYPE, media_type);
+    response
+}

@@ -1,0 +1,231 @@
+//! Delete: one object, or all that a selector means.
+
+use super::write::{changed, collect, delete_now, invalid, put, revision_of, stored};
+use super::{ApiServer, Body, Call, answer, metadata, read};
+use crate::body::Document;
+use crate::cache::Filter;
+use crate::error::ApiError;
+use crate::object::Object;
+use crate::request::{ListOptions, WriteOptions};
+use crate::schema::FieldError;
+use http::{HeaderMap, Request, Response, StatusCode};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// How often a delete is tried again when somebody changed the object.
+const ATTEMPTS: usize = 5;
+
+const FOREGROUND: &str = "foregroundDeletion";
+const ORPHAN: &str = "orphan";
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct DeleteOptions {
+    preconditions: Option<Preconditions>,
+    dry_run: Option<Vec<String>>,
+    propagation_policy: Option<String>,
+    orphan_dependents: Option<bool>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Preconditions {
+    uid: Option<String>,
+    resource_version: Option<String>,
+}
+
+pub(super) async fn delete<B>(
+    server: &ApiServer,
+    call: &Call,
+    request: Request<B>,
+) -> Result<Response<Body>, ApiError>
+where
+    B: http_body::Body,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let (parts, body) = request.into_parts();
+    let options = DeleteOptions::read(call, &parts.headers, &collect(body).await?)?;
+    let deleted = delete_one(server, call, &options).await?;
+    if deleted.is_deleting() && deleted.finalizers().next().is_some() {
+        return Ok(read::one(server, call, StatusCode::OK, deleted));
+    }
+    let status = json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success",
+        "details": {
+            "name": deleted.name(),
+            "group": call.resource.group,
+            "kind": call.resource.plural,
+            "uid": deleted.uid(),
+        },
+    });
+    Ok(answer::value(StatusCode::OK, call.wanted.encoding, &status))
+}
+
+pub(super) async fn delete_collection<B>(
+    server: &ApiServer,
+    call: &Call,
+    request: Request<B>,
+) -> Result<Response<Body>, ApiError>
+where
+    B: http_body::Body,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let (parts, body) = request.into_parts();
+    let options = DeleteOptions::read(call, &parts.headers, &collect(body).await?)?;
+    let listing = ListOptions::parse(&call.query)?;
+    read::catch_up(server, listing.revision).await?;
+    let filter: Filter = call.filter(&listing)?;
+    let found = call.kind.list(&filter, None, server.cache().revision());
+    let mut items = Vec::new();
+    for item in &found.items {
+        let one = call.for_object(item.selectable.namespace(), item.selectable.name());
+        match delete_one(server, &one, &options).await {
+            Ok(object) => items.push(object.into_value()),
+            // Somebody else was faster.
+            Err(error) if error.reason() == "NotFound" => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let list = json!({
+        "kind": call.resource.list_kind, "apiVersion": call.api_version(),
+        "metadata": {"resourceVersion": found.revision.to_string()}, "items": items,
+    });
+    Ok(answer::value(StatusCode::OK, call.wanted.encoding, &list))
+}
+
+/// Deletes, or begins to: an object with finalizers stays until they are done.
+async fn delete_one(
+    server: &ApiServer,
+    call: &Call,
+    options: &DeleteOptions,
+) -> Result<Object, ApiError> {
+    for _ in 0..ATTEMPTS {
+        let old = stored(server, call).await?;
+        options.check(call, &old)?;
+        let mut object = old.clone();
+        options.set_finalizers(&mut object);
+        let waits = object.finalizers().next().is_some();
+        if waits && !object.is_deleting() {
+            object.set_meta("deletionTimestamp", metadata::seconds(server.now()));
+            object.set_meta("deletionGracePeriodSeconds", 0);
+        }
+        if options.is_dry_run() || (waits && object == old) {
+            return Ok(object);
+        }
+        let revision = revision_of(&old);
+        let done = if waits {
+            put(server, call, object, revision).await
+        } else {
+            delete_now(server, call, object, revision).await
+        };
+        match done {
+            Err(error) if error.reason() == "Conflict" => {}
+            done => return done,
+        }
+    }
+    Err(changed(call))
+}
+
+impl DeleteOptions {
+    fn read(call: &Call, headers: &HeaderMap, body: &[u8]) -> Result<Self, ApiError> {
+        let query = WriteOptions::parse(&call.query, false)?;
+        let mut options: Self = if body.is_empty() {
+            Self::default()
+        } else {
+            let document = Document::parse(headers, body)?;
+            serde_json::from_value(document.value).map_err(|error| {
+                ApiError::bad_request(format!("the body is no DeleteOptions: {error}"))
+            })?
+        };
+        if query.dry_run {
+            options.dry_run = Some(vec!["All".into()]);
+        }
+        for (name, value) in url::form_urlencoded::parse(call.query.as_bytes()) {
+            if name == "propagationPolicy" && !value.is_empty() {
+                options.propagation_policy = Some(value.into_owned());
+            }
+        }
+        options.validate(call)?;
+        Ok(options)
+    }
+
+    fn validate(&self, call: &Call) -> Result<(), ApiError> {
+        let mut errors = Vec::new();
+        if let Some(policy) = &self.propagation_policy {
+            let policies = ["Background", "Foreground", "Orphan"];
+            if !policies.contains(&policy.as_str()) {
+                let error =
+                    FieldError::not_supported("propagationPolicy", policy.as_str(), &policies);
+                errors.push(error);
+            }
+            if self.orphan_dependents.is_some() {
+                let detail = "orphanDependents and propagationPolicy cannot be both set";
+                errors.push(FieldError::invalid(
+                    "propagationPolicy",
+                    policy.as_str(),
+                    detail,
+                ));
+            }
+        }
+        let other = self.dry_run.iter().flatten().find(|value| *value != "All");
+        if let Some(other) = other {
+            let error = FieldError::not_supported("dryRun", other.as_str(), &["All"]);
+            errors.push(error);
+        }
+        if errors.is_empty() {
+            return Ok(());
+        }
+        Err(invalid(call, "", &errors))
+    }
+
+    fn is_dry_run(&self) -> bool {
+        self.dry_run
+            .as_ref()
+            .is_some_and(|values| !values.is_empty())
+    }
+
+    fn check(&self, call: &Call, object: &Object) -> Result<(), ApiError> {
+        let Some(wanted) = &self.preconditions else {
+            return Ok(());
+        };
+        let name = object.name();
+        if let Some(uid) = &wanted.uid
+            && uid != object.uid()
+        {
+            let why = format!(
+                "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+                object.uid()
+            );
+            return Err(ApiError::conflict(call.about(name), &why));
+        }
+        let version = object.meta_text("resourceVersion");
+        if let Some(wanted) = &wanted.resource_version
+            && wanted != version
+        {
+            let why = format!(
+                "Precondition failed: ResourceVersion in precondition: {wanted}, ResourceVersion in object meta: {version}"
+            );
+            return Err(ApiError::conflict(call.about(name), &why));
+        }
+        Ok(())
+    }
+
+    /// Dependents are waited for, or let go, by a controller that takes its finalizer away then.
+    fn set_finalizers(&self, object: &mut Object) {
+        let wanted = match (self.propagation_policy.as_deref(), self.orphan_dependents) {
+            (Some("Foreground"), _) => Some(FOREGROUND),
+            (Some("Orphan"), _) | (None, Some(true)) => Some(ORPHAN),
+            (Some(_), _) | (None, Some(false)) => None,
+            (None, None) => return,
+        };
+        let kept = object
+            .finalizers()
+            .filter(|name| ![FOREGROUND, ORPHAN].contains(name));
+        let finalizers: Vec<Value> = kept.chain(wanted).map(Value::from).collect();
+        if finalizers.is_empty() {
+            object.meta_mut().remove("finalizers");
+        } else {
+            object.set_meta("finalizers", finalizers);
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! Get and list.
+
+use super::{ApiServer, Body, Call, answer};
+use crate::cache::{Filter, Item, Snapshot};
+use crate::error::ApiError;
+use crate::keys;
+use crate::media::{Encoding, Form};
+use crate::object::{self, Object};
+use crate::request::{Continue, ListOptions, RevisionMatch};
+use crate::table::{Carried, metadata_of};
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use serde_json::{Map, Value, json};
+use std::time::Duration;
+use store::{Range, Revision};
+
+/// How long a request waits for a revision that has not been seen yet.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Entries that are read at once to find those that a selector means.
+const PAGE: usize = 500;
+
+pub(super) async fn get(server: &ApiServer, call: &Call) -> Result<Response<Body>, ApiError> {
+    let options = ListOptions::parse(&call.query)?;
+    catch_up(server, options.revision).await?;
+    let name = call.name.as_deref().unwrap_or_default();
+    let namespace = call.namespace.as_deref().unwrap_or_default();
+    let item = call.kind.get(&keys::below(namespace, name));
+    let item = item.ok_or_else(|| ApiError::not_found(call.about(name)))?;
+    if call.is_stored_version() && call.wanted == Default::default() {
+        let [head, rest] = object::sent(&item.entry.value, item.entry.modified.0);
+        let pieces = [head, rest].concat();
+        return Ok(answer::json(StatusCode::OK, Body::whole(pieces)));
+    }
+    let object = call.object(&item)?;
+    Ok(one(server, call, StatusCode::OK, object))
+}
+
+/// An answer with one object in the form that the client wants.
+pub(super) fn one(
+    server: &ApiServer,
+    call: &Call,
+    code: StatusCode,
+    object: Object,
+) -> Response<Body> {
+    let value = match call.wanted.form {
+        Form::Objects => object.into_value(),
+        Form::Metadata => metadata_of(&object),
+        Form::Table => {
+            let meta = json!({"resourceVersion": object.meta_text("resourceVersion")});
+            let row = call.printer.row(&object, call.carried(), server.now());
+            call.printer.table(&meta, &[row])
+        }
+    };
+    answer::value(code, call.wanted.encoding, &value)
+}
+
+pub(super) async fn list(server: &ApiServer, call: &Call) -> Result<Response<Body>, ApiError> {
+    let options = ListOptions::parse(&call.query)?;
+    let filter = call.filter(&options)?;
+    let snapshot = match (&options.continues, options.revision) {
+        (Some(token), _) => {
+            let revision = (token.revision > 0).then_some(token.revision);
+            at_revision(
+                server,
+                call,
+                &filter,
+                &options,
+                Some(&token.after),
+                revision,
+            )
+            .await?
+        }
+        (None, RevisionMatch::Exact(revision)) => {
+            at_revision(server, call, &filter, &options, None, Some(revision)).await?
+        }
+        (None, revision) => {
+            catch_up(server, revision).await?;
+            call.kind
+                .list(&filter, options.limit, server.cache().revision())
+        }
+    };
+    let meta = list_meta(call, &snapshot);
+    if call.is_stored_version() && call.wanted == Default::default() {
+        return Ok(answer::json(
+            StatusCode::OK,
+            stored_list(call, &meta, snapshot),
+        ));
+    }
+    let objects = snapshot.items.iter().map(|item| call.object(item));
+    let objects: Vec<Object> = objects.collect::<Result<_, _>>()?;
+    let value = match call.wanted.form {
+        Form::Table => {
+            let now = server.now();
+            let rows = objects
+                .iter()
+                .map(|object| call.printer.row(object, call.carried(), now));
+            call.printer.table(&meta, &rows.collect::<Vec<_>>())
+        }
+        form => {
+            let items: Vec<Value> = objects
+                .into_iter()
+                .map(|object| match form {
+                    Form::Metadata => metadata_of(&object),
+                    _ => object.into_value(),
+                })
+                .collect();
+            let (kind, api_version) = match form {
+                Form::Metadata => ("PartialObjectMetadataList".into(), "meta.k8s.io/v1".into()),
+                _ => (call.resource.list_kind.clone(), call.api_version()),
+            };
+            json!({"kind": kind, "apiVersion": api_version, "metadata": meta, "items": items})
+        }
+    };
+    Ok(answer::value(StatusCode::OK, call.wanted.encoding, &value))
+}
+
+/// Waits until what the client asks for has been seen.
+pub(super) async fn catch_up(server: &ApiServer, asked: RevisionMatch) -> Result<(), ApiError> {
+    let cache = server.cache();
+    let needed = match asked {
+        RevisionMatch::Any => return Ok(()),
+        RevisionMatch::Latest => {
+            let revision = cache.store().revision().await;
+            revision.map_err(ApiError::internal)?.0
+        }
+        RevisionMatch::NotOlderThan(revision) | RevisionMatch::Exact(revision) => revision,
+    };
+    if cache.wait_for(needed, PATIENCE).await {
+        return Ok(());
+    }
+    Err(ApiError::future_revision(needed, cache.revision()))
+}
+
+/// Reads a list as it was, or goes on with one.
+async fn at_revision(
+    server: &ApiServer,
+    call: &Call,
+    filter: &Filter,
+    options: &ListOptions,
+    after: Option<&str>,
+    revision: Option<u64>,
+) -> Result<Snapshot, ApiError> {
+    let namespace = filter.namespace.as_deref().map(|name| format!("{name}/"));
+    let prefix = call.kind.prefix().to_owned() + namespace.as_deref().unwrap_or_default();
+    let limit = options.limit.unwrap_or(usize::MAX);
+    let page = if filter.is_whole() { limit } else { PAGE };
+    let mut range = Range {
+        prefix: prefix.into(),
+        after: after.map(|after| (call.kind.prefix().to_owned() + after).into()),
+        limit: Some(page),
+        revision: revision.map(Revision),
+    };
+    let mut snapshot = Snapshot::default();
+    loop {
+        let read = server.cache().store().range(range.clone()).await;
+        let read = read.map_err(|error| gone(&error))?;
+        snapshot.revision = read.revision.0;
+        let entries = read.entries.len();
+        for (at, entry) in read.entries.into_iter().enumerate() {
+            range.after = Some(entry.key.clone());
+            let below = std::str::from_utf8(&entry.key).unwrap_or_default();
+            let below = below.strip_prefix(call.kind.prefix()).unwrap_or_default();
+            let item = Item::new(entry.clone(), below, call.kind.fields());
+            if filter.is_whole() || filter.means(&item, call.kind.fields()) {
+                snapshot.items.push(item);
+            }
+            if snapshot.items.len() == limit {
+                let left = read.remaining + entries - at - 1;
+                snapshot.more = left > 0;
+                snapshot.remaining = filter.is_whole().then_some(left);
+                return Ok(snapshot);
+            }
+        }
+        if read.remaining == 0 {
+            return Ok(snapshot);
+        }
+        range.revision = Some(read.revision);
+    }
+}
+
+/// The revision that a list goes on with is no longer kept, or has not happened.
+fn gone(error: &store::Error) -> ApiError {
+    match error {
+        store::Error::Compacted { .. } => ApiError::expired(
+            "The provided continue parameter is too old to display a consistent list result. Start a new list without it.",
+        ),
+        store::Error::FutureRevision { requested, current } => {
+            ApiError::future_revision(requested.0, current.0)
+        }
+        other => ApiError::internal(other),
+    }
+}
+
+fn list_meta(call: &Call, snapshot: &Snapshot) -> Value {
+    let mut meta = Map::new();
+    meta.insert(
+        "resourceVersion".into(),
+        snapshot.revision.to_string().into(),
+    );
+    if let (true, Some(last)) = (snapshot.more, snapshot.items.last()) {
+        let below = std::str::from_utf8(&last.entry.key).unwrap_or_default();
+        let below = below.strip_prefix(call.kind.prefix()).unwrap_or_default();
+        let token = Continue::new(snapshot.revision, below).encode();
+        meta.insert("continue".into(), token.into());
+        if let Some(remaining) = snapshot.remaining {
+            meta.insert("remainingItemCount".into(), remaining.into());
+        }
+    }
+    meta.into()
+}
+
+/// A list of objects as they are stored.
+fn stored_list(call: &Call, meta: &Value, snapshot: Snapshot) -> Body {
+    let head = format!(
+        "{{\"kind\":{},\"apiVersion\":{},\"metadata\":{meta},\"items\":[",
+        Value::from(call.resource.list_kind.as_str()),
+        Value::from(call.api_version()),
+    );
+    let items = snapshot.items.into_iter().enumerate();
+    let items = items.flat_map(|(at, item)| {
+        let comma = if at > 0 { "," } else { "" };
+        let [head, rest] = object::sent(&item.entry.value, item.entry.modified.0);
+        [Bytes::from_static(comma.as_bytes()), head, rest]
+    });
+    let pieces = [Bytes::from(head)].into_iter().chain(items);
+    Body::pieces(pieces.chain([Bytes::from_static(b"]}")]))
+}
+
+impl Call {
+    /// `apiVersion` of the version that is asked for.
+    pub(super) fn api_version(&self) -> String {
+        self.resource.api_version(&self.version.name)
+    }
+
+    /// An object in the version that is asked for.
+    pub(super) fn object(&self, item: &Item) -> Result<Object, ApiError> {
+        let decoded = Object::decode(&item.entry.value, item.entry.modified.0);
+        let mut object = decoded.map_err(|error| {
+            let key = String::from_utf8_lossy(&item.entry.key).into_owned();
+            ApiError::internal(format!("{key}: {error}"))
+        })?;
+        if !self.is_stored_version() {
+            let version = self.api_version();
+            object
+                .fields_mut()
+                .insert("apiVersion".into(), version.into());
+        }
+        Ok(object)
+    }
+
+    pub(super) fn carried(&self) -> Carried {
+        let parameter = url::form_urlencoded::parse(self.query.as_bytes())
+            .find(|(name, _)| name == "includeObject");
+        parameter.map_or(Carried::Metadata, |(_, value)| Carried::parse(&value))
+    }
+
+    /// Which objects are meant.
+    pub(super) fn filter(&self, options: &ListOptions) -> Result<Filter, ApiError> {
+        let mut fields = options.fields.clone();
+        for field in fields.fields() {
+            let known = matches!(field, "metadata.name" | "metadata.namespace")
+                || self.version.selectable.iter().any(|known| known == field);
+            if !known {
+                let message = format!(
+                    "Unable to find {:?} that match label selector \"\", field selector {:?}: field label not supported: {field}",
+                    self.api_version(),
+                    field,
+                );
+                return Err(ApiError::bad_request(message));
+            }
+        }
+        // A watch or list of one object by its name in the path.
+        if let Some(name) = &self.name {
+            fields = format!("metadata.name={name}")
+                .parse()
+                .map_err(|error| ApiError::bad_request(format!("{error}")))?;
+        }
+        Ok(Filter {
+            namespace: self.namespace.clone(),
+            labels: options.labels.clone(),
+            fields,
+        })
+    }
+
+    /// Whether lines of a watch are sent as they are stored.
+    pub(super) fn sends_stored(&self) -> bool {
+        self.is_stored_version()
+            && self.wanted.form == Form::Objects
+            && self.wanted.encoding == Encoding::Json
+    }
+}

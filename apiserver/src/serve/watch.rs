@@ -1,0 +1,208 @@
+//! Watches: a line of JSON for each change.
+
+use super::{ApiServer, Body, Call, answer, read};
+use crate::cache::{Event, Item, Seen, WatchStart, Watcher, watch_line};
+use crate::error::ApiError;
+use crate::media::Form;
+use crate::object::Object;
+use crate::request::{ListOptions, RevisionMatch};
+use crate::table::{Carried, Printer, metadata_of};
+use bytes::Bytes;
+use futures::stream;
+use http::{Response, StatusCode};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, Interval};
+use tokio_util::sync::CancellationToken;
+
+/// How long a watch lasts that does not say.
+const LIFETIME: Duration = Duration::from_secs(1800);
+
+/// How often a quiet watch is told how far it is.
+const BOOKMARK: Duration = Duration::from_secs(60);
+
+pub(super) async fn watch(server: &ApiServer, call: &Call) -> Result<Response<Body>, ApiError> {
+    let options = ListOptions::parse(&call.query)?;
+    let filter = call.filter(&options)?;
+    let start = match options.revision {
+        RevisionMatch::NotOlderThan(revision) if !options.send_initial_events => {
+            WatchStart::After(revision)
+        }
+        _ => WatchStart::Objects,
+    };
+    read::catch_up(server, options.revision).await?;
+    let watched = call.kind.watch(filter, start, server.cache().revision());
+    let (initial, watcher) = watched.map_err(|old| ApiError::expired(old.to_string()))?;
+    let lines = Lines {
+        announce: options.send_initial_events.then_some(initial.revision),
+        told: initial.revision,
+        initial: initial.items.into(),
+        bookmarks: options.bookmarks.then(bookmarks),
+        ends: Instant::now() + options.timeout.unwrap_or(LIFETIME),
+        shutdown: server.shutdown().clone(),
+        now: server.clock,
+        form: LineForm::of(call),
+        watcher,
+        applied: server.cache().applied(),
+    };
+    let lines = stream::unfold(lines, |mut lines| async {
+        let line = lines.next().await?;
+        Some((line, lines))
+    });
+    Ok(answer::json(StatusCode::OK, Body::lines(lines)))
+}
+
+fn bookmarks() -> Interval {
+    let mut interval = tokio::time::interval_at(Instant::now() + BOOKMARK, BOOKMARK);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    interval
+}
+
+struct Lines {
+    /// Objects that are told before any change.
+    initial: VecDeque<Item>,
+    /// The revision of those, if the client wants to hear when it has all of them.
+    announce: Option<u64>,
+    /// The last revision that the client has heard of.
+    told: u64,
+    bookmarks: Option<Interval>,
+    ends: Instant,
+    shutdown: CancellationToken,
+    now: fn() -> Timestamp,
+    form: LineForm,
+    watcher: Watcher,
+    /// The revision up to which everything has been handed to watchers.
+    applied: tokio::sync::watch::Receiver<u64>,
+}
+
+impl Lines {
+    async fn next(&mut self) -> Option<Bytes> {
+        if let Some(item) = self.initial.pop_front() {
+            return Some(self.form.initial(&item, (self.now)()));
+        }
+        if let Some(revision) = self.announce.take() {
+            return Some(self.form.bookmark(revision, true));
+        }
+        loop {
+            let tick = async {
+                match &mut self.bookmarks {
+                    Some(bookmarks) => bookmarks.tick().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                event = self.watcher.next() => {
+                    let (seen, event) = event?;
+                    self.told = event.revision;
+                    return Some(self.form.change(seen, &event, (self.now)()));
+                }
+                () = tokio::time::sleep_until(self.ends) => return None,
+                () = self.shutdown.cancelled() => return None,
+                _ = tick => {
+                    // Read before looking: what was applied until then has been handed over.
+                    let applied = *self.applied.borrow();
+                    if self.watcher.is_idle() && applied >= self.told {
+                        self.told = applied;
+                        return Some(self.form.bookmark(applied, false));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// How a line is written.
+enum LineForm {
+    /// As stored, once for all watchers.
+    Stored { kind: String, api_version: String },
+    /// For this watcher alone.
+    Own(OwnForm),
+}
+
+struct OwnForm {
+    form: Form,
+    kind: String,
+    api_version: String,
+    printer: Arc<Printer>,
+    carried: Carried,
+}
+
+impl LineForm {
+    fn of(call: &Call) -> Self {
+        let (kind, api_version) = (call.resource.kind.clone(), call.api_version());
+        if call.sends_stored() {
+            return Self::Stored { kind, api_version };
+        }
+        Self::Own(OwnForm {
+            form: call.wanted.form,
+            kind,
+            api_version,
+            printer: Arc::clone(&call.printer),
+            carried: call.carried(),
+        })
+    }
+
+    fn initial(&self, item: &Item, now: Timestamp) -> Bytes {
+        let revision = item.entry.modified.0;
+        match self {
+            Self::Stored { .. } => watch_line(Seen::Added, &item.entry.value, revision),
+            Self::Own(own) => own.line(Seen::Added, item, revision, now),
+        }
+    }
+
+    fn change(&self, seen: Seen, event: &Event, now: Timestamp) -> Bytes {
+        match (self, event.object(seen)) {
+            (Self::Own(own), Some(item)) => own.line(seen, item, event.revision, now),
+            _ => event.line(seen),
+        }
+    }
+
+    fn bookmark(&self, revision: u64, ends_initial: bool) -> Bytes {
+        let (kind, api_version) = match self {
+            Self::Stored { kind, api_version } => (kind, api_version),
+            Self::Own(own) => (&own.kind, &own.api_version),
+        };
+        let mut meta = json!({"resourceVersion": revision.to_string(), "creationTimestamp": null});
+        if ends_initial {
+            meta["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+        }
+        let object = json!({"kind": kind, "apiVersion": api_version, "metadata": meta});
+        let object = match self {
+            Self::Own(own) if own.form == Form::Table => own.printer.table(&meta, &[]),
+            _ => object,
+        };
+        line("BOOKMARK", &object)
+    }
+}
+
+impl OwnForm {
+    fn line(&self, seen: Seen, item: &Item, revision: u64, now: Timestamp) -> Bytes {
+        let Ok(mut object) = Object::decode(&item.entry.value, revision) else {
+            return Bytes::new();
+        };
+        let version = self.api_version.as_str();
+        object
+            .fields_mut()
+            .insert("apiVersion".into(), version.into());
+        let value = match self.form {
+            Form::Objects => object.into_value(),
+            Form::Metadata => metadata_of(&object),
+            Form::Table => {
+                let meta = json!({"resourceVersion": revision.to_string()});
+                let row = self.printer.row(&object, self.carried, now);
+                self.printer.table(&meta, &[row])
+            }
+        };
+        line(seen.as_str(), &value)
+    }
+}
+
+fn line(word: &str, object: &Value) -> Bytes {
+    let mut text = json!({"type": word, "object": object}).to_string();
+    text.push('\n');
+    text.into()
+}

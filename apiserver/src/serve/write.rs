@@ -1,0 +1,366 @@
+//! Create, replace and patch.
+
+mod ownership;
+mod patch;
+
+use ownership::{Ownership, manager};
+pub(super) use patch::patch;
+
+use super::{ApiServer, Body, Call, metadata, read};
+use crate::body::{Document, MAX_BODY};
+use crate::error::{About, ApiError};
+use crate::keys;
+use crate::object::Object;
+use crate::request::{FieldValidation, WriteOptions};
+use crate::schema::{self, Extent, FieldError};
+use bytes::Bytes;
+use http::header::{HeaderValue, WARNING};
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde_json::Value;
+use store::{Revision, Txn, TxnOutcome};
+
+/// What a client is warned of, and how many such lines it gets at most.
+const MAX_WARNINGS: usize = 20;
+
+/// An object that was read from a body.
+struct Incoming {
+    object: Object,
+    warnings: Vec<String>,
+}
+
+pub(super) async fn create<B>(
+    server: &ApiServer,
+    call: &Call,
+    request: Request<B>,
+) -> Result<Response<Body>, ApiError>
+where
+    B: http_body::Body,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let options = WriteOptions::parse(&call.query, false)?;
+    let (parts, body) = request.into_parts();
+    let document = Document::parse(&parts.headers, &collect(body).await?)?;
+    let Incoming {
+        mut object,
+        warnings,
+    } = incoming(call, document, options.validation)?;
+    metadata::place(call, &mut object)?;
+    let owner = Ownership::Update(manager(&options, &parts.headers));
+    let made = begin(server, call, object, &owner, options.dry_run).await?;
+    let response = read::one(server, call, StatusCode::CREATED, made);
+    Ok(warned(response, &warnings))
+}
+
+/// Writes an object that is not there yet.
+async fn begin(
+    server: &ApiServer,
+    call: &Call,
+    mut object: Object,
+    owner: &Ownership,
+    dry_run: bool,
+) -> Result<Object, ApiError> {
+    metadata::begin(&mut object, server.now())?;
+    if call.version.status {
+        object.fields_mut().remove("status");
+    }
+    let object = checked(call, object, None)?;
+    let object = owner.record(server, call, None, object)?;
+    if dry_run {
+        return Ok(object);
+    }
+    put(server, call, object, Revision::ZERO).await
+}
+
+pub(super) async fn replace<B>(
+    server: &ApiServer,
+    call: &Call,
+    request: Request<B>,
+) -> Result<Response<Body>, ApiError>
+where
+    B: http_body::Body,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let options = WriteOptions::parse(&call.query, false)?;
+    let (parts, body) = request.into_parts();
+    let document = Document::parse(&parts.headers, &collect(body).await?)?;
+    let Incoming {
+        mut object,
+        warnings,
+    } = incoming(call, document, options.validation)?;
+    metadata::place(call, &mut object)?;
+    let old = stored(server, call).await?;
+    let version = object.meta_text("resourceVersion");
+    if version.is_empty() {
+        let error = FieldError::invalid(
+            "metadata.resourceVersion",
+            0,
+            "must be specified for an update",
+        );
+        return Err(invalid(call, object.name(), &[error]));
+    }
+    if version != old.meta_text("resourceVersion") {
+        return Err(changed(call));
+    }
+    let owner = Ownership::Update(manager(&options, &parts.headers));
+    let written = update(server, call, object, &old, &owner, options.dry_run).await?;
+    let response = read::one(server, call, StatusCode::OK, written);
+    Ok(warned(response, &warnings))
+}
+
+/// Writes a changed object over `old`. What changes nothing is not written.
+async fn update(
+    server: &ApiServer,
+    call: &Call,
+    mut object: Object,
+    old: &Object,
+    owner: &Ownership,
+    dry_run: bool,
+) -> Result<Object, ApiError> {
+    if !object.uid().is_empty() && object.uid() != old.uid() {
+        let why = format!(
+            "Precondition failed: UID in precondition: {}, UID in object meta: {}",
+            object.uid(),
+            old.uid()
+        );
+        return Err(ApiError::conflict(call.about(old.name()), &why));
+    }
+    metadata::carry(&mut object, old);
+    match call.subresource.as_deref() {
+        Some("status") => object = with_status_of(old, &object),
+        _ if call.version.status => copy_field(&mut object, old, "status"),
+        _ => {}
+    }
+    let mut object = checked(call, object, Some(old))?;
+    object.set_meta("resourceVersion", old.meta_text("resourceVersion"));
+    if desired(call, &object) != desired(call, old) {
+        let generation = old.meta().get("generation").and_then(Value::as_i64);
+        object.set_meta("generation", generation.unwrap_or_default() + 1);
+    }
+    let object = owner.record(server, call, Some(old), object)?;
+    if object == *old || dry_run {
+        return Ok(object);
+    }
+    let revision = revision_of(old);
+    if object.is_deleting() && object.finalizers().next().is_none() {
+        return delete_now(server, call, object, revision).await;
+    }
+    put(server, call, object, revision).await
+}
+
+/// The object as it is in the store.
+pub(super) async fn stored(server: &ApiServer, call: &Call) -> Result<Object, ApiError> {
+    let name = call.name.as_deref().unwrap_or_default();
+    let key = key(call, name);
+    let entry = server.cache().store().get(key.as_bytes()).await;
+    let entry = entry.map_err(ApiError::internal)?;
+    let entry = entry.ok_or_else(|| ApiError::not_found(call.about(name)))?;
+    let object = Object::decode(&entry.value, entry.modified.0);
+    object.map_err(|error| ApiError::internal(format!("{key}: {error}")))
+}
+
+/// Deletes an object at a revision. It is returned as it was last.
+pub(super) async fn delete_now(
+    server: &ApiServer,
+    call: &Call,
+    mut object: Object,
+    revision: Revision,
+) -> Result<Object, ApiError> {
+    let key = key(call, object.name());
+    let written = server.cache().store().txn(Txn::delete_if(key, revision));
+    match written.await.map_err(ApiError::internal)? {
+        TxnOutcome::Applied(revision) => {
+            object.set_meta("resourceVersion", revision.to_string());
+            Ok(object)
+        }
+        TxnOutcome::Conflict(_) => Err(changed(call)),
+    }
+}
+
+/// Writes an object over the one at a revision; [`Revision::ZERO`]: there is none.
+pub(super) async fn put(
+    server: &ApiServer,
+    call: &Call,
+    mut object: Object,
+    expected: Revision,
+) -> Result<Object, ApiError> {
+    let version = call.resource.api_version(&call.resource.storage);
+    let asked = object.api_version().to_owned();
+    object
+        .fields_mut()
+        .insert("apiVersion".into(), version.into());
+    let key = key(call, object.name());
+    let value = object.encode();
+    if value.len() > store::MAX_VALUE_BYTES {
+        return Err(ApiError::too_large(store::MAX_VALUE_BYTES));
+    }
+    let written = server
+        .cache()
+        .store()
+        .txn(Txn::put_if(key, expected, value));
+    match written.await.map_err(ApiError::internal)? {
+        TxnOutcome::Applied(revision) => {
+            object.set_meta("resourceVersion", revision.to_string());
+            object
+                .fields_mut()
+                .insert("apiVersion".into(), asked.into());
+            Ok(object)
+        }
+        TxnOutcome::Conflict(_) if expected == Revision::ZERO => {
+            Err(ApiError::already_exists(call.about(object.name())))
+        }
+        TxnOutcome::Conflict(_) => Err(changed(call)),
+    }
+}
+
+/// Reads a body up to the limit.
+pub(super) async fn collect<B>(body: B) -> Result<Bytes, ApiError>
+where
+    B: http_body::Body,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    match Limited::new(body, MAX_BODY).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(ApiError::too_large(MAX_BODY)),
+        Err(error) => Err(ApiError::bad_request(format!(
+            "the body of the request breaks off: {error}"
+        ))),
+    }
+}
+
+/// The object in a document: of the kind that is asked for, with the fields that its kind has.
+fn incoming(
+    call: &Call,
+    document: Document,
+    validation: FieldValidation,
+) -> Result<Incoming, ApiError> {
+    let mut value = document.value;
+    check_kind(call, &value)?;
+    let unknown = schema::prune(&call.version.schema, &mut value, Extent::Resource);
+    let duplicates = document.duplicates.iter();
+    let found: Vec<String> = duplicates
+        .map(|path| format!("duplicate field {path:?}"))
+        .chain(unknown.iter().map(|path| format!("unknown field {path:?}")))
+        .collect();
+    if validation == FieldValidation::Strict && !found.is_empty() {
+        let message = format!(
+            "{} in version {:?} cannot be handled as a {}: strict decoding error: {}",
+            call.resource.kind,
+            call.version.name,
+            call.resource.kind,
+            found.join(", ")
+        );
+        return Err(ApiError::bad_request(message));
+    }
+    let warns = validation == FieldValidation::Warn;
+    let object = Object::new(value).map_err(|error| ApiError::bad_request(error.to_string()))?;
+    Ok(Incoming {
+        object,
+        warnings: if warns { found } else { Vec::new() },
+    })
+}
+
+fn check_kind(call: &Call, value: &Value) -> Result<(), ApiError> {
+    let text = |field: &str| value.get(field).and_then(Value::as_str).unwrap_or_default();
+    let missing = |field: &str| ApiError::bad_request(format!("Object '{field}' is missing"));
+    let (kind, version) = (text("kind"), text("apiVersion"));
+    if kind.is_empty() {
+        return Err(missing("Kind"));
+    }
+    let expected = call.api_version();
+    if version != expected {
+        let message = format!(
+            "the API version in the data ({version}) does not match the expected API version ({expected})"
+        );
+        return Err(ApiError::bad_request(message));
+    }
+    if kind != call.resource.kind {
+        let message = format!(
+            "{kind} in version {:?} cannot be handled as a {}: the object is of another kind",
+            call.version.name, call.resource.kind
+        );
+        return Err(ApiError::bad_request(message));
+    }
+    Ok(())
+}
+
+/// Sets defaults and checks everything.
+fn checked(call: &Call, object: Object, old: Option<&Object>) -> Result<Object, ApiError> {
+    let mut errors = metadata::check(call, &object, old);
+    let name = object.name().to_owned();
+    let mut value = object.into_value();
+    schema::set_defaults(&call.version.schema, &mut value);
+    let before = old.map(|old| Value::Object(old.fields().clone()));
+    errors.extend(schema::validate(
+        &call.version.schema,
+        &value,
+        before.as_ref(),
+    ));
+    if !errors.is_empty() {
+        return Err(invalid(call, &name, &errors));
+    }
+    Object::new(value).map_err(ApiError::internal)
+}
+
+/// What people want of an object, which its generation counts.
+fn desired<'a>(call: &Call, object: &'a Object) -> Vec<(&'a String, &'a Value)> {
+    let has_status = call.version.status;
+    let fields = object.fields().iter();
+    fields
+        .filter(|(name, _)| *name != "metadata" && !(has_status && *name == "status"))
+        .collect()
+}
+
+/// `old` with the status of `new`.
+fn with_status_of(old: &Object, new: &Object) -> Object {
+    let mut object = old.clone();
+    copy_field(&mut object, new, "status");
+    object
+}
+
+fn copy_field(object: &mut Object, from: &Object, field: &str) {
+    match from.fields().get(field) {
+        Some(value) => drop(object.fields_mut().insert(field.into(), value.clone())),
+        None => drop(object.fields_mut().remove(field)),
+    }
+}
+
+fn key(call: &Call, name: &str) -> String {
+    let namespace = call.namespace.as_deref().unwrap_or_default();
+    call.kind.prefix().to_owned() + &keys::below(namespace, name)
+}
+
+pub(super) fn revision_of(object: &Object) -> Revision {
+    // It was set when the object was read.
+    Revision(
+        object
+            .meta_text("resourceVersion")
+            .parse()
+            .unwrap_or_default(),
+    )
+}
+
+pub(super) fn invalid(call: &Call, name: &str, errors: &[FieldError]) -> ApiError {
+    let about = About {
+        what: &call.resource.kind,
+        ..call.about(name)
+    };
+    ApiError::invalid(about, errors)
+}
+
+pub(super) fn changed(call: &Call) -> ApiError {
+    let name = call.name.as_deref().unwrap_or_default();
+    let why = "the object has been modified; please apply your changes to the latest version and try again";
+    ApiError::conflict(call.about(name), why)
+}
+
+/// Adds the warnings that kubectl prints.
+fn warned(mut response: Response<Body>, warnings: &[String]) -> Response<Body> {
+    for warning in warnings.iter().take(MAX_WARNINGS) {
+        let quoted = Value::from(warning.as_str());
+        if let Ok(line) = HeaderValue::from_str(&format!("299 - {quoted}")) {
+            response.headers_mut().append(WARNING, line);
+        }
+    }
+    response
+}

@@ -1,0 +1,154 @@
+//! Patches of an object.
+
+use super::ownership::applied;
+use super::{Ownership, begin, changed, collect, incoming, manager, stored, update, warned};
+use crate::body::{Document, media_type};
+use crate::error::ApiError;
+use crate::request::WriteOptions;
+use crate::serve::{ApiServer, Body, Call, metadata, read};
+use http::{Request, Response, StatusCode};
+use serde_json::Value;
+
+/// How often a patch is tried again when somebody else was faster.
+const ATTEMPTS: usize = 5;
+
+/// Most operations of a JSON patch.
+const MAX_OPERATIONS: usize = 10_000;
+
+const JSON_PATCH: &str = "application/json-patch+json";
+const MERGE_PATCH: &str = "application/merge-patch+json";
+const APPLY_PATCH: &str = "application/apply-patch+yaml";
+
+/// What to change.
+enum Patch {
+    Json(json_patch::Patch),
+    Merge(Value),
+}
+
+pub(in crate::serve) async fn patch<B>(
+    server: &ApiServer,
+    call: &Call,
+    request: Request<B>,
+) -> Result<Response<Body>, ApiError>
+where
+    B: http_body::Body,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let (parts, body) = request.into_parts();
+    let media_type = media_type(&parts.headers);
+    let body = collect(body).await?;
+    if media_type == APPLY_PATCH {
+        return apply(server, call, &body).await;
+    }
+    let options = WriteOptions::parse(&call.query, false)?;
+    let patch = Patch::parse(&media_type, &body)?;
+    let owner = Ownership::Update(manager(&options, &parts.headers));
+    for _ in 0..ATTEMPTS {
+        let old = stored(server, call).await?;
+        let mut value = Value::Object(old.fields().clone());
+        patch.apply(&mut value)?;
+        let document = Document {
+            value,
+            duplicates: Vec::new(),
+        };
+        let mut found = incoming(call, document, options.validation)?;
+        metadata::place(call, &mut found.object)?;
+        let version = found.object.meta_text("resourceVersion");
+        let insists = version != old.meta_text("resourceVersion");
+        if insists && !version.is_empty() {
+            return Err(changed(call));
+        }
+        match update(server, call, found.object, &old, &owner, options.dry_run).await {
+            Err(error) if error == changed(call) => {}
+            Err(error) => return Err(error),
+            Ok(written) => {
+                let response = read::one(server, call, StatusCode::OK, written);
+                return Ok(warned(response, &found.warnings));
+            }
+        }
+    }
+    Err(changed(call))
+}
+
+/// Server-side apply: the object is made if it is not there.
+async fn apply(server: &ApiServer, call: &Call, body: &[u8]) -> Result<Response<Body>, ApiError> {
+    let options = WriteOptions::parse(&call.query, true)?;
+    let mut config = incoming(call, Document::from_yaml(body)?, options.validation)?;
+    if config.object.name().is_empty() {
+        let name = call.name.as_deref().unwrap_or_default();
+        config.object.set_meta("name", name);
+    }
+    metadata::place(call, &mut config.object)?;
+    let wanted = config.object.into_value();
+    let dry_run = options.dry_run;
+    for _ in 0..ATTEMPTS {
+        let old = match stored(server, call).await {
+            Ok(old) => Some(old),
+            Err(error) if error.code() == StatusCode::NOT_FOUND => None,
+            Err(error) => return Err(error),
+        };
+        let object = applied(server, call, &options, old.as_ref(), &wanted)?;
+        let (code, written) = match &old {
+            Some(old) => {
+                let owner = Ownership::Applied;
+                let written = update(server, call, object, old, &owner, dry_run).await;
+                (StatusCode::OK, written)
+            }
+            None => {
+                let owner = Ownership::Applied;
+                let written = begin(server, call, object, &owner, dry_run).await;
+                (StatusCode::CREATED, written)
+            }
+        };
+        match written {
+            Err(error) if error == changed(call) || error.reason() == "AlreadyExists" => {}
+            Err(error) => return Err(error),
+            Ok(written) => {
+                let response = read::one(server, call, code, written);
+                return Ok(warned(response, &config.warnings));
+            }
+        }
+    }
+    Err(changed(call))
+}
+
+impl Patch {
+    fn parse(media_type: &str, body: &[u8]) -> Result<Self, ApiError> {
+        match media_type {
+            JSON_PATCH => {
+                let patch: json_patch::Patch = serde_json::from_slice(body)
+                    .map_err(|error| ApiError::bad_request(error.to_string()))?;
+                if patch.0.len() > MAX_OPERATIONS {
+                    let message = format!(
+                        "The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {}",
+                        patch.0.len()
+                    );
+                    return Err(ApiError::new(
+                        StatusCode::PAYLOAD_TOO_LARGE,
+                        "RequestEntityTooLarge",
+                        message,
+                    ));
+                }
+                Ok(Self::Json(patch))
+            }
+            MERGE_PATCH => Ok(Self::Merge(Document::from_json(body)?.value)),
+            other => Err(ApiError::unsupported_media_type(
+                other,
+                &[JSON_PATCH, MERGE_PATCH, APPLY_PATCH],
+            )),
+        }
+    }
+
+    fn apply(&self, value: &mut Value) -> Result<(), ApiError> {
+        match self {
+            Self::Json(patch) => json_patch::patch(value, patch).map_err(|error| {
+                let code = StatusCode::UNPROCESSABLE_ENTITY;
+                ApiError::new(code, "Invalid", error.to_string())
+            }),
+            Self::Merge(patch) => {
+                json_patch::merge(value, patch);
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! The form that kubectl prints: rows and columns.
+
+mod age;
+mod path;
+
+pub use age::human_age;
+pub use path::{FieldPath, PathError};
+
+use crate::object::Object;
+use crate::registry::Column;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+/// The columns of a version, ready to print.
+#[derive(Debug)]
+pub struct Printer {
+    columns: Vec<(Column, FieldPath)>,
+}
+
+/// What a row carries of its object.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Carried {
+    /// Nothing.
+    None,
+    /// Its metadata.
+    #[default]
+    Metadata,
+    /// All of it.
+    Object,
+}
+
+impl Carried {
+    /// The value of the parameter `includeObject`; anything unknown counts as nothing said.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        match text {
+            "None" => Self::None,
+            "Object" => Self::Object,
+            _ => Self::Metadata,
+        }
+    }
+}
+
+impl Printer {
+    /// A printer of columns behind the name. Where none are given, the age is printed.
+    ///
+    /// # Errors
+    /// [`PathError`] when the path of a column is none.
+    pub fn new(columns: &[Column]) -> Result<Self, PathError> {
+        let age = [Column {
+            name: "Age".into(),
+            kind: "date".into(),
+            format: String::new(),
+            description: "When the object was created".into(),
+            priority: 0,
+            path: ".metadata.creationTimestamp".into(),
+        }];
+        let columns = if columns.is_empty() { &age } else { columns };
+        let parsed = columns
+            .iter()
+            .map(|column| Ok((column.clone(), FieldPath::parse(&column.path)?)));
+        Ok(Self {
+            columns: parsed.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// A table with these rows. `meta` is the metadata of the list.
+    #[must_use]
+    pub fn table(&self, meta: &Value, rows: &[Value]) -> Value {
+        let name = json!({
+            "name": "Name", "type": "string", "format": "name", "priority": 0,
+            "description": "Name of the object",
+        });
+        let own = self.columns.iter().map(|(column, _)| {
+            json!({
+                "name": column.name, "type": column.kind, "format": column.format,
+                "priority": column.priority, "description": column.description,
+            })
+        });
+        let columns: Vec<_> = [name].into_iter().chain(own).collect();
+        json!({
+            "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": meta,
+            "columnDefinitions": columns, "rows": rows,
+        })
+    }
+
+    /// The row of an object.
+    #[must_use]
+    pub fn row(&self, object: &Object, carried: Carried, now: Timestamp) -> Value {
+        let value = Value::Object(object.fields().clone());
+        let cells = self
+            .columns
+            .iter()
+            .map(|(column, path)| cell(&column.kind, &path.find(&value), now));
+        let name = Value::from(object.name());
+        let cells: Vec<_> = [name].into_iter().chain(cells).collect();
+        match carried {
+            Carried::None => json!({"cells": cells, "object": null}),
+            Carried::Metadata => json!({"cells": cells, "object": metadata_of(object)}),
+            Carried::Object => json!({"cells": cells, "object": value}),
+        }
+    }
+}
+
+/// An object with nothing but its metadata.
+#[must_use]
+pub fn metadata_of(object: &Object) -> Value {
+    json!({
+        "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object.meta(),
+    })
+}
+
+/// What a column of some kind shows of the values that its path finds; null where there is none,
+/// or where it is of another kind.
+fn cell(kind: &str, found: &[&Value], now: Timestamp) -> Value {
+    let Some(first) = found.first() else {
+        return Value::Null;
+    };
+    match kind {
+        "string" => {
+            let texts: Vec<_> = found.iter().map(|value| text(value)).collect();
+            texts.join(" ").into()
+        }
+        "integer" => match (first.as_i64(), first.as_f64()) {
+            (Some(number), _) => number.into(),
+            #[expect(clippy::cast_possible_truncation, reason = "as upstream shows it")]
+            (None, Some(number)) => (number as i64).into(),
+            (None, None) => Value::Null,
+        },
+        "number" => first.as_f64().map_or(Value::Null, Value::from),
+        "boolean" => first.as_bool().map_or(Value::Null, Value::from),
+        "date" => match first.as_str().map(str::parse::<Timestamp>) {
+            Some(Ok(time)) => human_age(time, now).into(),
+            Some(Err(_)) => "<invalid>".into(),
+            None => Value::Null,
+        },
+        _ => Value::Null,
+    }
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn column(name: &str, kind: &str, path: &str) -> Column {
+        Column {
+            name: name.into(),
+            kind: kind.into(),
+            format: String::new(),
+            description: String::new(),
+            priority: 0,
+            path: path.into(),
+        }
+    }
+
+    #[test]
+    fn a_row_has_a_cell_for_each_column() {
+        let object = Object::new(json!({
+            "metadata": {"name": "a", "creationTimestamp": "2026-01-01T00:00:00Z",
+                "annotations": {"example.org/x": "y"}},
+            "spec": {"n": 3, "s": "x", "on": true, "list": ["p", "q"]},
+            "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+        }))
+        .unwrap();
+        let printer = Printer::new(&[
+            column("N", "integer", ".spec.n"),
+            column("S", "string", ".spec.s"),
+            column("On", "boolean", ".spec.on"),
+            column("List", "string", ".spec.list[*]"),
+            column(
+                "Ready",
+                "string",
+                r#".status.conditions[?(@.type=="Ready")].status"#,
+            ),
+            column("X", "string", r".metadata.annotations.example\.org/x"),
+            column("None", "string", ".spec.none"),
+            column("Wrong", "integer", ".spec.s"),
+            column("Age", "date", ".metadata.creationTimestamp"),
+        ])
+        .unwrap();
+        let now = "2026-01-01T01:30:00Z".parse().unwrap();
+        let row = printer.row(&object, Carried::Metadata, now);
+        let expected = json!(["a", 3, "x", true, "p q", "True", "y", null, null, "90m"]);
+        assert_eq!(row["cells"], expected);
+        assert_eq!(row["object"]["kind"], "PartialObjectMetadata");
+        let table = printer.table(&json!({}), &[row]);
+        let titles = table["columnDefinitions"].as_array().unwrap();
+        assert_eq!(titles.len(), expected.as_array().unwrap().len());
+    }
+
+    #[test]
+    fn without_columns_the_age_is_shown() {
+        let printer = Printer::new(&[]).unwrap();
+        let table = printer.table(&json!({}), &[]);
+        assert_eq!(table["columnDefinitions"][1]["name"], "Age");
+        assert!(Printer::new(&[column("X", "string", ".a[")]).is_err());
+    }
+}
