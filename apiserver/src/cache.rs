@@ -28,6 +28,8 @@ const RETRY: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct Cache {
     store: Arc<dyn Store>,
+    /// Held while a resource is read for the first time.
+    loading: tokio::sync::Mutex<()>,
     kinds: RwLock<HashMap<String, Arc<KindCache>>>,
     /// Everything up to this revision has been applied.
     revision: watch::Sender<u64>,
@@ -39,6 +41,7 @@ impl Cache {
     pub fn new(store: Arc<dyn Store>) -> Self {
         Self {
             store,
+            loading: tokio::sync::Mutex::default(),
             kinds: RwLock::default(),
             revision: watch::Sender::new(0),
         }
@@ -62,7 +65,12 @@ impl Cache {
         fields: &[String],
     ) -> Result<Arc<KindCache>, store::Error> {
         let prefix = keys::resource(group, plural);
-        if let Some(kind) = self.find(&prefix) {
+        let loaded = || self.find(&prefix).filter(|kind| kind.is_loaded());
+        if let Some(kind) = loaded() {
+            return Ok(kind);
+        }
+        let _loading = self.loading.lock().await;
+        if let Some(kind) = loaded() {
             return Ok(kind);
         }
         let kind = Arc::new(KindCache::new(prefix.clone(), fields.to_vec()));
@@ -103,7 +111,8 @@ impl Cache {
     pub async fn follow(&self) {
         loop {
             match self.follow_once().await {
-                Ok(()) => return,
+                Ok(WatchError::Stopped) => return,
+                Ok(WatchError::Lagged) => tracing::warn!("the cache fell behind the store"),
                 Err(error) => {
                     tracing::warn!(%error, "reading the store again");
                     tokio::time::sleep(RETRY).await;
@@ -112,7 +121,8 @@ impl Cache {
         }
     }
 
-    async fn follow_once(&self) -> Result<(), store::Error> {
+    /// Reads the store and follows it until its watch ends; why it did.
+    async fn follow_once(&self) -> Result<WatchError, store::Error> {
         let from = self.store.revision().await?;
         let mut changes = self.store.watch(b"", from).await?;
         let kinds: Vec<_> = self.read_kinds().values().cloned().collect();
@@ -123,15 +133,10 @@ impl Cache {
         while let Some(next) = changes.next().await {
             match next {
                 Ok(changes) => self.apply(&changes),
-                Err(WatchError::Stopped) => return Ok(()),
-                Err(WatchError::Lagged) => {
-                    tracing::warn!("the cache fell behind the store");
-                    self.end_watches();
-                    return Box::pin(self.follow_once()).await;
-                }
+                Err(ended) => return Ok(ended),
             }
         }
-        Ok(())
+        Ok(WatchError::Stopped)
     }
 
     fn apply(&self, changes: &Changes) {
@@ -182,12 +187,6 @@ impl Cache {
         };
         kind.load(entries, revision);
         Ok(())
-    }
-
-    fn end_watches(&self) {
-        for kind in self.read_kinds().values() {
-            kind.end_watches();
-        }
     }
 
     fn find(&self, prefix: &str) -> Option<Arc<KindCache>> {

@@ -169,6 +169,10 @@ impl KindCache {
         Ok((snapshot, watcher))
     }
 
+    pub(super) fn is_loaded(&self) -> bool {
+        self.read().loaded.is_some()
+    }
+
     pub(super) fn load(&self, entries: Vec<Arc<Entry>>, revision: Revision) {
         let items = entries.into_iter().map(|entry| {
             let item = self.item(entry);
