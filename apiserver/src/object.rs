@@ -10,7 +10,7 @@ const HEAD: &[u8] = br#"{"metadata":{"#;
 
 /// An object: a JSON object with `metadata`, which is one too.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Object(Map<String, Value>);
+pub struct Object(Value);
 
 /// What is no object.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,8 +31,8 @@ impl Object {
     ///
     /// # Errors
     /// [`ObjectError::NoObject`], [`ObjectError::NoMetadata`].
-    pub fn new(value: Value) -> Result<Self, ObjectError> {
-        let Value::Object(mut fields) = value else {
+    pub fn new(mut value: Value) -> Result<Self, ObjectError> {
+        let Value::Object(fields) = &mut value else {
             return Err(ObjectError::NoObject);
         };
         match fields.get("metadata") {
@@ -42,7 +42,7 @@ impl Object {
             }
             Some(_) => return Err(ObjectError::NoMetadata),
         }
-        Ok(Self(fields))
+        Ok(Self(value))
     }
 
     /// The object in an entry of the store.
@@ -67,7 +67,7 @@ impl Object {
             meta.filter(|(name, _)| *name != "resourceVersion"),
         );
         text.push(b'}');
-        let rest = self.0.iter().filter(|(name, _)| *name != "metadata");
+        let rest = self.fields().iter().filter(|(name, _)| *name != "metadata");
         for (name, value) in rest {
             text.push(b',');
             write_fields(&mut text, [(name, value)]);
@@ -80,18 +80,24 @@ impl Object {
     /// The fields of the object.
     #[must_use]
     pub fn fields(&self) -> &Map<String, Value> {
-        &self.0
+        self.0.as_object().expect("it was made of an object")
     }
 
     /// The same, to be changed. `metadata` must stay an object.
     pub fn fields_mut(&mut self) -> &mut Map<String, Value> {
-        &mut self.0
+        self.0.as_object_mut().expect("it was made of an object")
     }
 
     /// The object as a value.
     #[must_use]
     pub fn into_value(self) -> Value {
-        self.0.into()
+        self.0
+    }
+
+    /// The same, to be looked at.
+    #[must_use]
+    pub fn as_value(&self) -> &Value {
+        &self.0
     }
 
     /// `metadata`.
@@ -105,7 +111,7 @@ impl Object {
     /// `metadata`, to be changed.
     pub fn meta_mut(&mut self) -> &mut Map<String, Value> {
         let meta = self
-            .0
+            .fields_mut()
             .entry("metadata")
             .or_insert_with(|| Map::new().into());
         if !meta.is_object() {
@@ -146,13 +152,13 @@ impl Object {
     /// `apiVersion`; empty if it is absent.
     #[must_use]
     pub fn api_version(&self) -> &str {
-        text(&self.0, "apiVersion")
+        text(self.fields(), "apiVersion")
     }
 
     /// `kind`; empty if it is absent.
     #[must_use]
     pub fn kind(&self) -> &str {
-        text(&self.0, "kind")
+        text(self.fields(), "kind")
     }
 
     /// The value of a label.

@@ -87,11 +87,11 @@ impl Printer {
     /// The row of an object.
     #[must_use]
     pub fn row(&self, object: &Object, carried: Carried, now: Timestamp) -> Value {
-        let value = Value::Object(object.fields().clone());
+        let value = object.as_value();
         let cells = self
             .columns
             .iter()
-            .map(|(column, path)| cell(&column.kind, &path.find(&value), now));
+            .map(|(column, path)| cell(&column.kind, &path.find(value), now));
         let name = Value::from(object.name());
         let cells: Vec<_> = [name].into_iter().chain(cells).collect();
         match carried {

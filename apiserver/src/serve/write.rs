@@ -290,11 +290,10 @@ fn checked(call: &Call, object: Object, old: Option<&Object>) -> Result<Object, 
     let name = object.name().to_owned();
     let mut value = object.into_value();
     schema::set_defaults(&call.version.schema, &mut value);
-    let before = old.map(|old| Value::Object(old.fields().clone()));
     errors.extend(schema::validate(
         &call.version.schema,
         &value,
-        before.as_ref(),
+        old.map(Object::as_value),
     ));
     if !errors.is_empty() {
         return Err(invalid(call, &name, &errors));

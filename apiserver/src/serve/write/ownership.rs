@@ -42,9 +42,8 @@ impl Ownership {
         let Self::Update(manager) = self else {
             return Ok(object);
         };
-        let old = old.map(|old| Value::Object(old.fields().clone()));
         let recorded = with_writer(server, call, manager, |writer| {
-            apply::update(old.as_ref(), object.into_value(), writer)
+            apply::update(old.map(Object::as_value), object.into_value(), writer)
         });
         Object::new(recorded).map_err(ApiError::internal)
     }
@@ -58,9 +57,8 @@ pub(super) fn applied(
     old: Option<&Object>,
     config: &Value,
 ) -> Result<Object, ApiError> {
-    let old = old.map(|old| Value::Object(old.fields().clone()));
     let applied = with_writer(server, call, &options.manager, |writer| {
-        apply::apply(old.as_ref(), config, writer, options.force)
+        apply::apply(old.map(Object::as_value), config, writer, options.force)
     });
     let applied = applied.map_err(|error| match error {
         Error::Conflicts(conflicts) => ApiError::apply_conflict(&conflicts),

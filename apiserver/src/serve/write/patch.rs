@@ -45,7 +45,7 @@ where
     let owner = Ownership::Update(manager(&options, &parts.headers));
     for _ in 0..ATTEMPTS {
         let old = stored(server, call).await?;
-        let mut value = Value::Object(old.fields().clone());
+        let mut value = old.as_value().clone();
         patch.apply(&mut value)?;
         let document = Document {
             value,
