@@ -109,7 +109,7 @@ fn of_version<'a>(
     let resources = registry
         .iter()
         .filter(move |resource| resource.group == group);
-    resources.filter_map(move |resource| Some((&**resource, resource.version(version)?)))
+    resources.filter_map(move |resource| Some((&**resource, &**resource.version(version)?)))
 }
 
 fn api_group(group: &str, versions: &[String]) -> Value {
@@ -220,13 +220,14 @@ mod tests {
     use super::*;
     use crate::registry::{Naming, Scale};
     use crate::schema::Schema;
+    use crate::table::Printer;
     use std::sync::Arc;
 
     fn registry() -> Registry {
         let version = |name: &str| Version {
             name: name.into(),
             schema: Arc::new(Schema::default()),
-            columns: Vec::new(),
+            printer: Printer::new(&[]).unwrap(),
             status: true,
             scale: Some(Scale {
                 spec_replicas: ".spec.n".into(),
@@ -248,7 +249,7 @@ mod tests {
                 categories: Vec::new(),
                 namespaced: true,
                 naming: Naming::Subdomain,
-                versions: versions.into_iter().map(version).collect(),
+                versions: versions.into_iter().map(version).map(Arc::new).collect(),
                 storage: "v1".into(),
             });
         }

@@ -2,6 +2,7 @@
 
 use crate::names;
 use crate::schema::Schema;
+use crate::table::Printer;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -27,20 +28,20 @@ pub struct Resource {
     /// How objects may be named.
     pub naming: Naming,
     /// The versions that are served, the preferred one first.
-    pub versions: Vec<Version>,
+    pub versions: Vec<Arc<Version>>,
     /// The version in which objects are stored.
     pub storage: String,
 }
 
 /// A version of a resource.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Version {
     /// For example `v1`.
     pub name: String,
     /// What its objects hold.
     pub schema: Arc<Schema>,
     /// What `kubectl get` prints beside the name.
-    pub columns: Vec<Column>,
+    pub printer: Printer,
     /// Whether `status` is written through a subresource of its own.
     pub status: bool,
     /// Where the `scale` subresource finds its numbers.
@@ -124,7 +125,7 @@ impl Resource {
 
     /// A version that is served.
     #[must_use]
-    pub fn version(&self, name: &str) -> Option<&Version> {
+    pub fn version(&self, name: &str) -> Option<&Arc<Version>> {
         self.versions.iter().find(|version| version.name == name)
     }
 }

@@ -16,7 +16,6 @@ use crate::error::{About, ApiError};
 use crate::media::Wanted;
 use crate::registry::{Registry, Resource, Version};
 use crate::request::{Target, Verb};
-use crate::table::Printer;
 use http::header::ACCEPT;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use jiff::Timestamp;
@@ -81,14 +80,13 @@ pub(crate) struct Call {
     pub(crate) user: User,
     pub(crate) verb: Verb,
     pub(crate) resource: Arc<Resource>,
-    pub(crate) version: Version,
+    pub(crate) version: Arc<Version>,
     pub(crate) namespace: Option<String>,
     pub(crate) name: Option<String>,
     pub(crate) subresource: Option<String>,
     pub(crate) query: String,
     pub(crate) wanted: Wanted,
     pub(crate) kind: Arc<KindCache>,
-    pub(crate) printer: Arc<Printer>,
 }
 
 impl ApiServer {
@@ -137,10 +135,11 @@ impl ApiServer {
         B: http_body::Body,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        if let Target::Path(path) = Target::parse(request.uri().path()) {
-            return self.describe(&path, request.headers());
-        }
-        let call = self.call(user, &request).await?;
+        let target = match Target::parse(request.uri().path()) {
+            Target::Path(path) => return self.describe(&path, request.headers()),
+            target => target,
+        };
+        let call = self.call(user, target, &request).await?;
         match call.verb {
             Verb::Get => read::get(self, &call).await,
             Verb::List => read::list(self, &call).await,
@@ -181,7 +180,12 @@ impl ApiServer {
     }
 
     /// What a request asks for, if it may.
-    async fn call<B>(&self, user: User, request: &Request<B>) -> Result<Call, ApiError> {
+    async fn call<B>(
+        &self,
+        user: User,
+        target: Target,
+        request: &Request<B>,
+    ) -> Result<Call, ApiError> {
         let Target::Resource {
             group,
             version,
@@ -189,7 +193,7 @@ impl ApiServer {
             resource,
             name,
             subresource,
-        } = Target::parse(request.uri().path())
+        } = target
         else {
             return Err(ApiError::no_such_path());
         };
@@ -219,14 +223,13 @@ impl ApiServer {
             user,
             verb,
             resource: Arc::clone(resource),
-            version: version.clone(),
+            version: Arc::clone(version),
             namespace,
             name,
             subresource,
             query: query.to_owned(),
             wanted: Wanted::of(request.headers(), verb == Verb::Watch)?,
             kind,
-            printer: Arc::new(Printer::new(&version.columns).map_err(ApiError::internal)?),
         };
         self.authorize(&call)?;
         Ok(call)

@@ -6,6 +6,7 @@ use apiserver::cache::Cache;
 use apiserver::registry::{Column, Naming, Registry, Resource, Version};
 use apiserver::schema::Schema;
 use apiserver::serve::{ApiServer, Attributes, Authorizer, Body, Decision, User};
+use apiserver::table::Printer;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
@@ -60,22 +61,23 @@ fn widgets() -> Resource {
         categories: Vec::new(),
         namespaced: true,
         naming: Naming::Subdomain,
-        versions: vec![Version {
+        versions: vec![Arc::new(Version {
             name: "v1".into(),
             schema: Arc::new(Schema::parse(&schema).unwrap()),
-            columns: vec![Column {
+            printer: Printer::new(&[Column {
                 name: "Size".into(),
                 kind: "integer".into(),
                 format: String::new(),
                 description: String::new(),
                 priority: 0,
                 path: ".spec.size".into(),
-            }],
+            }])
+            .unwrap(),
             status: true,
             scale: None,
             selectable: vec!["spec.colour".into()],
             deprecation: None,
-        }],
+        })],
         storage: "v1".into(),
     }
 }

@@ -48,8 +48,11 @@ pub(super) fn one(
         Form::Metadata => metadata_of(&object),
         Form::Table => {
             let meta = json!({"resourceVersion": object.meta_text("resourceVersion")});
-            let row = call.printer.row(&object, call.carried(), server.now());
-            call.printer.table(&meta, &[row])
+            let row = call
+                .version
+                .printer
+                .row(&object, call.carried(), server.now());
+            call.version.printer.table(&meta, &[row])
         }
     };
     answer::value(code, call.wanted.encoding, &value)
@@ -94,8 +97,8 @@ pub(super) async fn list(server: &ApiServer, call: &Call) -> Result<Response<Bod
             let now = server.now();
             let rows = objects
                 .iter()
-                .map(|object| call.printer.row(object, call.carried(), now));
-            call.printer.table(&meta, &rows.collect::<Vec<_>>())
+                .map(|object| call.version.printer.row(object, call.carried(), now));
+            call.version.printer.table(&meta, &rows.collect::<Vec<_>>())
         }
         form => {
             let items: Vec<Value> = objects

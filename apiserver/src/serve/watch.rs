@@ -5,8 +5,9 @@ use crate::cache::{Event, Item, Seen, WatchStart, Watcher, watch_line};
 use crate::error::ApiError;
 use crate::media::Form;
 use crate::object::Object;
+use crate::registry::Version;
 use crate::request::{ListOptions, RevisionMatch};
-use crate::table::{Carried, Printer, metadata_of};
+use crate::table::{Carried, metadata_of};
 use bytes::Bytes;
 use futures::stream;
 use http::{Response, StatusCode};
@@ -127,7 +128,7 @@ struct OwnForm {
     form: Form,
     kind: String,
     api_version: String,
-    printer: Arc<Printer>,
+    version: Arc<Version>,
     carried: Carried,
 }
 
@@ -141,7 +142,7 @@ impl LineForm {
             form: call.wanted.form,
             kind,
             api_version,
-            printer: Arc::clone(&call.printer),
+            version: Arc::clone(&call.version),
             carried: call.carried(),
         })
     }
@@ -172,7 +173,7 @@ impl LineForm {
         }
         let object = json!({"kind": kind, "apiVersion": api_version, "metadata": meta});
         let object = match self {
-            Self::Own(own) if own.form == Form::Table => own.printer.table(&meta, &[]),
+            Self::Own(own) if own.form == Form::Table => own.version.printer.table(&meta, &[]),
             _ => object,
         };
         line("BOOKMARK", &object)
@@ -193,8 +194,8 @@ impl OwnForm {
             Form::Metadata => metadata_of(&object),
             Form::Table => {
                 let meta = json!({"resourceVersion": revision.to_string()});
-                let row = self.printer.row(&object, self.carried, now);
-                self.printer.table(&meta, &[row])
+                let row = self.version.printer.row(&object, self.carried, now);
+                self.version.printer.table(&meta, &[row])
             }
         };
         line(seen.as_str(), &value)
