@@ -14,9 +14,10 @@ use http::{Response, StatusCode};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, Interval};
+use tokio::time::{Instant, Interval, Sleep};
 use tokio_util::sync::CancellationToken;
 
 /// How long a watch lasts that does not say.
@@ -42,7 +43,7 @@ pub(super) async fn watch(server: &ApiServer, call: &Call) -> Result<Response<Bo
         told: initial.revision,
         initial: initial.items.into(),
         bookmarks: options.bookmarks.then(bookmarks),
-        ends: Instant::now() + options.timeout.unwrap_or(LIFETIME),
+        ends: Box::pin(tokio::time::sleep(options.timeout.unwrap_or(LIFETIME))),
         shutdown: server.shutdown().clone(),
         now: server.clock,
         form: LineForm::of(call),
@@ -70,7 +71,7 @@ struct Lines {
     /// The last revision that the client has heard of.
     told: u64,
     bookmarks: Option<Interval>,
-    ends: Instant,
+    ends: Pin<Box<Sleep>>,
     shutdown: CancellationToken,
     now: fn() -> Timestamp,
     form: LineForm,
@@ -101,7 +102,7 @@ impl Lines {
                     self.told = event.revision;
                     return Some(self.form.change(seen, &event, (self.now)()));
                 }
-                () = tokio::time::sleep_until(self.ends) => return None,
+                () = self.ends.as_mut() => return None,
                 () = self.shutdown.cancelled() => return None,
                 _ = tick => {
                     // Read before looking: what was applied until then has been handed over.
