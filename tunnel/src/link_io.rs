@@ -31,6 +31,9 @@ const READ_AHEAD_BLOCKED: usize = 8 * 1024 * 1024;
 /// Written bytes that may wait for the carrier. Every one of them is latency for all streams.
 const WRITE_AHEAD: usize = 64 * 1024;
 
+/// How many frames may leave together. More save little, and the first of them waits for the last.
+const FLUSHES_TOGETHER: u32 = 32;
+
 /// How soon to look again at a link whose carrier takes nothing.
 const STUCK: Duration = Duration::from_secs(1);
 
@@ -118,6 +121,8 @@ pub(crate) struct LinkIo {
     carrier: Carrier,
     board: Arc<Board>,
     timer: Pin<Box<Sleep>>,
+    /// How often the multiplexer wanted what it had written to be on its way, and it is not.
+    flushes: u32,
     /// Messages were handed to the carrier and not flushed.
     unflushed: bool,
     over: bool,
@@ -130,6 +135,7 @@ impl LinkIo {
             carrier,
             board,
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            flushes: 0,
             unflushed: false,
             over: false,
         }
@@ -282,6 +288,10 @@ impl AsyncRead for LinkIo {
         if self.link.is_closed() {
             return Poll::Ready(Ok(()));
         }
+        if std::mem::take(&mut self.flushes) > 0 {
+            self.link.flush();
+            self.drive(cx)?;
+        }
         // Acknowledgements and pongs do not wait for the multiplexer's next flush.
         if let Poll::Ready(flushed) = self.poll_flush_carrier(cx) {
             flushed?;
@@ -321,12 +331,20 @@ impl AsyncWrite for LinkIo {
         Poll::Pending
     }
 
+    /// A multiplexer flushes behind each of its frames. They leave together: when it has nothing
+    /// more to write and reads to the end of what is there, as it does in every poll, or when that
+    /// takes long.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.link.flush();
-        self.drive(cx)?;
-        if self.link.unsent() > 0 {
+        if self.link.unsent() == 0 {
+            return self.poll_flush_carrier(cx);
+        }
+        self.flushes += 1;
+        if self.flushes < FLUSHES_TOGETHER {
             return Poll::Pending;
         }
+        self.flushes = 0;
+        self.link.flush();
+        self.drive(cx)?;
         self.poll_flush_carrier(cx)
     }
 
