@@ -9,7 +9,7 @@ mod watcher;
 
 pub use item::{Item, Selectable};
 pub use kind::{KindCache, Snapshot, TooOld};
-pub use watcher::{Event, Filter, Seen, WatchStart, Watcher, watch_line};
+pub use watcher::{Event, Filter, Seen, Visible, WatchStart, Watcher, watch_line};
 
 use crate::keys;
 use std::collections::HashMap;

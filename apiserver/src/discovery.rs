@@ -251,6 +251,7 @@ mod tests {
                 naming: Naming::Subdomain,
                 versions: versions.into_iter().map(version).map(Arc::new).collect(),
                 storage: "v1".into(),
+                hooks: Arc::new(crate::admission::NoHooks),
             });
         }
         registry

@@ -3,12 +3,13 @@
 //! Objects are JSON values, as kube-apiserver treats those of user-defined kinds: one path serves
 //! kinds that are compiled in and kinds that users define.
 
+pub mod admission;
 pub mod apply;
 pub mod body;
 pub mod cache;
 pub mod discovery;
 pub mod error;
-mod keys;
+pub mod keys;
 pub mod media;
 pub mod names;
 pub mod object;

@@ -1,5 +1,6 @@
 //! What is served: resources with their versions, described by data.
 
+use crate::admission::Hooks;
 use crate::names;
 use crate::schema::Schema;
 use crate::table::Printer;
@@ -31,6 +32,8 @@ pub struct Resource {
     pub versions: Vec<Arc<Version>>,
     /// The version in which objects are stored.
     pub storage: String,
+    /// What happens when objects are written.
+    pub hooks: Arc<dyn Hooks>,
 }
 
 /// A version of a resource.

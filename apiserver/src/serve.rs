@@ -10,7 +10,7 @@ mod write;
 
 pub use body::Body;
 
-use crate::cache::{Cache, KindCache};
+use crate::cache::{Cache, KindCache, Visible};
 use crate::discovery;
 use crate::error::{About, ApiError};
 use crate::media::Wanted;
@@ -19,6 +19,7 @@ use crate::request::{Target, Verb};
 use http::header::ACCEPT;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use jiff::Timestamp;
+use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio_util::sync::CancellationToken;
 
@@ -32,6 +33,8 @@ pub struct User {
     pub name: String,
     /// Groups.
     pub groups: Vec<String>,
+    /// More about the user.
+    pub extra: BTreeMap<String, Vec<String>>,
 }
 
 /// What somebody wants to do.
@@ -49,6 +52,9 @@ pub struct Attributes<'a> {
     pub name: &'a str,
 }
 
+/// Tells the time.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
 /// Decides who may do what.
 pub trait Authorizer: Send + Sync + std::fmt::Debug {
     /// Decides.
@@ -56,21 +62,22 @@ pub trait Authorizer: Send + Sync + std::fmt::Debug {
 }
 
 /// May somebody do that?
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Decision {
     /// Yes.
     Allow,
+    /// To list and to watch the objects for which this holds.
+    AllowSome(Visible),
     /// No, and why.
     Deny(String),
 }
 
 /// A Kubernetes-style API server.
-#[derive(Debug)]
 pub struct ApiServer {
     registry: RwLock<Arc<Registry>>,
     cache: Arc<Cache>,
     authorizer: Arc<dyn Authorizer>,
-    clock: fn() -> Timestamp,
+    clock: Clock,
     shutdown: CancellationToken,
 }
 
@@ -87,6 +94,8 @@ pub(crate) struct Call {
     pub(crate) query: String,
     pub(crate) wanted: Wanted,
     pub(crate) kind: Arc<KindCache>,
+    /// Which objects the user sees.
+    pub(crate) visible: Visible,
 }
 
 impl ApiServer {
@@ -97,7 +106,7 @@ impl ApiServer {
         registry: Registry,
         cache: Arc<Cache>,
         authorizer: Arc<dyn Authorizer>,
-        clock: fn() -> Timestamp,
+        clock: Clock,
         shutdown: CancellationToken,
     ) -> Self {
         Self {
@@ -219,7 +228,7 @@ impl ApiServer {
             .kind(&group, &resource.plural, &version.selectable)
             .await
             .map_err(ApiError::internal)?;
-        let call = Call {
+        let mut call = Call {
             user,
             verb,
             resource: Arc::clone(resource),
@@ -230,12 +239,13 @@ impl ApiServer {
             query: query.to_owned(),
             wanted: Wanted::of(request.headers(), verb == Verb::Watch)?,
             kind,
+            visible: Visible::default(),
         };
-        self.authorize(&call)?;
+        call.visible = self.authorize(&call)?;
         Ok(call)
     }
 
-    fn authorize(&self, call: &Call) -> Result<(), ApiError> {
+    fn authorize(&self, call: &Call) -> Result<Visible, ApiError> {
         let what = Attributes {
             verb: call.verb,
             resource: &call.resource,
@@ -244,7 +254,8 @@ impl ApiServer {
             name: call.name.as_deref().unwrap_or_default(),
         };
         match self.authorizer.authorize(&call.user, &what) {
-            Decision::Allow => Ok(()),
+            Decision::Allow => Ok(Visible::default()),
+            Decision::AllowSome(visible) => Ok(visible),
             Decision::Deny(why) => {
                 let said = said(&call.user, &what, &why);
                 Err(ApiError::forbidden(call.about(what.name), &said))
@@ -262,6 +273,14 @@ impl ApiServer {
 
     pub(crate) fn shutdown(&self) -> &CancellationToken {
         &self.shutdown
+    }
+}
+
+impl std::fmt::Debug for ApiServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ApiServer")
+            .field("registry", &self.registry())
+            .finish_non_exhaustive()
     }
 }
 

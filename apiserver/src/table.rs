@@ -14,7 +14,17 @@ use serde_json::{Value, json};
 /// The columns of a version, ready to print.
 #[derive(Debug)]
 pub struct Printer {
-    columns: Vec<(Column, FieldPath)>,
+    columns: Vec<Column>,
+    cells: Cells,
+}
+
+/// What the cells of a row hold.
+#[derive(Debug)]
+enum Cells {
+    /// What is found at the paths of the columns.
+    Found(Vec<FieldPath>),
+    /// What is made of the object.
+    Computed(fn(&Object) -> Vec<Value>),
 }
 
 /// What a row carries of its object.
@@ -56,12 +66,18 @@ impl Printer {
             path: ".metadata.creationTimestamp".into(),
         }];
         let columns = if columns.is_empty() { &age } else { columns };
-        let parsed = columns
-            .iter()
-            .map(|column| Ok((column.clone(), FieldPath::parse(&column.path)?)));
+        let paths = columns.iter().map(|column| FieldPath::parse(&column.path));
         Ok(Self {
-            columns: parsed.collect::<Result<_, _>>()?,
+            columns: columns.to_vec(),
+            cells: Cells::Found(paths.collect::<Result<_, _>>()?),
         })
+    }
+
+    /// A printer of columns whose cells are made of the object by a function, one for each.
+    #[must_use]
+    pub fn computed(columns: Vec<Column>, cells: fn(&Object) -> Vec<Value>) -> Self {
+        let cells = Cells::Computed(cells);
+        Self { columns, cells }
     }
 
     /// A table with these rows. `meta` is the metadata of the list.
@@ -71,7 +87,7 @@ impl Printer {
             "name": "Name", "type": "string", "format": "name", "priority": 0,
             "description": "Name of the object",
         });
-        let own = self.columns.iter().map(|(column, _)| {
+        let own = self.columns.iter().map(|column| {
             json!({
                 "name": column.name, "type": column.kind, "format": column.format,
                 "priority": column.priority, "description": column.description,
@@ -88,12 +104,18 @@ impl Printer {
     #[must_use]
     pub fn row(&self, object: &Object, carried: Carried, now: Timestamp) -> Value {
         let value = object.as_value();
-        let cells = self
-            .columns
-            .iter()
-            .map(|(column, path)| cell(&column.kind, &path.find(value), now));
-        let name = Value::from(object.name());
-        let cells: Vec<_> = [name].into_iter().chain(cells).collect();
+        let mut cells = vec![Value::from(object.name())];
+        match &self.cells {
+            Cells::Found(paths) => {
+                let found = self.columns.iter().zip(paths);
+                cells
+                    .extend(found.map(|(column, path)| cell(&column.kind, &path.find(value), now)));
+            }
+            Cells::Computed(compute) => {
+                let computed = self.columns.iter().zip(compute(object));
+                cells.extend(computed.map(|(column, value)| cell(&column.kind, &[&value], now)));
+            }
+        }
         match carried {
             Carried::None => json!({"cells": cells, "object": null}),
             Carried::Metadata => json!({"cells": cells, "object": metadata_of(object)}),
@@ -113,7 +135,7 @@ pub fn metadata_of(object: &Object) -> Value {
 /// What a column of some kind shows of the values that its path finds; null where there is none,
 /// or where it is of another kind.
 fn cell(kind: &str, found: &[&Value], now: Timestamp) -> Value {
-    let Some(first) = found.first() else {
+    let Some(first) = found.first().filter(|first| !first.is_null()) else {
         return Value::Null;
     };
     match kind {

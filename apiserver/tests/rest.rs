@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
+use apiserver::admission::NoHooks;
 use apiserver::cache::Cache;
 use apiserver::registry::{Column, Naming, Registry, Resource, Version};
 use apiserver::schema::Schema;
@@ -11,6 +12,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use store::{RedbOptions, RedbStore};
@@ -79,6 +81,7 @@ fn widgets() -> Resource {
             deprecation: None,
         })],
         storage: "v1".into(),
+        hooks: Arc::new(NoHooks),
     }
 }
 
@@ -97,7 +100,7 @@ impl Server {
             registry,
             cache,
             Arc::new(Everybody),
-            || "2026-01-01T00:00:00Z".parse().unwrap(),
+            Arc::new(|| "2026-01-01T00:00:00Z".parse().unwrap()),
             shutdown.clone(),
         );
         Self {
@@ -119,6 +122,7 @@ impl Server {
             .body(Full::new(body))
             .unwrap();
         let user = User {
+            extra: BTreeMap::new(),
             name: "somebody".into(),
             groups: Vec::new(),
         };
@@ -392,6 +396,7 @@ async fn kubectl_gets_rows() {
         .body(Full::<Bytes>::default())
         .unwrap();
     let nobody = User {
+        extra: BTreeMap::new(),
         name: "nobody".into(),
         groups: Vec::new(),
     };

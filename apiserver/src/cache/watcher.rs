@@ -44,6 +44,25 @@ pub struct Filter {
     pub labels: LabelSelector,
     /// Only with these values.
     pub fields: FieldSelector,
+    /// Only those.
+    pub visible: Visible,
+}
+
+/// Which objects somebody sees: all, if nothing else is said.
+#[derive(Clone, Default)]
+pub struct Visible(Option<Arc<dyn Fn(&Item) -> bool + Send + Sync>>);
+
+impl Visible {
+    /// Those for which it holds. It must not wait: it is asked with every change.
+    pub fn when(sees: impl Fn(&Item) -> bool + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(sees)))
+    }
+}
+
+impl std::fmt::Debug for Visible {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_some() { "some" } else { "all" })
+    }
 }
 
 /// Where a watch begins.
@@ -143,12 +162,13 @@ impl Filter {
         let here = self.namespace.as_deref();
         here.is_none_or(|namespace| namespace == selectable.namespace())
             && selectable.is_meant(&self.labels, &self.fields, paths)
+            && self.visible.0.as_ref().is_none_or(|sees| sees(item))
     }
 
     /// Whether every object of the namespace is meant.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.labels.is_empty() && self.fields.is_empty()
+        self.labels.is_empty() && self.fields.is_empty() && self.visible.0.is_none()
     }
 }
 

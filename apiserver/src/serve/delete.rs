@@ -11,6 +11,7 @@ use crate::schema::FieldError;
 use http::{HeaderMap, Request, Response, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use store::Txn;
 
 /// How often a delete is tried again when somebody changed the object.
 const ATTEMPTS: usize = 5;
@@ -114,7 +115,7 @@ async fn delete_one(
         }
         let revision = revision_of(&old);
         let done = if waits {
-            put(server, call, object, revision).await
+            put(server, call, object, revision, Txn::default()).await
         } else {
             delete_now(server, call, object, revision).await
         };

@@ -283,6 +283,7 @@ impl Call {
             namespace: self.namespace.clone(),
             labels: options.labels.clone(),
             fields,
+            visible: self.visible.clone(),
         })
     }
 

@@ -1,6 +1,6 @@
 //! Watches: a line of JSON for each change.
 
-use super::{ApiServer, Body, Call, answer, read};
+use super::{ApiServer, Body, Call, Clock, answer, read};
 use crate::cache::{Event, Item, Seen, WatchStart, Watcher, watch_line};
 use crate::error::ApiError;
 use crate::media::Form;
@@ -45,7 +45,7 @@ pub(super) async fn watch(server: &ApiServer, call: &Call) -> Result<Response<Bo
         bookmarks: options.bookmarks.then(bookmarks),
         ends: Box::pin(tokio::time::sleep(options.timeout.unwrap_or(LIFETIME))),
         shutdown: server.shutdown().clone(),
-        now: server.clock,
+        now: Arc::clone(&server.clock),
         form: LineForm::of(call),
         watcher,
         applied: server.cache().applied(),
@@ -73,7 +73,7 @@ struct Lines {
     bookmarks: Option<Interval>,
     ends: Pin<Box<Sleep>>,
     shutdown: CancellationToken,
-    now: fn() -> Timestamp,
+    now: Clock,
     form: LineForm,
     watcher: Watcher,
     /// The revision up to which everything has been handed to watchers.

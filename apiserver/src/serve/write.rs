@@ -7,6 +7,7 @@ use ownership::{Ownership, manager};
 pub(super) use patch::patch;
 
 use super::{ApiServer, Body, Call, metadata, read};
+use crate::admission::{Effects, Write};
 use crate::body::{Document, MAX_BODY};
 use crate::error::{About, ApiError};
 use crate::keys;
@@ -61,15 +62,49 @@ async fn begin(
     dry_run: bool,
 ) -> Result<Object, ApiError> {
     metadata::begin(&mut object, server.now())?;
+    if object.name().is_empty()
+        && let Some(name) = call.resource.hooks.name()
+    {
+        object.set_meta("name", name);
+    }
     if call.version.status {
         object.fields_mut().remove("status");
     }
-    let object = checked(call, object, None)?;
+    let mut object = checked(call, object, None)?;
+    let effects = admit(server, call, &mut object, None, dry_run).await?;
     let object = owner.record(server, call, None, object)?;
     if dry_run {
         return Ok(object);
     }
-    put(server, call, object, Revision::ZERO).await
+    let made = put(server, call, object, Revision::ZERO, effects.txn).await?;
+    Ok(answered(made, effects.answer))
+}
+
+/// Lets the kind have its say.
+async fn admit(
+    server: &ApiServer,
+    call: &Call,
+    object: &mut Object,
+    old: Option<&Object>,
+    dry_run: bool,
+) -> Result<Effects, ApiError> {
+    let write = Write {
+        user: &call.user,
+        old,
+        subresource: call.subresource.as_deref().unwrap_or_default(),
+        now: server.now(),
+        dry_run,
+        group: &call.resource.group,
+        kind: &call.resource.kind,
+    };
+    call.resource.hooks.admit(&write, object).await
+}
+
+fn answered(mut object: Object, answer: Option<Box<dyn FnOnce(&mut Object) + Send>>) -> Object {
+    if let Some(answer) = answer {
+        answer(&mut object);
+    }
+    object
 }
 
 pub(super) async fn replace<B>(
@@ -132,20 +167,22 @@ async fn update(
         _ => {}
     }
     let mut object = checked(call, object, Some(old))?;
+    let effects = admit(server, call, &mut object, Some(old), dry_run).await?;
     object.set_meta("resourceVersion", old.meta_text("resourceVersion"));
     if desired(call, &object) != desired(call, old) {
         let generation = old.meta().get("generation").and_then(Value::as_i64);
         object.set_meta("generation", generation.unwrap_or_default() + 1);
     }
     let object = owner.record(server, call, Some(old), object)?;
-    if object == *old || dry_run {
+    if dry_run || (object == *old && effects.txn.ops.is_empty()) {
         return Ok(object);
     }
     let revision = revision_of(old);
     if object.is_deleting() && object.finalizers().next().is_none() {
         return delete_now(server, call, object, revision).await;
     }
-    put(server, call, object, revision).await
+    let written = put(server, call, object, revision, effects.txn).await?;
+    Ok(answered(written, effects.answer))
 }
 
 /// The object as it is in the store.
@@ -167,9 +204,12 @@ pub(super) async fn delete_now(
     revision: Revision,
 ) -> Result<Object, ApiError> {
     let key = key(call, object.name());
-    let written = server.cache().store().txn(Txn::delete_if(key, revision));
+    let others = call.resource.hooks.release(&object).await?;
+    let txn = together(Txn::delete_if(key, revision), others);
+    let written = server.cache().store().txn(txn);
     match written.await.map_err(ApiError::internal)? {
         TxnOutcome::Applied(revision) => {
+            call.resource.hooks.written(revision).await;
             object.set_meta("resourceVersion", revision.to_string());
             Ok(object)
         }
@@ -183,6 +223,7 @@ pub(super) async fn put(
     call: &Call,
     mut object: Object,
     expected: Revision,
+    others: Txn,
 ) -> Result<Object, ApiError> {
     let version = call.resource.api_version(&call.resource.storage);
     let asked = object.api_version().to_owned();
@@ -194,12 +235,11 @@ pub(super) async fn put(
     if value.len() > store::MAX_VALUE_BYTES {
         return Err(ApiError::too_large(store::MAX_VALUE_BYTES));
     }
-    let written = server
-        .cache()
-        .store()
-        .txn(Txn::put_if(key, expected, value));
+    let txn = together(Txn::put_if(key, expected, value), others);
+    let written = server.cache().store().txn(txn);
     match written.await.map_err(ApiError::internal)? {
         TxnOutcome::Applied(revision) => {
+            call.resource.hooks.written(revision).await;
             object.set_meta("resourceVersion", revision.to_string());
             object
                 .fields_mut()
@@ -211,6 +251,12 @@ pub(super) async fn put(
         }
         TxnOutcome::Conflict(_) => Err(changed(call)),
     }
+}
+
+fn together(mut txn: Txn, others: Txn) -> Txn {
+    txn.compares.extend(others.compares);
+    txn.ops.extend(others.ops);
+    txn
 }
 
 /// Reads a body up to the limit.
