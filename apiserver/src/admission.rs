@@ -59,13 +59,16 @@ pub struct Write<'a> {
     pub(crate) kind: &'a str,
 }
 
+/// Adds to the answer to a write.
+pub type Answer = Box<dyn FnOnce(&mut Object) + Send>;
+
 /// What else comes of a write.
 #[derive(Default)]
 pub struct Effects {
     /// Happens together with it, or not at all.
     pub txn: Txn,
     /// Adds to the answer what is not kept.
-    pub answer: Option<Box<dyn FnOnce(&mut Object) + Send>>,
+    pub answer: Option<Answer>,
 }
 
 impl Write<'_> {

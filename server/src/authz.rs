@@ -4,116 +4,64 @@ mod request_info;
 
 use std::sync::Arc;
 
-use lariat_api::{Cluster, ClusterId, ClusterRole, GROUP_CLUSTER_MEMBERS, GROUP_CLUSTER_OWNERS};
+use apiserver::cache::{Item, Visible};
+use apiserver::request::Verb;
+use apiserver::serve::{Attributes, Authorizer, Decision, User};
+use lariat_api::{
+    Cluster, ClusterId, ClusterRole, GROUP_ADMINISTRATORS, GROUP_CLUSTER_MEMBERS,
+    GROUP_CLUSTER_OWNERS, Kind as _, Token, UserId,
+};
 
 pub use request_info::RequestInfo;
 
-use crate::authn::Identity;
+use crate::authn::{Directory, Identity};
 use crate::edge::{ApiError, ProxyRequest};
+use crate::objects::decode;
 use crate::state::App;
 
-/// A request to the management API.
-#[derive(Clone, Copy, Debug)]
-pub struct Attributes<'a> {
-    /// `get`, `list`, `watch`, `create`, `update`, `patch` or `delete`.
-    pub verb: &'static str,
-    /// Plural of the kind.
-    pub resource: &'static str,
-    /// Name of the object; empty for requests about all of them.
-    pub name: &'a str,
-    /// The cluster that it belongs to, if any.
-    pub cluster: Option<&'a Cluster>,
-    /// The user that it belongs to, if any.
-    pub owner: Option<&'a str>,
-}
+/// Where a user carries the only cluster that its token is good for.
+pub(crate) const ONLY_CLUSTER: &str = "cluster";
 
 /// A request is not allowed. Its text is for the one who asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Denied(pub String);
 
-/// Decides about requests.
-pub trait Authorizer: Send + Sync + std::fmt::Debug {
-    /// Whether somebody may do that to the management API.
+/// Administrators may do everything, members what their role in a cluster says, everybody what
+/// concerns only themselves.
+#[derive(Clone, Debug)]
+pub struct Membership {
+    directory: Arc<Directory>,
+}
+
+impl Membership {
+    /// Roles as the directory knows them.
+    #[must_use]
+    pub fn new(directory: Arc<Directory>) -> Self {
+        Self { directory }
+    }
+
+    /// Whether somebody may make tokens of their own.
     ///
     /// # Errors
     /// With the reason, if not.
-    fn authorize(&self, who: &Identity, what: &Attributes<'_>) -> Result<(), Denied>;
+    pub fn authorize_own_tokens(who: &Identity) -> Result<(), Denied> {
+        match &who.only_cluster {
+            None => Ok(()),
+            Some(_) => Err(one_cluster_only()),
+        }
+    }
 
     /// Whether somebody may send that request to a cluster. Returns the groups that the user has
     /// there besides those of the identity. The cluster's own RBAC decides after that.
     ///
     /// # Errors
     /// With the reason, if not.
-    fn authorize_in_cluster(
-        &self,
-        who: &Identity,
-        cluster: &Cluster,
-        what: &RequestInfo,
-    ) -> Result<Vec<&'static str>, Denied>;
-}
-
-/// Administrators may do everything, members what their role in a cluster says, everybody what
-/// concerns only themselves.
-#[derive(Clone, Copy, Debug)]
-pub struct Membership;
-
-impl Authorizer for Membership {
-    fn authorize(&self, who: &Identity, what: &Attributes<'_>) -> Result<(), Denied> {
-        let denied = || {
-            let Attributes {
-                verb,
-                resource,
-                name,
-                ..
-            } = what;
-            let object = if name.is_empty() {
-                String::new()
-            } else {
-                format!(" {name:?}")
-            };
-            let user = &who.username;
-            Err(Denied(format!(
-                "user {user:?} may not {verb} {resource}{object}"
-            )))
-        };
-        if who.only_cluster.is_some() && (what.resource, what.verb) != ("clusters", "get") {
-            return Err(Denied("the token is good for one cluster only".to_owned()));
-        }
-        if let Some(only) = &who.only_cluster
-            && what.name != only.as_str()
-        {
-            return denied();
-        }
-        if who.administrator {
-            return Ok(());
-        }
-        let reads = matches!(what.verb, "get" | "list" | "watch");
-        let role = what.cluster.and_then(|cluster| cluster.role_of(&who.user));
-        let own = what.owner == Some(who.user.as_str());
-        let allowed = match what.resource {
-            "clusters" => match role {
-                Some(ClusterRole::Owner) => what.verb != "create",
-                Some(ClusterRole::Member) => reads,
-                None => false,
-            },
-            "clusterregistrationtokens" => role == Some(ClusterRole::Owner),
-            "tokens" => own,
-            "users" => own && reads,
-            "settings" => reads,
-            _ => false,
-        };
-        if allowed { Ok(()) } else { denied() }
-    }
-
-    fn authorize_in_cluster(
-        &self,
+    pub fn authorize_in_cluster(
         who: &Identity,
         cluster: &Cluster,
         what: &RequestInfo,
     ) -> Result<Vec<&'static str>, Denied> {
-        use lariat_api::Kind;
-
         if who
             .only_cluster
             .as_ref()
@@ -136,6 +84,114 @@ impl Authorizer for Membership {
             }
         }
     }
+
+    fn role(&self, user: &UserId, cluster: &str) -> Option<ClusterRole> {
+        let cluster = self.directory.cluster(&cluster.parse().ok()?)?;
+        cluster.role_of(user)
+    }
+
+    /// What a user who is no administrator may do.
+    fn decide(&self, user: &UserId, what: &Attributes<'_>) -> Decision {
+        let reads = matches!(what.verb, Verb::Get | Verb::List | Verb::Watch);
+        let across = what.name.is_empty() && matches!(what.verb, Verb::List | Verb::Watch);
+        let allowed = match what.resource.plural.as_str() {
+            _ if !what.subresource.is_empty() => false,
+            "clusters" if across => return Decision::AllowSome(clusters_of(user)),
+            "clusters" => match self.role(user, what.name) {
+                Some(ClusterRole::Owner) => true,
+                Some(ClusterRole::Member) => reads,
+                None => false,
+            },
+            "clusterregistrationtokens" if across && what.namespace.is_empty() => {
+                return Decision::AllowSome(self.in_own_clusters(user));
+            }
+            "clusterregistrationtokens" => {
+                self.role(user, what.namespace) == Some(ClusterRole::Owner)
+            }
+            "tokens" if across => return Decision::AllowSome(tokens_of(user)),
+            "tokens" if what.verb == Verb::Create => true,
+            "tokens" => {
+                let token = self.directory.token(what.name);
+                token.is_some_and(|token| token.user == *user)
+            }
+            "users" if across => {
+                let user = user.to_string();
+                return Decision::AllowSome(Visible::when(move |item| {
+                    item.selectable.name() == user
+                }));
+            }
+            "users" => reads && what.name == user.as_str(),
+            "settings" => reads,
+            _ => false,
+        };
+        if allowed {
+            Decision::Allow
+        } else {
+            Decision::Deny(String::new())
+        }
+    }
+
+    fn in_own_clusters(&self, user: &UserId) -> Visible {
+        let (own, user) = (self.clone(), user.clone());
+        Visible::when(move |item| {
+            own.role(&user, item.selectable.namespace()) == Some(ClusterRole::Owner)
+        })
+    }
+}
+
+impl Authorizer for Membership {
+    fn authorize(&self, user: &User, what: &Attributes<'_>) -> Decision {
+        if let Some(only) = user.extra.get(ONLY_CLUSTER).and_then(|only| only.first()) {
+            return decide_for_one(only, what);
+        }
+        if is_administrator(user) {
+            return Decision::Allow;
+        }
+        match user.name.parse() {
+            Ok(id) => self.decide(&id, what),
+            Err(_) => Decision::Deny("not a user of this server".to_owned()),
+        }
+    }
+}
+
+pub(crate) fn is_administrator(user: &User) -> bool {
+    user.groups
+        .iter()
+        .any(|group| group == GROUP_ADMINISTRATORS)
+}
+
+/// What a token may do that is good for one cluster only.
+fn decide_for_one(only: &str, what: &Attributes<'_>) -> Decision {
+    if what.resource.plural == Cluster::PLURAL && what.subresource.is_empty() {
+        if what.verb == Verb::Get && what.name == only {
+            return Decision::Allow;
+        }
+        if matches!(what.verb, Verb::List | Verb::Watch) {
+            let only = only.to_owned();
+            return Decision::AllowSome(Visible::when(move |item| item.selectable.name() == only));
+        }
+    }
+    Decision::Deny(one_cluster_only().0)
+}
+
+fn one_cluster_only() -> Denied {
+    Denied("the token is good for one cluster only".to_owned())
+}
+
+/// What the object itself says counts: the directory may be ahead of what is told, or behind.
+fn clusters_of(user: &UserId) -> Visible {
+    let user = user.clone();
+    Visible::when(move |item: &Item| {
+        let cluster = decode::<Cluster>(&item.entry);
+        cluster.is_ok_and(|cluster| cluster.role_of(&user).is_some())
+    })
+}
+
+fn tokens_of(user: &UserId) -> Visible {
+    let user = user.clone();
+    Visible::when(move |item: &Item| {
+        decode::<Token>(&item.entry).is_ok_and(|token| token.user_id == user.as_str())
+    })
 }
 
 /// The cluster that a request goes to, if it exists. Who may not see it learns nothing else.
@@ -169,7 +225,7 @@ impl From<Denied> for ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lariat_api::ClusterMember;
+    use lariat_api::{ClusterMember, GROUP_AUTHENTICATED};
 
     fn somebody(user: &str, administrator: bool, only: Option<&str>) -> Identity {
         Identity::for_test(user, administrator, only)
@@ -186,75 +242,25 @@ mod tests {
         cluster
     }
 
-    fn about<'a>(
-        verb: &'static str,
-        resource: &'static str,
-        cluster: Option<&'a Cluster>,
-        owner: Option<&'a str>,
-    ) -> Attributes<'a> {
-        let name = if cluster.is_some() { "c-1" } else { "" };
-        Attributes {
-            verb,
-            resource,
-            name,
-            cluster,
-            owner,
-        }
-    }
-
     #[test]
-    fn members_read_owners_change_strangers_see_nothing() {
-        let user = somebody("u-1", false, None);
-        for (role, verb, allowed) in [
-            (None, "get", false),
-            (Some(ClusterRole::Member), "get", true),
-            (Some(ClusterRole::Member), "update", false),
-            (Some(ClusterRole::Member), "delete", false),
-            (Some(ClusterRole::Owner), "update", true),
-            (Some(ClusterRole::Owner), "create", false),
-        ] {
-            let cluster = cluster(role);
-            let what = about(verb, "clusters", Some(&cluster), None);
-            assert_eq!(
-                Membership.authorize(&user, &what).is_ok(),
-                allowed,
-                "{role:?} {verb}"
-            );
-        }
-    }
-
-    #[test]
-    fn everybody_has_their_own_tokens_only() {
-        let user = somebody("u-1", false, None);
-        let own = about("delete", "tokens", None, Some("u-1"));
-        let other = about("delete", "tokens", None, Some("u-2"));
-        assert!(Membership.authorize(&user, &own).is_ok());
-        assert!(Membership.authorize(&user, &other).is_err());
-        let user_itself = about("update", "users", None, Some("u-1"));
-        assert!(Membership.authorize(&user, &user_itself).is_err());
+    fn administrators_are_known_by_their_group() {
+        let user = |group: &str| User {
+            groups: vec![group.to_owned()],
+            ..User::default()
+        };
+        assert!(is_administrator(&user(GROUP_ADMINISTRATORS)));
+        assert!(!is_administrator(&user(GROUP_AUTHENTICATED)));
     }
 
     #[test]
     fn a_token_for_one_cluster_is_good_for_nothing_else() {
-        let admin = somebody("u-1", true, Some("c-2"));
         let first = cluster(None);
-        let get = about("get", "clusters", Some(&first), None);
-        assert!(Membership.authorize(&admin, &get).is_err());
-        let tokens = about("create", "tokens", None, Some("u-1"));
-        assert!(Membership.authorize(&admin, &tokens).is_err());
         let info = RequestInfo::parse(&http::Method::GET, "/api/v1/pods");
-        assert!(
-            Membership
-                .authorize_in_cluster(&admin, &first, &info)
-                .is_err()
-        );
-        let admin = somebody("u-1", true, Some("c-1"));
-        assert!(Membership.authorize(&admin, &get).is_ok());
-        assert!(
-            Membership
-                .authorize_in_cluster(&admin, &first, &info)
-                .is_ok()
-        );
+        let allowed = |who: &Identity| Membership::authorize_in_cluster(who, &first, &info).is_ok();
+        let other = somebody("u-1", true, Some("c-2"));
+        assert!(!allowed(&other));
+        assert!(Membership::authorize_own_tokens(&other).is_err());
+        assert!(allowed(&somebody("u-1", true, Some("c-1"))));
     }
 
     #[test]
@@ -262,13 +268,9 @@ mod tests {
         let info = RequestInfo::parse(&http::Method::GET, "/api/v1/pods");
         let user = somebody("u-1", false, None);
         let member = cluster(Some(ClusterRole::Member));
-        let groups = Membership
-            .authorize_in_cluster(&user, &member, &info)
-            .unwrap();
+        let groups = Membership::authorize_in_cluster(&user, &member, &info).unwrap();
         assert_eq!(groups, [GROUP_CLUSTER_MEMBERS]);
-        let denied = Membership
-            .authorize_in_cluster(&user, &cluster(None), &info)
-            .unwrap_err();
+        let denied = Membership::authorize_in_cluster(&user, &cluster(None), &info).unwrap_err();
         let expected = "user \"u-1\" may not list pods in cluster \"c-1\": not a member of it";
         assert_eq!(denied.0, expected);
     }

@@ -40,9 +40,10 @@ pub async fn sweep(app: &App) -> Result<(), ApiError> {
     let now = app.clock.now();
     for token in app.directory.tokens() {
         if token.expires_at.is_some_and(|end| end + KEEP_TOKENS < now) {
-            match tokens::revoke(app, token.name.as_str()).await {
-                Err(error) if error.status() != http::StatusCode::NOT_FOUND => return Err(error),
-                _ => {}
+            let name = token.name.as_str();
+            match tokens::revoke(&app.objects, &app.directory, name).await {
+                Err(ObjectError::NotFound(_)) | Ok(_) => {}
+                Err(error) => return Err(error.into()),
             }
         }
     }

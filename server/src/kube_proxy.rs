@@ -15,7 +15,7 @@ use http_body_util::BodyExt as _;
 use tunnel::http::{end_watch_when, is_watch, strip_hop_by_hop};
 use tunnel_proto::stream::Class;
 
-use crate::authz::{self, RequestInfo};
+use crate::authz::{self, Membership, RequestInfo};
 use crate::edge::{ApiError, Body, ProxyRequest, empty};
 use crate::state::App;
 
@@ -37,9 +37,7 @@ pub(crate) async fn handle(
         .context
         .audit
         .set_action(action.verb, action.resource_name());
-    let groups = app
-        .authorizer
-        .authorize_in_cluster(&request.identity, &cluster, &action)?;
+    let groups = Membership::authorize_in_cluster(&request.identity, &cluster, &action)?;
     let ProxyRequest {
         mut request,
         cluster: id,

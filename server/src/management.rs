@@ -1,67 +1,78 @@
-//! The Kubernetes-style face of the management API.
+//! The Kubernetes-style face of the management API: [`apiserver`] with the kinds of this server.
 
-mod discovery;
 mod kinds;
-mod list;
-mod query;
-mod resource;
-mod table;
-mod users;
-mod watch;
+mod settings;
 
 use std::sync::Arc;
 
-use http::{Method, Request, Response, StatusCode};
+use apiserver::cache::Cache;
+use apiserver::registry::Registry;
+use apiserver::serve::{ApiServer, Authorizer, User};
+use futures::StreamExt as _;
+use http::{Request, Response, StatusCode};
+use http_body::Body as _;
+use http_body_util::{BodyExt as _, BodyStream, StreamBody};
 use hyper::body::Incoming;
-use lariat_api::{Cluster, ClusterRegistrationToken, GROUP, Setting, Token, User, VERSION};
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
-pub(crate) use kinds::settings;
-pub(crate) use users::claim;
+pub(crate) use kinds::{Context, claim};
+pub(crate) use settings::settings;
 
 use crate::authn::Identity;
-use crate::edge::{ApiError, Body};
-use crate::objects::ObjectError;
+use crate::edge::Body;
 use crate::state::App;
-use resource::Resource;
 
-/// Answers requests under `/api` and `/apis`.
+/// A server of the management API's objects, over what `cache` follows.
+pub(crate) fn api_server(
+    context: Context,
+    cache: Arc<Cache>,
+    authorizer: Arc<dyn Authorizer>,
+    shutdown: CancellationToken,
+) -> anyhow::Result<ApiServer> {
+    let clock = context.clock.clone();
+    let mut registry = Registry::default();
+    for resource in kinds::resources(context)? {
+        registry.insert(resource);
+    }
+    let clock = Arc::new(move || clock.now());
+    Ok(ApiServer::new(registry, cache, authorizer, clock, shutdown))
+}
+
+/// Answers requests under `/api` and `/apis`. A watch ends in order when the user's token does.
 pub(crate) async fn handle(
     app: &Arc<App>,
     request: Request<Incoming>,
     who: Identity,
-    segments: &[&str],
-) -> Result<Response<Body>, ApiError> {
-    let path = match segments {
-        ["apis", group, version, rest @ ..] if *group == GROUP && *version == VERSION => rest,
-        _ => return read_only(&request, discovery::find(segments)),
-    };
-    let (namespace, plural, name) = match path {
-        [] => return read_only(&request, Some(discovery::resources())),
-        [plural] => (None, *plural, None),
-        [plural, name] => (None, *plural, Some(*name)),
-        ["namespaces", namespace, plural] => (Some(*namespace), *plural, None),
-        ["namespaces", namespace, plural, name] => (Some(*namespace), *plural, Some(*name)),
-        _ => return Err(no_such_resource()),
-    };
-    let target = Resource {
-        app: Arc::clone(app),
-        who,
-        namespace: namespace.map(str::to_owned),
-        name: name.map(str::to_owned),
-    };
-    match plural {
-        "clusters" => target.answer::<Cluster>(request).await,
-        "clusterregistrationtokens" => target.answer::<ClusterRegistrationToken>(request).await,
-        "settings" => target.answer::<Setting>(request).await,
-        "tokens" => target.answer::<Token>(request).await,
-        "users" => target.answer::<User>(request).await,
-        _ => Err(no_such_resource()),
+) -> Response<Body> {
+    let answer = app.api.answer(user(&who), request).await;
+    let clock = app.clock.clone();
+    answer.map(|body| {
+        if body.size_hint().exact().is_some() {
+            return body.map_err(|never| match never {}).boxed_unsync();
+        }
+        let ended = async move { who.until_ended(&clock).await };
+        let frames = BodyStream::new(body).take_until(Box::pin(ended));
+        let frames = frames.map(|frame| frame.map_err(|never| match never {}));
+        StreamBody::new(frames).boxed_unsync()
+    })
+}
+
+/// Somebody as the API server knows users.
+pub(crate) fn user(who: &Identity) -> User {
+    let mut extra = who.extra.clone();
+    if let Some(cluster) = &who.only_cluster {
+        extra.insert(crate::authz::ONLY_CLUSTER.into(), vec![cluster.to_string()]);
+    }
+    User {
+        name: who.user.to_string(),
+        groups: who.groups.clone(),
+        extra,
     }
 }
 
 /// Answers `/version`.
-pub(crate) fn version() -> Result<Response<Body>, ApiError> {
+pub(crate) fn version() -> Response<Body> {
     let version = env!("CARGO_PKG_VERSION");
     // kubectl compares itself with a version of Kubernetes; the API follows this one.
     let value = json!({
@@ -75,41 +86,5 @@ pub(crate) fn version() -> Result<Response<Body>, ApiError> {
         "compiler": "rustc",
         "platform": format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
     });
-    Ok(crate::edge::json(StatusCode::OK, &value))
-}
-
-fn read_only(
-    request: &Request<Incoming>,
-    document: Option<serde_json::Value>,
-) -> Result<Response<Body>, ApiError> {
-    let document = document.ok_or_else(no_such_resource)?;
-    match *request.method() {
-        Method::GET | Method::HEAD => Ok(crate::edge::json(StatusCode::OK, &document)),
-        _ => Err(ApiError::method_not_allowed("this can only be read")),
-    }
-}
-
-fn no_such_resource() -> ApiError {
-    ApiError::not_found("the server could not find the requested resource")
-}
-
-impl From<ObjectError> for ApiError {
-    fn from(error: ObjectError) -> Self {
-        let message = error.to_string();
-        match error {
-            ObjectError::NotFound(_) => Self::not_found(message),
-            ObjectError::AlreadyExists(_) => Self::already_exists(message),
-            ObjectError::Conflict(_) => Self::conflict(message),
-            ObjectError::ResourceVersion(_) => Self::bad_request(message),
-            ObjectError::Store(store::Error::Compacted { .. }) => Self::expired(message),
-            ObjectError::Store(store::Error::ValueLength(_)) => Self::invalid(message),
-            ObjectError::Store(
-                store::Error::FutureRevision { .. } | store::Error::KeyLength(_),
-            ) => Self::bad_request(message),
-            ObjectError::Store(store::Error::Unavailable | store::Error::Write(_)) => {
-                Self::unavailable("the store cannot be written", 5).with_log(message)
-            }
-            ObjectError::Store(_) | ObjectError::Damaged { .. } => Self::internal(message),
-        }
-    }
+    crate::edge::json(StatusCode::OK, &value)
 }

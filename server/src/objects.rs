@@ -1,12 +1,13 @@
 //! Typed access to the objects of the management API in the store.
 //!
-//! An object is kept as JSON under `/objects/<plural>/[<namespace>/]<name>`. Its resource version
-//! is the revision at which it was written, and is not part of what is kept.
+//! Keys and values are those of the API server, which serves the same objects.
 
 mod event;
 
 use std::sync::Arc;
 
+use apiserver::keys;
+use apiserver::object::Object;
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use bytes::Bytes;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -16,9 +17,6 @@ use store::{Entry, Op, Range, Revision, Store, Txn, TxnOutcome};
 pub use event::{Event, EventError, Events};
 
 use crate::clock::Clock;
-
-/// All objects are under this.
-const ROOT: &str = "/objects/";
 
 /// Access to objects failed.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -147,10 +145,7 @@ impl Objects {
         meta.generation = Some(1);
         meta.deletion_timestamp = None;
         let key = key::<K>(object.namespace(), object.name());
-        let txn = joined(
-            Txn::put_if(key, Revision::ZERO, encode(&mut object)?),
-            others,
-        );
+        let txn = joined(Txn::put_if(key, Revision::ZERO, encode(&object)?), others);
         match self.store.txn(txn).await? {
             TxnOutcome::Applied(revision) => Ok(stamped(object, revision)),
             TxnOutcome::Conflict(_) => Err(ObjectError::AlreadyExists(shown_object(&object))),
@@ -268,7 +263,7 @@ fn desired<K: Kind>(object: &K) -> Result<serde_json::Value, ObjectError> {
     Ok(value)
 }
 
-fn damaged<K: Kind>(object: &K, error: &serde_json::Error) -> ObjectError {
+fn damaged<K: Kind>(object: &K, error: &dyn std::fmt::Display) -> ObjectError {
     ObjectError::Damaged {
         key: shown_object(object),
         detail: error.to_string(),
@@ -325,9 +320,10 @@ pub(crate) fn decode<K: Kind>(entry: &Entry) -> Result<K, ObjectError> {
 
 /// The prefix of the keys of a kind.
 pub(crate) fn prefix<K: Kind>(namespace: Option<&str>) -> String {
+    let prefix = keys::resource(lariat_api::GROUP, K::PLURAL);
     match namespace.filter(|_| K::NAMESPACED) {
-        Some(namespace) => format!("{ROOT}{}/{namespace}/", K::PLURAL),
-        None => format!("{ROOT}{}/", K::PLURAL),
+        Some(namespace) => format!("{prefix}{namespace}/"),
+        None => prefix,
     }
 }
 
@@ -335,14 +331,10 @@ fn key<K: Kind>(namespace: &str, name: &str) -> String {
     prefix::<K>(Some(namespace)) + name
 }
 
-fn encode<K: Kind>(object: &mut K) -> Result<Vec<u8>, ObjectError> {
-    let version = object.meta_mut().resource_version.take();
-    let text = serde_json::to_vec(object);
-    object.meta_mut().resource_version = version;
-    let mut text = text.map_err(|error| damaged(object, &error))?;
-    // It is kept for watches that begin in the past.
-    text.shrink_to_fit();
-    Ok(text)
+fn encode<K: Kind>(object: &K) -> Result<Bytes, ObjectError> {
+    let value = serde_json::to_value(object).map_err(|error| damaged(object, &error))?;
+    let encoded = Object::new(value).map_err(|error| damaged(object, &error))?;
+    Ok(encoded.encode())
 }
 
 fn stamped<K: Kind>(mut object: K, revision: Revision) -> K {

@@ -6,7 +6,8 @@ use lariat_api::{ClusterId, ClusterRegistrationToken, ClusterRegistrationTokenSt
 use store::Txn;
 
 use crate::authn::{SecretHash, new_secret};
-use crate::objects::{self, ListOptions, ObjectError};
+use crate::management::Context;
+use crate::objects::{self, ListOptions, ObjectError, Objects};
 use crate::state::App;
 
 /// A registration token is not good. Its text is for the one who sets up the agent.
@@ -92,13 +93,18 @@ pub(crate) fn issue(token: &mut ClusterRegistrationToken, now: Timestamp) -> Str
     secret
 }
 
-/// Adds what the answer to a create request shows once: the token and the commands to use it.
-pub(crate) fn show(app: &App, token: &mut ClusterRegistrationToken, secret: String) {
-    let server = app.config.server_url.as_str().trim_end_matches('/');
+/// The status that the answer to a create request shows once: the token and the commands to use
+/// it.
+pub(crate) fn shown(
+    context: &Context,
+    token: &ClusterRegistrationToken,
+    secret: String,
+) -> ClusterRegistrationTokenStatus {
+    let server = context.server_url.as_str().trim_end_matches('/');
     let url = format!("{server}/v3/import/{secret}.yaml");
-    let status = token.status.get_or_insert_default();
+    let mut status = token.status.clone().unwrap_or_default();
     status.command = format!("kubectl apply -f {url}");
-    status.insecure_command = match app.certificates.checksum() {
+    status.insecure_command = match context.certificates.checksum() {
         None => status.command.clone(),
         Some(checksum) => format!(
             "curl -skfL {server}/cacerts -o lariat-ca.crt && \
@@ -108,31 +114,24 @@ pub(crate) fn show(app: &App, token: &mut ClusterRegistrationToken, secret: Stri
     };
     status.manifest_url = url;
     status.token = secret;
+    status
 }
 
 /// Deletes all registration tokens of a cluster.
 ///
 /// # Errors
 /// When the store fails.
-pub(crate) async fn delete_all(app: &App, cluster: &str) -> Result<(), ObjectError> {
+pub(crate) async fn delete_all(objects: &Objects, cluster: &str) -> Result<(), ObjectError> {
     let options = ListOptions {
         namespace: Some(cluster.to_owned()),
         ..ListOptions::default()
     };
-    let tokens = app
-        .objects
-        .list::<ClusterRegistrationToken>(&options)
-        .await?;
+    let tokens = objects.list::<ClusterRegistrationToken>(&options).await?;
     for token in tokens.items {
         let op = objects::delete_op::<ClusterRegistrationToken>(cluster, token.name());
         let ops = vec![op];
-        app.objects
-            .store()
-            .txn(Txn {
-                compares: Vec::new(),
-                ops,
-            })
-            .await?;
+        let compares = Vec::new();
+        objects.store().txn(Txn { compares, ops }).await?;
     }
     Ok(())
 }

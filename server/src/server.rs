@@ -5,6 +5,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::sync::Arc;
 
 use anyhow::Context;
+use apiserver::cache::Cache;
 use secrecy::SecretString;
 use store::{RedbOptions, RedbStore, Store};
 use tokio::net::TcpListener;
@@ -87,13 +88,26 @@ impl Server {
             config.limits.connections.min(descriptors),
             config.limits.connections_per_address,
         );
+        let cache = Arc::new(Cache::new(Arc::clone(objects.store())));
+        let following = Arc::clone(&cache);
+        tokio::spawn(async move { following.follow().await });
+        let context = management::Context {
+            objects: objects.clone(),
+            directory: Arc::clone(&directory),
+            passwords: passwords.clone(),
+            certificates: Arc::clone(&certificates),
+            server_url: config.server_url.clone(),
+            clock: clock.clone(),
+        };
+        let authorizer = Arc::new(Membership::new(Arc::clone(&directory)));
+        let api = management::api_server(context, cache, authorizer, shutdown.clone())?;
         let app = Arc::new(App {
             metrics: Metrics::new(limits.clone(), audit.clone()),
             config,
             clock,
             objects,
             directory,
-            authorizer: Box::new(Membership),
+            api,
             passwords,
             login_limits: LoginLimits::default(),
             certificates,

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use apiserver::serve::ApiServer;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::authn::{Directory, Passwords};
-use crate::authz::Authorizer;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::edge::{AuditSink, CertificateKeeper};
@@ -26,8 +26,8 @@ pub struct App {
     pub objects: Objects,
     /// Users, tokens and clusters in memory.
     pub directory: Arc<Directory>,
-    /// Decides who may do what.
-    pub authorizer: Box<dyn Authorizer>,
+    /// The management API in front of them.
+    pub api: ApiServer,
     /// Hashes and checks passwords.
     pub passwords: Passwords,
     /// How often somebody may try to log in.

@@ -1,12 +1,14 @@
 //! Making and ending tokens, whichever face of the API asks.
 
-use jiff::SignedDuration;
+use std::num::TryFromIntError;
+
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use lariat_api::{Kind, Token, TokenName, UserId};
 
-use crate::authn::{SecretHash, new_secret};
+use crate::authn::{Directory, SecretHash, new_secret};
 use crate::edge::ApiError;
-use crate::objects::{ObjectError, random_bits, revision_of};
+use crate::objects::{ObjectError, Objects, random_bits, revision_of};
 use crate::state::App;
 
 /// How often another name is tried when a random one is taken.
@@ -36,22 +38,18 @@ pub struct NewToken {
 /// 422 when a field breaks a rule; 500 and 503 when the store fails.
 pub async fn create(app: &App, new: NewToken) -> Result<Token, ApiError> {
     let user: UserId = new.user.parse().map_err(ApiError::internal)?;
-    let secret = new_secret();
     let mut token = Token {
         user_id: new.user,
         description: new.description,
         ttl: new.ttl,
         cluster_name: new.cluster,
         is_derived: new.derived,
-        token_hash: SecretHash::of(&secret).to_hex(),
         ..Token::default()
     };
     token
         .validate()
         .map_err(|error| ApiError::invalid(error.to_string()))?;
-    let milliseconds = i64::try_from(token.ttl_milliseconds()).map_err(ApiError::internal)?;
-    let end = app.clock.now() + SignedDuration::from_millis(milliseconds);
-    token.expires_at = Some(Time(end));
+    let secret = issue(&mut token, app.clock.now()).map_err(ApiError::internal)?;
     for _ in 0..ATTEMPTS {
         let name = if new.kubeconfig {
             TokenName::kubeconfig(&user, random_bits())
@@ -72,20 +70,36 @@ pub async fn create(app: &App, new: NewToken) -> Result<Token, ApiError> {
     Err(ApiError::internal("no free name for a token"))
 }
 
+/// Gives a new token its secret, of which the hash is kept, and its end. Returns the secret.
+///
+/// # Errors
+/// When its time to live is no time.
+pub(crate) fn issue(token: &mut Token, now: Timestamp) -> Result<String, TryFromIntError> {
+    let secret = new_secret();
+    let milliseconds = i64::try_from(token.ttl_milliseconds())?;
+    token.token_hash = SecretHash::of(&secret).to_hex();
+    token.expires_at = Some(Time(now + SignedDuration::from_millis(milliseconds)));
+    Ok(secret)
+}
+
 /// Ends a token. When this returns, it is no longer accepted, and what is open with it ends.
 ///
 /// # Errors
-/// 404 when there is none; 500 and 503 when the store fails.
-pub async fn revoke(app: &App, name: &str) -> Result<Token, ApiError> {
+/// [`ObjectError::NotFound`] when there is none.
+pub async fn revoke(
+    objects: &Objects,
+    directory: &Directory,
+    name: &str,
+) -> Result<Token, ObjectError> {
     loop {
-        let token: Token = app.objects.get("", name).await?;
-        match app.objects.delete(&token, store::Txn::default()).await {
+        let token: Token = objects.get("", name).await?;
+        match objects.delete(&token, store::Txn::default()).await {
             Ok(revision) => {
-                app.directory.wait_for(revision).await;
+                directory.wait_for(revision).await;
                 return Ok(token);
             }
             Err(ObjectError::Conflict(_)) => {}
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         }
     }
 }

@@ -192,9 +192,13 @@ async fn an_answer_is_streamed_while_it_is_made() {
 
 mod tokens {
     pub(super) async fn revoke(server: &super::Running) {
-        lariat_server::tokens::revoke(&server.app, &server.token_name)
-            .await
-            .unwrap();
+        lariat_server::tokens::revoke(
+            &server.app.objects,
+            &server.app.directory,
+            &server.token_name,
+        )
+        .await
+        .unwrap();
     }
 }
 

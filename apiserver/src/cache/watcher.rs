@@ -50,7 +50,9 @@ pub struct Filter {
 
 /// Which objects somebody sees: all, if nothing else is said.
 #[derive(Clone, Default)]
-pub struct Visible(Option<Arc<dyn Fn(&Item) -> bool + Send + Sync>>);
+pub struct Visible(Option<Arc<Sees>>);
+
+type Sees = dyn Fn(&Item) -> bool + Send + Sync;
 
 impl Visible {
     /// Those for which it holds. It must not wait: it is asked with every change.

@@ -7,7 +7,7 @@ use ownership::{Ownership, manager};
 pub(super) use patch::patch;
 
 use super::{ApiServer, Body, Call, metadata, read};
-use crate::admission::{Effects, Write};
+use crate::admission::{Answer, Effects, Write};
 use crate::body::{Document, MAX_BODY};
 use crate::error::{About, ApiError};
 use crate::keys;
@@ -100,7 +100,7 @@ async fn admit(
     call.resource.hooks.admit(&write, object).await
 }
 
-fn answered(mut object: Object, answer: Option<Box<dyn FnOnce(&mut Object) + Send>>) -> Object {
+fn answered(mut object: Object, answer: Option<Answer>) -> Object {
     if let Some(answer) = answer {
         answer(&mut object);
     }

@@ -194,6 +194,12 @@ impl Directory {
             .cloned()
     }
 
+    /// A token by name.
+    #[must_use]
+    pub fn token(&self, name: &str) -> Option<Arc<TokenRecord>> {
+        self.read().tokens.get(name).cloned()
+    }
+
     /// All tokens, in no order.
     #[must_use]
     pub fn tokens(&self) -> Vec<Arc<TokenRecord>> {

@@ -5,6 +5,7 @@ use http::{HeaderValue, Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::body::{Body, full};
+use crate::objects::ObjectError;
 
 /// A failed request: one message for the client, a Kubernetes `Status`, and one for the log.
 #[derive(Debug)]
@@ -186,5 +187,26 @@ impl ApiError {
             );
         }
         response
+    }
+}
+
+impl From<ObjectError> for ApiError {
+    fn from(error: ObjectError) -> Self {
+        let message = error.to_string();
+        match error {
+            ObjectError::NotFound(_) => Self::not_found(message),
+            ObjectError::AlreadyExists(_) => Self::already_exists(message),
+            ObjectError::Conflict(_) => Self::conflict(message),
+            ObjectError::ResourceVersion(_) => Self::bad_request(message),
+            ObjectError::Store(store::Error::Compacted { .. }) => Self::expired(message),
+            ObjectError::Store(store::Error::ValueLength(_)) => Self::invalid(message),
+            ObjectError::Store(
+                store::Error::FutureRevision { .. } | store::Error::KeyLength(_),
+            ) => Self::bad_request(message),
+            ObjectError::Store(store::Error::Unavailable | store::Error::Write(_)) => {
+                Self::unavailable("the store cannot be written", 5).with_log(message)
+            }
+            ObjectError::Store(_) | ObjectError::Damaged { .. } => Self::internal(message),
+        }
     }
 }

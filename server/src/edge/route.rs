@@ -42,10 +42,7 @@ pub enum Route<'a> {
         public: bool,
     },
     /// `/api`, `/apis` and below.
-    Management {
-        /// Its segments, `api` or `apis` first.
-        segments: Vec<&'a str>,
-    },
+    Management,
     /// Nothing is there.
     NotFound,
 }
@@ -120,7 +117,7 @@ impl<'a> Route<'a> {
                 segments: rest.to_vec(),
                 public: true,
             },
-            ["api" | "apis", ..] => Self::Management { segments },
+            ["api" | "apis", ..] => Self::Management,
             _ => Self::NotFound,
         }
     }

@@ -83,7 +83,7 @@ async fn dispatch(
         Route::Live => probes::live(),
         Route::Ready => probes::ready(app, uri.query()).await,
         Route::CaCertificates => probes::ca_certificates(app),
-        Route::Version => management::version(),
+        Route::Version => Ok(management::version()),
         Route::Metrics => {
             let identity = authenticate(app, request.headers(), &context)?;
             probes::metrics(app, &identity)
@@ -93,14 +93,14 @@ async fn dispatch(
         Route::Norman { segments, public } => {
             norman::handle(app, request, &context, &segments, public).await
         }
-        Route::Management { segments } => {
+        Route::Management => {
             let action = RequestInfo::parse(request.method(), target);
             context
                 .audit
                 .set_action(action.verb, action.resource_name());
             let identity = authenticate(app, request.headers(), &context)?;
             password_is_settled(&identity)?;
-            management::handle(app, request, identity, &segments).await
+            Ok(management::handle(app, request, identity).await)
         }
         Route::Cluster { id, rest } => {
             context.audit.set_cluster(&id);

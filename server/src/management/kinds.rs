@@ -1,230 +1,215 @@
-//! What is special about each kind when it is made, changed and deleted.
+//! The kinds of this server: what each is, and what happens when its objects are written.
+
+mod cluster;
+mod registration_token;
+mod setting;
+mod token;
+mod user;
 
 use std::future::Future;
+use std::marker::PhantomData;
+use std::sync::Arc;
 
+use anyhow::anyhow;
+use apiserver::admission::{Effects, Hooks, Write};
+use apiserver::error::{About, ApiError};
+use apiserver::object::Object;
+use apiserver::registry::{Column, Naming, Resource, Version};
+use apiserver::schema::{FieldError, Schema};
+use apiserver::table::Printer;
+use futures::future::BoxFuture;
 use lariat_api::{
-    Cluster, ClusterId, ClusterMember, ClusterRegistrationToken, ClusterRole, ClusterStatus, Kind,
-    Setting, SettingSource, Token,
+    Cluster, ClusterRegistrationToken, GROUP, InvalidField, Kind, Setting, Token, User, VERSION,
 };
+use serde_json::Value;
 use store::{Revision, Txn};
+use url::Url;
 
-use crate::authn::Identity;
-use crate::authz::find_cluster;
-use crate::edge::ApiError;
-use crate::objects::{ObjectError, Objects, random_bits, revision_of};
-use crate::state::App;
-use crate::tokens::{self, NewToken};
-use crate::{config::Config, edge::CertificateKeeper, registration};
+pub(crate) use user::claim;
 
-/// How often another id is tried when a random one is taken.
-const ATTEMPTS: usize = 5;
+use crate::authn::{Directory, Passwords};
+use crate::clock::Clock;
+use crate::edge::CertificateKeeper;
+use crate::objects::Objects;
+
+/// What the kinds need of the server.
+#[derive(Clone, Debug)]
+pub(crate) struct Context {
+    pub(crate) objects: Objects,
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) passwords: Passwords,
+    pub(crate) certificates: Arc<CertificateKeeper>,
+    pub(crate) server_url: Url,
+    pub(crate) clock: Clock,
+}
 
 /// A kind of the management API as it is served.
-pub(crate) trait Managed: Kind {
-    /// The cluster that the object belongs to.
-    fn cluster_id(&self) -> Option<ClusterId> {
+trait Managed: Kind + schemars::JsonSchema {
+    /// Whether its status is written apart.
+    const HAS_STATUS: bool = false;
+
+    /// The name of an object that comes without one.
+    fn made_up_name() -> Option<String> {
         None
     }
 
-    /// The id of the user that the object belongs to.
-    fn owner(&self) -> Option<&str> {
-        None
+    /// Fills in what only the server knows, and refuses what the object alone does not tell.
+    fn admit(
+        &mut self,
+        _context: &Context,
+        _write: &Write<'_>,
+        _old: Option<&Self>,
+    ) -> impl Future<Output = Result<Effects, ApiError>> + Send {
+        async { Ok(Effects::default()) }
     }
 
-    /// Fills in what depends on who creates the object, before it is authorised.
-    fn prepare(&mut self, _who: &Identity) {}
-
-    /// The object as it is shown.
-    #[must_use]
-    fn shown(self) -> Self {
-        self
-    }
-
-    /// Makes the object.
-    fn create(
-        self,
-        app: &App,
-        _who: &Identity,
-    ) -> impl Future<Output = Result<Self, ApiError>> + Send {
-        async { Ok(app.objects.create(named(self)?).await?) }
-    }
-
-    /// Overwrites the object.
-    fn update(
-        self,
-        app: &App,
-        stored: &Self,
-    ) -> impl Future<Output = Result<Self, ApiError>> + Send {
-        async { Ok(app.objects.update(self, stored).await?) }
-    }
-
-    /// Deletes the object and what belongs to it. Returns the revision from which on it is gone.
-    fn remove(&self, app: &App) -> impl Future<Output = Result<Revision, ApiError>> + Send {
-        async { Ok(app.objects.delete(self, Txn::default()).await?) }
+    /// What goes with the object. What is returned happens together with its deletion.
+    fn release(&self, _context: &Context) -> impl Future<Output = Result<Txn, ApiError>> + Send {
+        async { Ok(Txn::default()) }
     }
 }
 
-impl Managed for Cluster {
-    fn cluster_id(&self) -> Option<ClusterId> {
-        self.name().parse().ok()
+/// All of them.
+pub(super) fn resources(context: Context) -> anyhow::Result<Vec<Resource>> {
+    let context = Arc::new(context);
+    Ok(vec![
+        resource::<Cluster>(&context)?,
+        resource::<ClusterRegistrationToken>(&context)?,
+        resource::<Setting>(&context)?,
+        resource::<Token>(&context)?,
+        resource::<User>(&context)?,
+    ])
+}
+
+fn resource<K: Managed>(context: &Arc<Context>) -> anyhow::Result<Resource> {
+    let derived = serde_json::to_value(schemars::schema_for!(K))?;
+    let schema = Schema::from_schemars(&derived)
+        .map_err(|errors| anyhow!("schema of {}: {errors:?}", K::KIND))?;
+    let version = Version {
+        name: VERSION.into(),
+        schema: Arc::new(schema),
+        printer: Printer::computed(columns::<K>(), cells::<K>),
+        status: K::HAS_STATUS,
+        scale: None,
+        selectable: Vec::new(),
+        deprecation: None,
+    };
+    Ok(Resource {
+        group: GROUP.into(),
+        plural: K::PLURAL.into(),
+        singular: K::SINGULAR.into(),
+        kind: K::KIND.into(),
+        list_kind: format!("{}List", K::KIND),
+        short_names: K::SHORT_NAMES.iter().map(ToString::to_string).collect(),
+        categories: Vec::new(),
+        namespaced: K::NAMESPACED,
+        naming: Naming::Subdomain,
+        versions: vec![Arc::new(version)],
+        storage: VERSION.into(),
+        hooks: Arc::new(KindHooks::<K> {
+            context: Arc::clone(context),
+            kind: PhantomData,
+        }),
+    })
+}
+
+fn columns<K: Kind>() -> Vec<Column> {
+    let column = |name: &str, kind: &str, description: &str, wide| Column {
+        name: name.into(),
+        kind: kind.into(),
+        format: String::new(),
+        description: description.into(),
+        priority: i32::from(wide),
+        path: String::new(),
+    };
+    let age = column("Age", "date", "Time since the object was created", false);
+    let own = (K::COLUMNS.iter()).map(|own| column(own.name, own.kind, own.description, own.wide));
+    own.chain([age]).collect()
+}
+
+fn cells<K: Kind>(object: &Object) -> Vec<Value> {
+    let created = object.meta().get("creationTimestamp").cloned();
+    let typed = K::deserialize(object.as_value());
+    let own = typed.map_or_else(
+        |_| vec![Value::Null; K::COLUMNS.len()],
+        |typed| typed.cells(),
+    );
+    own.into_iter().chain(created).collect()
+}
+
+struct KindHooks<K> {
+    context: Arc<Context>,
+    kind: PhantomData<fn() -> K>,
+}
+
+impl<K: Managed> Hooks for KindHooks<K> {
+    fn name(&self) -> Option<String> {
+        K::made_up_name()
     }
 
-    async fn create(mut self, app: &App, who: &Identity) -> Result<Self, ApiError> {
-        self.status = Some(ClusterStatus {
-            driver: "imported".to_owned(),
-            ..ClusterStatus::default()
-        });
-        if !who.administrator && self.role_of(&who.user).is_none() {
-            self.spec.members.push(ClusterMember {
-                user_id: who.user.clone(),
-                role: ClusterRole::Owner,
-            });
-        }
-        if self.metadata.name.is_some() {
-            return Ok(app.objects.create(with_display_name(self)).await?);
-        }
-        for _ in 0..ATTEMPTS {
-            self.metadata.name = Some(ClusterId::from_random(random_bits()).to_string());
-            match app.objects.create(with_display_name(self.clone())).await {
-                Err(ObjectError::AlreadyExists(_)) => {}
-                result => return Ok(result?),
+    fn admit<'a>(
+        &'a self,
+        write: &'a Write<'a>,
+        object: &'a mut Object,
+    ) -> BoxFuture<'a, Result<Effects, ApiError>> {
+        Box::pin(async move {
+            // Who writes the status says what is; all else is as it was.
+            if write.subresource == "status" {
+                return Ok(Effects::default());
             }
-        }
-        Err(ApiError::internal("no free id for a cluster"))
+            let mut typed: K = typed(write, object)?;
+            let old = write.old.map(|old| parsed::<K>(old)).transpose()?;
+            typed.carry_server_fields(old.as_ref());
+            typed
+                .validate()
+                .map_err(|error| write.invalid(object.name(), &[field_error(error)]))?;
+            let effects = typed.admit(&self.context, write, old.as_ref()).await?;
+            let value = serde_json::to_value(typed).map_err(ApiError::internal)?;
+            *object = Object::new(value).map_err(ApiError::internal)?;
+            Ok(effects)
+        })
     }
 
-    async fn remove(&self, app: &App) -> Result<Revision, ApiError> {
-        let revision = app.objects.delete(self, Txn::default()).await?;
-        registration::delete_all(app, self.name()).await?;
-        Ok(revision)
+    fn release<'a>(&'a self, object: &'a Object) -> BoxFuture<'a, Result<Txn, ApiError>> {
+        Box::pin(async move { parsed::<K>(object)?.release(&self.context).await })
+    }
+
+    /// From here on the directory lets in who was let in, and nobody else.
+    fn written(&self, at: Revision) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            self.context.directory.wait_for(at).await;
+        })
     }
 }
 
-fn with_display_name(mut cluster: Cluster) -> Cluster {
-    if cluster.spec.display_name.is_empty() {
-        cluster.spec.display_name = cluster.name().to_owned();
-    }
-    cluster
-}
-
-impl Managed for ClusterRegistrationToken {
-    fn cluster_id(&self) -> Option<ClusterId> {
-        self.namespace().parse().ok()
-    }
-
-    async fn create(mut self, app: &App, _who: &Identity) -> Result<Self, ApiError> {
-        let id = self
-            .cluster_id()
-            .ok_or_else(|| ApiError::invalid("metadata.namespace must be the id of a cluster"))?;
-        find_cluster(app, &id)?;
-        self.spec.cluster_name = id.to_string();
-        if self.metadata.name.is_none() {
-            self.metadata.name = Some(format!("crt-{:012x}", random_bits() & 0xffff_ffff_ffff));
-        }
-        let secret = registration::issue(&mut self, app.clock.now());
-        let mut made = app.objects.create(named(self)?).await?;
-        registration::show(app, &mut made, secret);
-        Ok(made)
+impl<K> std::fmt::Debug for KindHooks<K> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KindHooks").finish_non_exhaustive()
     }
 }
 
-impl Managed for Token {
-    fn owner(&self) -> Option<&str> {
-        Some(&self.user_id)
-    }
-
-    fn prepare(&mut self, who: &Identity) {
-        if self.user_id.is_empty() {
-            self.user_id = who.user.to_string();
-        }
-    }
-
-    async fn create(self, app: &App, _who: &Identity) -> Result<Self, ApiError> {
-        if self.metadata.name.is_some() {
-            return Err(ApiError::invalid(
-                "metadata.name: a token gets its name from the server",
-            ));
-        }
-        if app.directory.user(&self.user_id).is_none() {
-            return Err(ApiError::invalid(format!(
-                "userId: no user {:?}",
-                self.user_id
-            )));
-        }
-        let new = NewToken {
-            user: self.user_id,
-            description: self.description,
-            ttl: self.ttl,
-            cluster: self.cluster_name,
-            derived: true,
-            kubeconfig: false,
-        };
-        tokens::create(app, new).await
-    }
+/// An object of a client: its schema is met, but the Rust type may be stricter.
+fn typed<K: Kind>(write: &Write<'_>, object: &Object) -> Result<K, ApiError> {
+    K::deserialize(object.as_value()).map_err(|error| {
+        let error = FieldError::invalid("", K::KIND, error.to_string());
+        write.invalid(object.name(), &[error])
+    })
 }
 
-impl Managed for Setting {
-    async fn update(self, app: &App, stored: &Self) -> Result<Self, ApiError> {
-        if stored.source == SettingSource::Config {
-            let message =
-                "this setting comes from the configuration of the server; change it there";
-            return Err(ApiError::forbidden(message));
-        }
-        Ok(app.objects.update(self, stored).await?)
-    }
+/// An object of the store.
+fn parsed<K: Kind>(object: &Object) -> Result<K, ApiError> {
+    K::deserialize(object.as_value()).map_err(ApiError::internal)
 }
 
-/// An object that has a name.
-pub(super) fn named<K: Kind>(object: K) -> Result<K, ApiError> {
-    let name = object.name();
-    let good =
-        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);
-    if name.is_empty() {
-        return Err(ApiError::invalid("metadata.name: is needed"));
-    }
-    if name.len() > 253 || !name.bytes().all(good) || name.starts_with(['-', '.']) {
-        let rule = "must consist of lower-case letters, digits, '-' and '.'";
-        return Err(ApiError::invalid(format!(
-            "metadata.name: {name:?} is not valid: {rule}"
-        )));
-    }
-    Ok(object)
+fn field_error(error: InvalidField) -> FieldError {
+    FieldError::invalid(error.field, error.value, error.rule)
 }
 
-/// Shows as Settings what clients ask there: the server's URL, its CA and its version.
-///
-/// # Errors
-/// When the store fails.
-pub(crate) async fn settings(
-    objects: &Objects,
-    config: &Config,
-    certificates: &CertificateKeeper,
-) -> Result<Option<Revision>, ObjectError> {
-    let url = config.server_url.as_str().trim_end_matches('/').to_owned();
-    let mut last = None;
-    for (name, value) in [
-        ("cacerts", certificates.trusted().to_string()),
-        ("server-url", url),
-        ("server-version", format!("v{}", env!("CARGO_PKG_VERSION"))),
-    ] {
-        let mut setting = Setting {
-            default: value.clone(),
-            source: SettingSource::Config,
-            ..Setting::default()
-        };
-        setting.metadata.name = Some(name.to_owned());
-        let written = match objects.create(setting).await {
-            Err(ObjectError::AlreadyExists(_)) => {
-                let change = |setting: &mut Setting| {
-                    let changed = setting.default != value;
-                    setting.default.clone_from(&value);
-                    changed
-                };
-                objects.modify::<Setting>("", name, change).await?
-            }
-            created => created?,
-        };
-        last = last.max(Some(revision_of(&written)?));
-    }
-    Ok(last)
+fn forbidden<K: Kind>(name: &str, why: &str) -> ApiError {
+    let about = About {
+        group: GROUP,
+        what: K::PLURAL,
+        name,
+    };
+    ApiError::forbidden(about, why)
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::answer;
 use crate::authn::Identity;
-use crate::authz::{Attributes, RequestInfo};
+use crate::authz::{Membership, RequestInfo};
 use crate::edge::{ApiError, Body, collect};
 use crate::state::App;
 use crate::tokens::{self, NewToken};
@@ -45,18 +45,8 @@ pub(super) async fn generate(
         .cluster(&id)
         .ok_or_else(|| not_visible(who, id.as_str()))?;
     let asking = RequestInfo::parse(&Method::GET, "/");
-    app.authorizer
-        .authorize_in_cluster(who, &cluster, &asking)?;
-    app.authorizer.authorize(
-        who,
-        &Attributes {
-            verb: "create",
-            resource: "tokens",
-            name: "",
-            cluster: None,
-            owner: Some(who.user.as_str()),
-        },
-    )?;
+    Membership::authorize_in_cluster(who, &cluster, &asking)?;
+    Membership::authorize_own_tokens(who)?;
     let new = NewToken {
         user: who.user.to_string(),
         description: format!("kubeconfig for cluster {id}"),

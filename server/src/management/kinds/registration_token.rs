@@ -1,0 +1,54 @@
+//! Registration tokens: their secret is in the answer to the create request and nowhere else.
+
+use apiserver::admission::{Effects, Write};
+use apiserver::error::{About, ApiError};
+use apiserver::object::Object;
+use apiserver::schema::FieldError;
+use lariat_api::{Cluster, ClusterId, ClusterRegistrationToken, GROUP, Kind as _};
+
+use super::{Context, Managed};
+use crate::objects::random_bits;
+use crate::registration;
+
+impl Managed for ClusterRegistrationToken {
+    const HAS_STATUS: bool = true;
+
+    fn made_up_name() -> Option<String> {
+        Some(format!("crt-{:012x}", random_bits() & 0xffff_ffff_ffff))
+    }
+
+    async fn admit(
+        &mut self,
+        context: &Context,
+        write: &Write<'_>,
+        old: Option<&Self>,
+    ) -> Result<Effects, ApiError> {
+        if old.is_some() {
+            return Ok(Effects::default());
+        }
+        let cluster: ClusterId = self.namespace().parse().map_err(|_| {
+            let namespace = self.namespace();
+            let rule = "must be the id of a cluster";
+            let error = FieldError::invalid("metadata.namespace", namespace, rule);
+            write.invalid(self.name(), &[error])
+        })?;
+        if context.directory.cluster(&cluster).is_none() {
+            return Err(ApiError::not_found(About {
+                group: GROUP,
+                what: Cluster::PLURAL,
+                name: cluster.as_str(),
+            }));
+        }
+        self.spec.cluster_name = cluster.to_string();
+        let secret = registration::issue(self, write.now);
+        let shown = registration::shown(context, self, secret);
+        let shown = serde_json::to_value(shown).map_err(ApiError::internal)?;
+        let show = move |object: &mut Object| {
+            object.fields_mut().insert("status".into(), shown);
+        };
+        Ok(Effects {
+            answer: Some(Box::new(show)),
+            ..Effects::default()
+        })
+    }
+}

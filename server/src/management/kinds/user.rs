@@ -1,0 +1,99 @@
+//! Users: their names are unique, their passwords kept apart, their tokens end with them.
+
+use apiserver::admission::{Effects, Write};
+use apiserver::error::ApiError;
+use apiserver::schema::FieldError;
+use bytes::Bytes;
+use http::StatusCode;
+use lariat_api::{Kind, User, UserId};
+use store::{Compare, Op, Revision, Txn};
+
+use super::{Context, Managed};
+use crate::authn::Passwords;
+use crate::objects::{ObjectError, random_bits};
+use crate::tokens;
+
+impl Managed for User {
+    fn made_up_name() -> Option<String> {
+        Some(UserId::from_random(random_bits()).to_string())
+    }
+
+    async fn admit(
+        &mut self,
+        context: &Context,
+        write: &Write<'_>,
+        old: Option<&Self>,
+    ) -> Result<Effects, ApiError> {
+        let id: UserId = self.name().parse().map_err(ApiError::internal)?;
+        let password = self.password.take();
+        if let Some(old) = old
+            && self.username != old.username
+        {
+            let error =
+                FieldError::invalid("username", self.username.as_str(), "cannot be changed");
+            return Err(write.invalid(self.name(), &[error]));
+        }
+        if old.is_none() && context.directory.login(&self.username).is_some() {
+            let message = format!("username {:?} is taken", self.username);
+            return Err(ApiError::new(
+                StatusCode::CONFLICT,
+                "AlreadyExists",
+                message,
+            ));
+        }
+        let mut ops = Vec::new();
+        if let Some(password) = password.filter(|_| !write.dry_run) {
+            let set = context.passwords.set(&id, password.into()).await;
+            ops.push(set.map_err(ApiError::internal)?);
+        }
+        let mut txn = Txn {
+            compares: Vec::new(),
+            ops,
+        };
+        if old.is_none() {
+            self.principal_ids = vec![id.local_principal()];
+            txn = claim(&self.username, txn.ops);
+        }
+        Ok(Effects {
+            txn,
+            ..Effects::default()
+        })
+    }
+
+    async fn release(&self, context: &Context) -> Result<Txn, ApiError> {
+        let name = self.name();
+        let tokens = context.directory.tokens();
+        for token in tokens.iter().filter(|token| token.user.as_str() == name) {
+            let revoked =
+                tokens::revoke(&context.objects, &context.directory, token.name.as_str()).await;
+            match revoked {
+                Err(ObjectError::NotFound(_)) | Ok(_) => {}
+                Err(error) => return Err(ApiError::internal(error)),
+            }
+        }
+        let key = username_key(&self.username);
+        Ok(Txn {
+            compares: Vec::new(),
+            ops: vec![Op::Delete { key }, Passwords::forget(name)],
+        })
+    }
+}
+
+/// The transaction that claims a username for a new user, together with other operations.
+pub(crate) fn claim(username: &str, mut ops: Vec<Op>) -> Txn {
+    let key = username_key(username);
+    ops.push(Op::Put {
+        key: key.clone(),
+        value: Bytes::new(),
+    });
+    let modified = Revision::ZERO;
+    Txn {
+        compares: vec![Compare { key, modified }],
+        ops,
+    }
+}
+
+/// Names may hold any character, keys had better not.
+fn username_key(username: &str) -> Bytes {
+    format!("/usernames/{}", hex::encode(username)).into()
+}
