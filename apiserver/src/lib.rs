@@ -7,6 +7,7 @@ pub mod admission;
 pub mod apply;
 pub mod body;
 pub mod cache;
+pub mod crd;
 pub mod discovery;
 pub mod error;
 pub mod keys;

@@ -30,6 +30,18 @@ pub fn dns_label(name: &str) -> Result<(), String> {
     Err("a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character".into())
 }
 
+/// The same, but with a letter first. Resources and their versions are named so.
+///
+/// # Errors
+/// What the name must be.
+pub fn dns_name_1035(name: &str) -> Result<(), String> {
+    check_length(name, MAX_LABEL)?;
+    if is_dns_label(name) && name.starts_with(|first: char| first.is_ascii_lowercase()) {
+        return Ok(());
+    }
+    Err("a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')".into())
+}
+
 /// A name that is only one segment of a path. Roles and bindings are named so.
 ///
 /// # Errors

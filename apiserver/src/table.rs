@@ -80,6 +80,12 @@ impl Printer {
         Self { columns, cells }
     }
 
+    /// Its columns.
+    #[must_use]
+    pub fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
     /// A table with these rows. `meta` is the metadata of the list.
     #[must_use]
     pub fn table(&self, meta: &Value, rows: &[Value]) -> Value {
