@@ -10,14 +10,18 @@ mod write;
 
 pub use body::Body;
 
+use crate::body::MAX_BODY;
 use crate::cache::{Cache, KindCache, Visible};
 use crate::discovery;
 use crate::error::{About, ApiError};
 use crate::media::Wanted;
 use crate::registry::{Registry, Resource, Version};
 use crate::request::{Target, Verb};
+use bytes::Bytes;
 use http::header::ACCEPT;
+use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -79,6 +83,12 @@ pub struct ApiServer {
     authorizer: Arc<dyn Authorizer>,
     clock: Clock,
     shutdown: CancellationToken,
+}
+
+/// What came with a request that writes.
+struct Sent {
+    headers: HeaderMap,
+    body: Bytes,
 }
 
 /// A request for a resource that is served.
@@ -144,20 +154,28 @@ impl ApiServer {
         B: http_body::Body,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let target = match Target::parse(request.uri().path()) {
-            Target::Path(path) => return self.describe(&path, request.headers()),
+        let (parts, body) = request.into_parts();
+        let target = match Target::parse(parts.uri.path()) {
+            Target::Path(path) => return self.describe(&path, &parts.headers),
             target => target,
         };
-        let call = self.call(user, target, &request).await?;
+        let call = self.call(user, target, &parts).await?;
         match call.verb {
-            Verb::Get => read::get(self, &call).await,
-            Verb::List => read::list(self, &call).await,
-            Verb::Watch => watch::watch(self, &call).await,
-            Verb::Create => write::create(self, &call, request).await,
-            Verb::Update => write::replace(self, &call, request).await,
-            Verb::Patch => write::patch(self, &call, request).await,
-            Verb::Delete => delete::delete(self, &call, request).await,
-            Verb::DeleteCollection => delete::delete_collection(self, &call, request).await,
+            Verb::Get => return read::get(self, &call).await,
+            Verb::List => return read::list(self, &call).await,
+            Verb::Watch => return watch::watch(self, &call).await,
+            _ => {}
+        }
+        let sent = Sent {
+            headers: parts.headers,
+            body: collect(body).await?,
+        };
+        match call.verb {
+            Verb::Create => write::create(self, &call, &sent).await,
+            Verb::Update => write::replace(self, &call, &sent).await,
+            Verb::Patch => write::patch(self, &call, &sent).await,
+            Verb::Delete => delete::delete(self, &call, &sent).await,
+            _ => delete::delete_collection(self, &call, &sent).await,
         }
     }
 
@@ -189,12 +207,7 @@ impl ApiServer {
     }
 
     /// What a request asks for, if it may.
-    async fn call<B>(
-        &self,
-        user: User,
-        target: Target,
-        request: &Request<B>,
-    ) -> Result<Call, ApiError> {
+    async fn call(&self, user: User, target: Target, request: &Parts) -> Result<Call, ApiError> {
         let Target::Resource {
             group,
             version,
@@ -213,15 +226,15 @@ impl ApiServer {
         let version = resource
             .version(&version)
             .ok_or_else(ApiError::no_such_path)?;
-        let query = request.uri().query().unwrap_or_default();
-        let watch = matches!(*request.method(), Method::GET) && asks_to_watch(query);
+        let query = request.uri.query().unwrap_or_default();
+        let watch = request.method == Method::GET && asks_to_watch(query);
         let about = About {
             group: &group,
             what: &resource.plural,
             name: "",
         };
-        let verb = Verb::of(request.method(), name.is_some(), watch)
-            .ok_or_else(|| ApiError::method_not_supported(request.method().as_str(), about))?;
+        let verb = Verb::of(&request.method, name.is_some(), watch)
+            .ok_or_else(|| ApiError::method_not_supported(request.method.as_str(), about))?;
         check_place(resource, namespace.is_some(), name.is_some(), verb)?;
         let kind = self
             .cache
@@ -237,7 +250,7 @@ impl ApiServer {
             name,
             subresource,
             query: query.to_owned(),
-            wanted: Wanted::of(request.headers(), verb == Verb::Watch)?,
+            wanted: Wanted::of(&request.headers, verb == Verb::Watch)?,
             kind,
             visible: Visible::default(),
         };
@@ -306,6 +319,21 @@ impl Call {
     /// Whether objects are answered in the version in which they are stored.
     pub(crate) fn is_stored_version(&self) -> bool {
         self.version.name == self.resource.storage
+    }
+}
+
+/// Reads a body up to the limit.
+async fn collect<B>(body: B) -> Result<Bytes, ApiError>
+where
+    B: http_body::Body,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    match Limited::new(body, MAX_BODY).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(ApiError::too_large(MAX_BODY)),
+        Err(error) => Err(ApiError::bad_request(format!(
+            "the body of the request breaks off: {error}"
+        ))),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The Kubernetes-style face of the management API: [`apiserver`] with the kinds of this server.
 
+mod client;
 mod kinds;
 mod settings;
 
@@ -16,6 +17,7 @@ use hyper::body::Incoming;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use client::client;
 pub(crate) use kinds::{Context, claim};
 pub(crate) use settings::settings;
 

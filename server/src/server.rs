@@ -101,6 +101,7 @@ impl Server {
         };
         let authorizer = Arc::new(Membership::new(Arc::clone(&directory)));
         let api = management::api_server(context, cache, authorizer, shutdown.clone())?;
+        let api = Arc::new(api);
         let app = Arc::new(App {
             metrics: Metrics::new(limits.clone(), audit.clone()),
             config,

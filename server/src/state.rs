@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use apiserver::serve::ApiServer;
+use apiserver::serve::{ApiServer, User};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -10,6 +10,7 @@ use crate::authn::{Directory, Passwords};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::edge::{AuditSink, CertificateKeeper};
+use crate::management;
 use crate::metrics::Metrics;
 use crate::norman::LoginLimits;
 use crate::objects::Objects;
@@ -27,7 +28,7 @@ pub struct App {
     /// Users, tokens and clusters in memory.
     pub directory: Arc<Directory>,
     /// The management API in front of them.
-    pub api: ApiServer,
+    pub api: Arc<ApiServer>,
     /// Hashes and checks passwords.
     pub passwords: Passwords,
     /// How often somebody may try to log in.
@@ -46,4 +47,12 @@ pub struct App {
     pub cut: CancellationToken,
     /// Tasks that belong to requests. The server waits for them when it stops.
     pub tasks: TaskTracker,
+}
+
+impl App {
+    /// A Kubernetes client of the management API that acts as `user`, in process.
+    #[must_use]
+    pub fn client(&self, user: &User) -> kube::Client {
+        management::client(&self.api, user)
+    }
 }

@@ -1,14 +1,14 @@
 //! Delete: one object, or all that a selector means.
 
-use super::write::{changed, collect, delete_now, invalid, put, revision_of, stored};
-use super::{ApiServer, Body, Call, answer, metadata, read};
+use super::write::{changed, delete_now, invalid, put, revision_of, stored};
+use super::{ApiServer, Body, Call, Sent, answer, metadata, read};
 use crate::body::Document;
 use crate::cache::Filter;
 use crate::error::ApiError;
 use crate::object::Object;
 use crate::request::{ListOptions, WriteOptions};
 use crate::schema::FieldError;
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use store::Txn;
@@ -35,17 +35,12 @@ struct Preconditions {
     resource_version: Option<String>,
 }
 
-pub(super) async fn delete<B>(
+pub(super) async fn delete(
     server: &ApiServer,
     call: &Call,
-    request: Request<B>,
-) -> Result<Response<Body>, ApiError>
-where
-    B: http_body::Body,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    let (parts, body) = request.into_parts();
-    let options = DeleteOptions::read(call, &parts.headers, &collect(body).await?)?;
+    sent: &Sent,
+) -> Result<Response<Body>, ApiError> {
+    let options = DeleteOptions::read(call, &sent.headers, &sent.body)?;
     let deleted = delete_one(server, call, &options).await?;
     if deleted.is_deleting() && deleted.finalizers().next().is_some() {
         return Ok(read::one(server, call, StatusCode::OK, deleted));
@@ -62,17 +57,12 @@ where
     Ok(answer::value(StatusCode::OK, call.wanted.encoding, &status))
 }
 
-pub(super) async fn delete_collection<B>(
+pub(super) async fn delete_collection(
     server: &ApiServer,
     call: &Call,
-    request: Request<B>,
-) -> Result<Response<Body>, ApiError>
-where
-    B: http_body::Body,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    let (parts, body) = request.into_parts();
-    let options = DeleteOptions::read(call, &parts.headers, &collect(body).await?)?;
+    sent: &Sent,
+) -> Result<Response<Body>, ApiError> {
+    let options = DeleteOptions::read(call, &sent.headers, &sent.body)?;
     let listing = ListOptions::parse(&call.query)?;
     read::catch_up(server, listing.revision).await?;
     let filter: Filter = call.filter(&listing)?;

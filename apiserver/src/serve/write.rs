@@ -6,18 +6,16 @@ mod patch;
 use ownership::{Ownership, manager};
 pub(super) use patch::patch;
 
-use super::{ApiServer, Body, Call, metadata, read};
+use super::{ApiServer, Body, Call, Sent, metadata, read};
 use crate::admission::{Answer, Effects, Write};
-use crate::body::{Document, MAX_BODY};
+use crate::body::Document;
 use crate::error::{About, ApiError};
 use crate::keys;
 use crate::object::Object;
 use crate::request::{FieldValidation, WriteOptions};
 use crate::schema::{self, Extent, FieldError};
-use bytes::Bytes;
 use http::header::{HeaderValue, WARNING};
-use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http::{Response, StatusCode};
 use serde_json::Value;
 use store::{Revision, Txn, TxnOutcome};
 
@@ -30,24 +28,19 @@ struct Incoming {
     warnings: Vec<String>,
 }
 
-pub(super) async fn create<B>(
+pub(super) async fn create(
     server: &ApiServer,
     call: &Call,
-    request: Request<B>,
-) -> Result<Response<Body>, ApiError>
-where
-    B: http_body::Body,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+    sent: &Sent,
+) -> Result<Response<Body>, ApiError> {
     let options = WriteOptions::parse(&call.query, false)?;
-    let (parts, body) = request.into_parts();
-    let document = Document::parse(&parts.headers, &collect(body).await?)?;
+    let document = Document::parse(&sent.headers, &sent.body)?;
     let Incoming {
         mut object,
         warnings,
     } = incoming(call, document, options.validation)?;
     metadata::place(call, &mut object)?;
-    let owner = Ownership::Update(manager(&options, &parts.headers));
+    let owner = Ownership::Update(manager(&options, &sent.headers));
     let made = begin(server, call, object, &owner, options.dry_run).await?;
     let response = read::one(server, call, StatusCode::CREATED, made);
     Ok(warned(response, &warnings))
@@ -107,18 +100,13 @@ fn answered(mut object: Object, answer: Option<Answer>) -> Object {
     object
 }
 
-pub(super) async fn replace<B>(
+pub(super) async fn replace(
     server: &ApiServer,
     call: &Call,
-    request: Request<B>,
-) -> Result<Response<Body>, ApiError>
-where
-    B: http_body::Body,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+    sent: &Sent,
+) -> Result<Response<Body>, ApiError> {
     let options = WriteOptions::parse(&call.query, false)?;
-    let (parts, body) = request.into_parts();
-    let document = Document::parse(&parts.headers, &collect(body).await?)?;
+    let document = Document::parse(&sent.headers, &sent.body)?;
     let Incoming {
         mut object,
         warnings,
@@ -137,7 +125,7 @@ where
     if version != old.meta_text("resourceVersion") {
         return Err(changed(call));
     }
-    let owner = Ownership::Update(manager(&options, &parts.headers));
+    let owner = Ownership::Update(manager(&options, &sent.headers));
     let written = update(server, call, object, &old, &owner, options.dry_run).await?;
     let response = read::one(server, call, StatusCode::OK, written);
     Ok(warned(response, &warnings))
@@ -257,21 +245,6 @@ fn together(mut txn: Txn, others: Txn) -> Txn {
     txn.compares.extend(others.compares);
     txn.ops.extend(others.ops);
     txn
-}
-
-/// Reads a body up to the limit.
-pub(super) async fn collect<B>(body: B) -> Result<Bytes, ApiError>
-where
-    B: http_body::Body,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    match Limited::new(body, MAX_BODY).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(ApiError::too_large(MAX_BODY)),
-        Err(error) => Err(ApiError::bad_request(format!(
-            "the body of the request breaks off: {error}"
-        ))),
-    }
 }
 
 /// The object in a document: of the kind that is asked for, with the fields that its kind has.

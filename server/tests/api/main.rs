@@ -4,6 +4,7 @@
 
 mod connections;
 mod harness;
+mod in_process;
 mod kubeconfig;
 mod login;
 mod management;

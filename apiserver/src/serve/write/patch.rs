@@ -1,12 +1,12 @@
 //! Patches of an object.
 
 use super::ownership::applied;
-use super::{Ownership, begin, changed, collect, incoming, manager, stored, update, warned};
+use super::{Ownership, begin, changed, incoming, manager, stored, update, warned};
 use crate::body::{Document, media_type};
 use crate::error::ApiError;
 use crate::request::WriteOptions;
-use crate::serve::{ApiServer, Body, Call, metadata, read};
-use http::{Request, Response, StatusCode};
+use crate::serve::{ApiServer, Body, Call, Sent, metadata, read};
+use http::{Response, StatusCode};
 use serde_json::Value;
 
 /// How often a patch is tried again when somebody else was faster.
@@ -25,24 +25,18 @@ enum Patch {
     Merge(Value),
 }
 
-pub(in crate::serve) async fn patch<B>(
+pub(in crate::serve) async fn patch(
     server: &ApiServer,
     call: &Call,
-    request: Request<B>,
-) -> Result<Response<Body>, ApiError>
-where
-    B: http_body::Body,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    let (parts, body) = request.into_parts();
-    let media_type = media_type(&parts.headers);
-    let body = collect(body).await?;
+    sent: &Sent,
+) -> Result<Response<Body>, ApiError> {
+    let media_type = media_type(&sent.headers);
     if media_type == APPLY_PATCH {
-        return apply(server, call, &body).await;
+        return apply(server, call, &sent.body).await;
     }
     let options = WriteOptions::parse(&call.query, false)?;
-    let patch = Patch::parse(&media_type, &body)?;
-    let owner = Ownership::Update(manager(&options, &parts.headers));
+    let patch = Patch::parse(&media_type, &sent.body)?;
+    let owner = Ownership::Update(manager(&options, &sent.headers));
     for _ in 0..ATTEMPTS {
         let old = stored(server, call).await?;
         let mut value = old.as_value().clone();
