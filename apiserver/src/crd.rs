@@ -1,10 +1,14 @@
 //! User-defined kinds: CustomResourceDefinitions and what they define.
 
 mod check;
+mod follow;
+mod hooks;
 mod read;
 mod write;
 
 pub use check::check;
+pub use follow::follow;
+pub use hooks::Definitions;
 pub use read::resource;
 pub use write::definition;
 
@@ -21,9 +25,9 @@ pub const PLURAL: &str = "customresourcedefinitions";
 /// The finalizer that keeps a definition until its objects are gone.
 pub const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
 
-/// Fills in what a definition leaves out: the singular, the kind of lists, the conversion, and the
-/// finalizer.
-pub fn set_defaults(definition: &mut Object) {
+/// Fills in what a definition leaves out: the singular, the kind of lists, the conversion, and for a
+/// new one the finalizer.
+pub fn set_defaults(definition: &mut Object, new: bool) {
     let kind = text(definition, "/spec/names/kind").to_owned();
     let Some(spec) = definition.fields_mut().get_mut("spec") else {
         return;
@@ -45,7 +49,7 @@ pub fn set_defaults(definition: &mut Object) {
         }
     }
     let known = definition.finalizers().any(|name| name == CLEANUP);
-    if !known && !definition.is_deleting() {
+    if new && !known {
         let finalizers = definition.finalizers().chain([CLEANUP]);
         let finalizers: Vec<Value> = finalizers.map(Value::from).collect();
         definition.set_meta("finalizers", finalizers);

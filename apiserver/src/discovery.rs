@@ -248,6 +248,7 @@ mod tests {
                 short_names: vec!["wd".into()],
                 categories: Vec::new(),
                 namespaced: true,
+                defined: false,
                 naming: Naming::Subdomain,
                 versions: versions.into_iter().map(version).map(Arc::new).collect(),
                 storage: "v1".into(),

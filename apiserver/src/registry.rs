@@ -4,8 +4,8 @@ use crate::admission::Hooks;
 use crate::names;
 use crate::schema::Schema;
 use crate::table::Printer;
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// A resource: one kind of objects, in one or more versions.
 #[derive(Clone, Debug)]
@@ -26,6 +26,8 @@ pub struct Resource {
     pub categories: Vec<String>,
     /// Whether its objects are in namespaces.
     pub namespaced: bool,
+    /// Whether a user defined it.
+    pub defined: bool,
     /// How objects may be named.
     pub naming: Naming,
     /// The versions that are served, the preferred one first.
@@ -102,6 +104,30 @@ pub struct Registry {
     resources: BTreeMap<(String, String), Arc<Resource>>,
 }
 
+/// A registry that changes while it is served. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Served(Arc<RwLock<Arc<Registry>>>);
+
+impl Served {
+    /// Begins with that registry.
+    #[must_use]
+    pub fn new(registry: Registry) -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(registry))))
+    }
+
+    /// What is served now.
+    #[must_use]
+    pub fn now(&self) -> Arc<Registry> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes what is served.
+    pub fn change(&self, change: impl FnOnce(&mut Registry)) {
+        let mut served = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        change(Arc::make_mut(&mut served));
+    }
+}
+
 impl Naming {
     /// Checks a name.
     ///
@@ -124,6 +150,14 @@ impl Resource {
             "" => version.to_owned(),
             group => format!("{group}/{version}"),
         }
+    }
+
+    /// The fields that selectors may name in any of its versions.
+    #[must_use]
+    pub fn selectable(&self) -> Vec<String> {
+        let fields = self.versions.iter().flat_map(|version| &version.selectable);
+        let fields: BTreeSet<_> = fields.cloned().collect();
+        fields.into_iter().collect()
     }
 
     /// A version that is served.

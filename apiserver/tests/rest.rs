@@ -4,7 +4,7 @@
 
 use apiserver::admission::NoHooks;
 use apiserver::cache::Cache;
-use apiserver::registry::{Column, Naming, Registry, Resource, Version};
+use apiserver::registry::{Column, Naming, Registry, Resource, Served, Version};
 use apiserver::schema::Schema;
 use apiserver::serve::{ApiServer, Attributes, Authorizer, Body, Decision, User};
 use apiserver::table::Printer;
@@ -62,6 +62,7 @@ fn widgets() -> Resource {
         short_names: Vec::new(),
         categories: Vec::new(),
         namespaced: true,
+        defined: false,
         naming: Naming::Subdomain,
         versions: vec![Arc::new(Version {
             name: "v1".into(),
@@ -97,7 +98,7 @@ impl Server {
         registry.insert(widgets());
         let shutdown = CancellationToken::new();
         let server = ApiServer::new(
-            registry,
+            Served::new(registry),
             cache,
             Arc::new(Everybody),
             Arc::new(|| "2026-01-01T00:00:00Z".parse().unwrap()),

@@ -7,7 +7,7 @@ mod settings;
 use std::sync::Arc;
 
 use apiserver::cache::Cache;
-use apiserver::registry::Registry;
+use apiserver::registry::{Registry, Served};
 use apiserver::serve::{ApiServer, Authorizer, User};
 use futures::StreamExt as _;
 use http::{Request, Response, StatusCode};
@@ -38,7 +38,8 @@ pub(crate) fn api_server(
         registry.insert(resource);
     }
     let clock = Arc::new(move || clock.now());
-    Ok(ApiServer::new(registry, cache, authorizer, clock, shutdown))
+    let served = Served::new(registry);
+    Ok(ApiServer::new(served, cache, authorizer, clock, shutdown))
 }
 
 /// Answers requests under `/api` and `/apis`. A watch ends in order when the user's token does.

@@ -36,6 +36,7 @@ pub fn resource(definition: &Object) -> Result<Resource, Vec<FieldError>> {
         list_kind: text(definition, "/spec/names/listKind").into(),
         short_names: texts(names.get("shortNames")),
         categories: texts(names.get("categories")),
+        defined: true,
         namespaced: text(definition, "/spec/scope") == "Namespaced",
         naming: Naming::Subdomain,
         versions: served,

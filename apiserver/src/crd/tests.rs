@@ -50,7 +50,7 @@ fn what_is_left_out_is_filled_in() {
     let mut value = crontabs();
     value["spec"]["names"] = json!({"plural": "crontabs", "kind": "CronTab"});
     let mut object = Object::new(value).unwrap();
-    set_defaults(&mut object);
+    set_defaults(&mut object, true);
     assert_eq!(text(&object, "/spec/names/singular"), "crontab");
     assert_eq!(text(&object, "/spec/names/listKind"), "CronTabList");
     assert_eq!(object.finalizers().collect::<Vec<_>>(), [CLEANUP]);

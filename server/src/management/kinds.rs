@@ -103,6 +103,7 @@ fn resource<K: Managed>(context: &Arc<Context>) -> anyhow::Result<Resource> {
         short_names: K::SHORT_NAMES.iter().map(ToString::to_string).collect(),
         categories: Vec::new(),
         namespaced: K::NAMESPACED,
+        defined: false,
         naming: Naming::Subdomain,
         versions: vec![Arc::new(version)],
         storage: VERSION.into(),
