@@ -249,6 +249,7 @@ mod tests {
                 categories: Vec::new(),
                 namespaced: true,
                 defined: false,
+                built_in: false,
                 naming: Naming::Subdomain,
                 versions: versions.into_iter().map(version).map(Arc::new).collect(),
                 storage: "v1".into(),

@@ -51,26 +51,46 @@ impl Wanted {
     /// # Errors
     /// 406 when it takes nothing that can be sent.
     pub fn of(headers: &HeaderMap, watch: bool) -> Result<Self, ApiError> {
-        let accept: Vec<&str> = headers
-            .get_all(ACCEPT)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .map(str::trim)
-            .filter(|choice| !choice.is_empty())
-            .collect();
-        if accept.is_empty() {
+        let choices = Choice::all(headers);
+        if choices.is_empty() {
             return Ok(Self::default());
         }
-        let mut choices: Vec<_> = accept.into_iter().map(Choice::parse).collect();
-        // Stable: among equals the first counts.
-        choices.sort_by(|one, other| other.quality.total_cmp(&one.quality));
         let wanted = choices.iter().find_map(|choice| choice.wanted(watch));
         wanted.ok_or_else(|| ApiError::not_acceptable(&OFFERED))
     }
 }
 
+/// The best of the media types in `offered` that the client takes; the first if it does not say.
+///
+/// # Errors
+/// 406 when it takes none of them.
+pub fn best<'a>(headers: &HeaderMap, offered: &[&'a str]) -> Result<&'a str, ApiError> {
+    let choices = Choice::all(headers);
+    let found = match choices.is_empty() {
+        true => offered.first(),
+        false => choices.iter().find_map(|choice| choice.among(offered)),
+    };
+    found
+        .copied()
+        .ok_or_else(|| ApiError::not_acceptable(offered))
+}
+
 impl<'a> Choice<'a> {
+    /// What the client takes, the best first.
+    fn all(headers: &'a HeaderMap) -> Vec<Self> {
+        let accept = headers.get_all(ACCEPT).iter();
+        let mut choices: Vec<_> = accept
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .map(str::trim)
+            .filter(|choice| !choice.is_empty())
+            .map(Self::parse)
+            .collect();
+        // Stable: among equals the first counts.
+        choices.sort_by(|one, other| other.quality.total_cmp(&one.quality));
+        choices
+    }
+
     fn parse(text: &'a str) -> Self {
         let mut parts = text.split(';').map(str::trim);
         let media_type = parts.next().unwrap_or_default();
@@ -81,6 +101,17 @@ impl<'a> Choice<'a> {
             quality: quality.map_or(1.0, |(_, value)| value.parse().unwrap_or(0.0)),
             parameters,
         }
+    }
+
+    /// What it takes of `offered`, of which the first is preferred.
+    fn among<'o, 't>(&self, offered: &'o [&'t str]) -> Option<&'o &'t str> {
+        if self.quality <= 0.0 {
+            return None;
+        }
+        offered.iter().find(|offered| match self.media_type {
+            "*/*" | "application/*" => true,
+            media_type => media_type.eq_ignore_ascii_case(offered),
+        })
     }
 
     fn wanted(&self, watch: bool) -> Option<Wanted> {
@@ -140,5 +171,24 @@ mod tests {
         assert_eq!(wanted("application/vnd.kubernetes.protobuf"), None);
         assert_eq!(wanted("application/json;as=Chair;v=v1"), None);
         assert_eq!(wanted("application/json;q=0"), None);
+    }
+
+    #[test]
+    fn the_best_of_what_is_offered_is_chosen() {
+        let offered = ["application/json", "application/x"];
+        for (accept, expected) in [
+            ("", Some("application/json")),
+            ("*/*", Some("application/json")),
+            ("application/X", Some("application/x")),
+            (
+                "application/json;q=0.5, application/x",
+                Some("application/x"),
+            ),
+            ("text/html", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT, accept.parse().unwrap());
+            assert_eq!(best(&headers, &offered).ok(), expected, "{accept}");
+        }
     }
 }

@@ -28,6 +28,9 @@ pub struct Resource {
     pub namespaced: bool,
     /// Whether a user defined it.
     pub defined: bool,
+    /// Whether it is one of Kubernetes' own: its name in OpenAPI is that of its Go type, and it takes
+    /// strategic merge patches.
+    pub built_in: bool,
     /// How objects may be named.
     pub naming: Naming,
     /// The versions that are served, the preferred one first.
@@ -158,6 +161,25 @@ impl Resource {
         let fields = self.versions.iter().flat_map(|version| &version.selectable);
         let fields: BTreeSet<_> = fields.cloned().collect();
         fields.into_iter().collect()
+    }
+
+    /// The name in OpenAPI of the type of a kind of this resource, its own or that of its lists: as of
+    /// the Go type for a built-in kind, with the group from its end to its beginning for others.
+    #[must_use]
+    pub fn type_name(&self, version: &str, kind: &str) -> String {
+        let mut parts: Vec<_> = self.group.split('.').collect();
+        let package = match (self.built_in, parts[0]) {
+            (true, "apiextensions") => {
+                "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions".into()
+            }
+            (true, "") => "io.k8s.api.core".into(),
+            (true, first) => format!("io.k8s.api.{first}"),
+            (false, _) => {
+                parts.reverse();
+                parts.join(".")
+            }
+        };
+        format!("{package}.{version}.{kind}")
     }
 
     /// A version that is served.

@@ -4,6 +4,7 @@ mod answer;
 mod body;
 mod delete;
 mod metadata;
+mod openapi;
 mod read;
 mod watch;
 mod write;
@@ -94,6 +95,7 @@ pub enum Decision {
 /// A Kubernetes-style API server.
 pub struct ApiServer {
     registry: Served,
+    openapi: openapi::OpenApi,
     cache: Arc<Cache>,
     authorizer: Arc<dyn Authorizer>,
     clock: Clock,
@@ -135,6 +137,7 @@ impl ApiServer {
         shutdown: CancellationToken,
     ) -> Self {
         Self {
+            openapi: openapi::OpenApi::new(registry.now()),
             registry,
             cache,
             authorizer,
@@ -170,7 +173,10 @@ impl ApiServer {
     {
         let (parts, body) = request.into_parts();
         let target = match Target::parse(parts.uri.path()) {
-            Target::Path(path) => return self.describe(&path, &parts.headers),
+            Target::Path(path) => {
+                let query = parts.uri.query().unwrap_or_default();
+                return self.describe(&path, query, &parts.headers);
+            }
             target => target,
         };
         let call = self.call(user, target, &parts).await?;
@@ -194,10 +200,19 @@ impl ApiServer {
     }
 
     /// Answers what is served, which everybody may know.
-    fn describe(&self, path: &str, headers: &HeaderMap) -> Result<Response<Body>, ApiError> {
+    fn describe(
+        &self,
+        path: &str,
+        query: &str,
+        headers: &HeaderMap,
+    ) -> Result<Response<Body>, ApiError> {
         let registry = self.registry();
         let aggregated = wants_aggregated(headers);
         let segments: Vec<_> = path.split('/').filter(|part| !part.is_empty()).collect();
+        if let ["openapi", path @ ..] = segments.as_slice() {
+            let found = self.openapi.answer(&registry, path, query, headers);
+            return found.unwrap_or_else(|| Err(ApiError::no_such_path()));
+        }
         let found = match segments.as_slice() {
             ["api"] if aggregated => Some(discovery::aggregated(&registry, true)),
             ["apis"] if aggregated => Some(discovery::aggregated(&registry, false)),

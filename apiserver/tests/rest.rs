@@ -63,6 +63,7 @@ fn widgets() -> Resource {
         categories: Vec::new(),
         namespaced: true,
         defined: false,
+        built_in: false,
         naming: Naming::Subdomain,
         versions: vec![Arc::new(Version {
             name: "v1".into(),

@@ -37,6 +37,7 @@ pub fn resource(definition: &Object) -> Result<Resource, Vec<FieldError>> {
         short_names: texts(names.get("shortNames")),
         categories: texts(names.get("categories")),
         defined: true,
+        built_in: false,
         namespaced: text(definition, "/spec/scope") == "Namespaced",
         naming: Naming::Subdomain,
         versions: served,

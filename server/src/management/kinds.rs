@@ -104,6 +104,7 @@ fn resource<K: Managed>(context: &Arc<Context>) -> anyhow::Result<Resource> {
         categories: Vec::new(),
         namespaced: K::NAMESPACED,
         defined: false,
+        built_in: false,
         naming: Naming::Subdomain,
         versions: vec![Arc::new(version)],
         storage: VERSION.into(),

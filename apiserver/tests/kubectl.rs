@@ -1,0 +1,159 @@
+//! The oldest and the newest kubectl against a server of this library.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+#[path = "harness/served.rs"]
+mod harness;
+
+use apiserver::registry::Registry;
+use harness::Served;
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+use std::time::Duration;
+use testbed::clients::Kubectl::{self, Newest, Oldest};
+
+const BOTH: [Kubectl; 2] = [Oldest, Newest];
+
+const WIDGET: &str = "
+apiVersion: example.org/v1
+kind: Widget
+metadata: {name: a}
+spec: {size: 3, parts: [{name: p, count: 1}], extra: {anything: 1}, maybe: null}
+";
+
+const WRONG: &str = "
+apiVersion: example.org/v1
+kind: Widget
+metadata: {name: b}
+spec: {colur: red}
+";
+
+async fn serve() -> Served {
+    let mut registry = Registry::default();
+    registry.insert(harness::widgets());
+    Served::start(registry).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fields_are_explained() {
+    let server = serve().await;
+    for kubectl in BOTH {
+        let said = server
+            .prints(kubectl, &["explain", "wd.spec.size"], "")
+            .await;
+        assert!(said.contains("in millimetres"), "{said}");
+        let all = ["explain", "widgets", "--recursive"];
+        let said = server.prints(kubectl, &all, "").await;
+        for field in ["colour", "count", "ownerReferences", "ready"] {
+            assert!(said.contains(field), "{field}: {said}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unknown_fields_are_named_before_anything_is_written() {
+    let server = serve().await;
+    for kubectl in BOTH {
+        let said = server
+            .complains(kubectl, &["apply", "-f", "-"], WRONG)
+            .await;
+        assert!(
+            said.contains("unknown field") && said.contains("colur"),
+            "{said}"
+        );
+        let quiet = ["apply", "-f", "-", "--validate=false", "--dry-run=server"];
+        server.prints(kubectl, &quiet, WRONG).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn objects_are_applied_and_applied_again() {
+    for kubectl in BOTH {
+        let server = serve().await;
+        let apply = ["apply", "-f", "-"];
+        let said = server.prints(kubectl, &apply, WIDGET).await;
+        assert_eq!(said, "widget.example.org/a created\n");
+        let said = server.prints(kubectl, &apply, WIDGET).await;
+        assert_eq!(said, "widget.example.org/a unchanged\n");
+        let larger = WIDGET.replace("size: 3", "size: 4, colour: red");
+        let said = server.prints(kubectl, &apply, &larger).await;
+        assert_eq!(said, "widget.example.org/a configured\n");
+        let path = [
+            "get",
+            "wd",
+            "a",
+            "-o",
+            "jsonpath={.spec.size} {.spec.colour}",
+        ];
+        assert_eq!(server.prints(kubectl, &path, "").await, "4 red");
+        server.prints(kubectl, &apply, WIDGET).await;
+        assert_eq!(server.prints(kubectl, &path, "").await, "3 ");
+        let patch = [
+            "patch",
+            "wd",
+            "a",
+            "--type=merge",
+            "-p",
+            r#"{"spec":{"size":9}}"#,
+        ];
+        server.prints(kubectl, &patch, "").await;
+        let said = server.prints(kubectl, &["get", "wd"], "").await;
+        let row: Vec<_> = said.lines().last().unwrap().split_whitespace().collect();
+        assert_eq!(row[..2], ["a", "9"]);
+        let by_server = ["apply", "--server-side", "-f", "-"];
+        let said = server.complains(kubectl, &by_server, &larger).await;
+        assert!(said.contains(".spec.size"), "{said}");
+        let by_force = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
+        let said = server.prints(kubectl, &by_force, &larger).await;
+        assert_eq!(said, "widget.example.org/a serverside-applied\n");
+        assert_eq!(server.prints(kubectl, &path, "").await, "4 red");
+        server.prints(kubectl, &["delete", "wd", "a"], "").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_editor_changes_an_object() {
+    let server = serve().await;
+    server.prints(Newest, &["create", "-f", "-"], WIDGET).await;
+    for (kubectl, from, to) in [(Oldest, 3, 5), (Newest, 5, 6)] {
+        let mut edit = server.kubectl(kubectl, &["edit", "wd", "a"]);
+        edit.env(
+            "KUBE_EDITOR",
+            format!("sed -i 's/size: {from}/size: {to}/'"),
+        );
+        let output = tokio::task::spawn_blocking(move || edit.output().unwrap());
+        let output = output.await.unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(said, "widget.example.org/a edited\n", "{output:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_tells_of_changes() {
+    let server = serve().await;
+    server.prints(Newest, &["create", "-f", "-"], WIDGET).await;
+    for (kubectl, size) in [(Oldest, "7"), (Newest, "8")] {
+        let mut watch = server.kubectl(kubectl, &["get", "wd", "--watch", "--no-headers"]);
+        let mut watch = watch.stdout(Stdio::piped()).spawn().unwrap();
+        let stdout = BufReader::new(watch.stdout.take().unwrap());
+        let (lines, mut rows) = tokio::sync::mpsc::channel(16);
+        std::thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                if lines.blocking_send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        let patience = Duration::from_secs(30);
+        let first = tokio::time::timeout(patience, rows.recv()).await.unwrap();
+        assert!(first.unwrap().starts_with("a "));
+        let patch = format!(r#"{{"spec":{{"size":{size}}}}}"#);
+        let patch = ["patch", "wd", "a", "--type=merge", "-p", &patch];
+        server.prints(kubectl, &patch, "").await;
+        let second = tokio::time::timeout(patience, rows.recv()).await.unwrap();
+        let second = second.unwrap();
+        assert_eq!(second.split_whitespace().nth(1), Some(size), "{second}");
+        watch.kill().unwrap();
+        watch.wait().unwrap();
+    }
+}
