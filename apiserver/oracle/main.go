@@ -1,8 +1,9 @@
 // Command oracle plays writes to objects through the field managers of kube-apiserver.
 //
-// It reads one case per line from its standard input and writes one answer per line: either a
-// sequence of writes to one object, answered by the object after each of them, or an encoded field
-// set, answered by its encoding. The Rust tests of apiserver compare the answers with their own.
+// It reads one case per line from its standard input and writes one answer per line: a sequence of
+// writes to one object, answered by the object after each of them, an encoded field set, answered by
+// its encoding, or an OpenAPI v2 document as protobuf, answered by the same as JSON. The Rust tests of
+// apiserver compare the answers with their own.
 package main
 
 import (
@@ -21,12 +22,15 @@ type request struct {
 	Sequence *sequence `json:"sequence"`
 	// The text of an encoded field set.
 	Fields *string `json:"fields"`
+	// An OpenAPI v2 document as protobuf.
+	OpenAPI []byte `json:"openapi"`
 }
 
 type response struct {
-	Results []result `json:"results,omitempty"`
-	Fields  *string  `json:"fields,omitempty"`
-	Error   string   `json:"error,omitempty"`
+	Results []result        `json:"results,omitempty"`
+	Fields  *string         `json:"fields,omitempty"`
+	OpenAPI json.RawMessage `json:"openapi,omitempty"`
+	Error   string          `json:"error,omitempty"`
 }
 
 func main() {
@@ -61,6 +65,13 @@ func answer(req *request) (resp response) {
 			return response{Error: err.Error()}
 		}
 		return response{Results: results}
+	}
+	if req.OpenAPI != nil {
+		document, err := asJSON(req.OpenAPI)
+		if err != nil {
+			return response{Error: err.Error()}
+		}
+		return response{OpenAPI: document}
 	}
 	var set fieldpath.Set
 	if err := set.FromJSON(strings.NewReader(*req.Fields)); err != nil {

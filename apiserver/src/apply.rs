@@ -6,7 +6,7 @@
 //! owns what is kept in `metadata.managedFields`.
 //!
 //! Pure functions over JSON values, with the answers of kube-apiserver 1.35: the same managers, the
-//! same objects, the same words. `tests/apply_oracle` compares the two.
+//! same objects, the same words. `tests/oracle` compares the two.
 //!
 //! Known to differ: all versions of a kind are taken to have one schema and to differ in nothing
 //! else, so that a manager's fields mean the same in each. Upstream converts the object instead,

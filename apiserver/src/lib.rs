@@ -6,6 +6,7 @@
 pub mod admission;
 pub mod apply;
 pub mod body;
+pub mod builtin;
 pub mod cache;
 pub mod crd;
 pub mod discovery;

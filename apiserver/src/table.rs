@@ -10,6 +10,7 @@ use crate::object::Object;
 use crate::registry::Column;
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use std::iter;
 
 /// The columns of a version, ready to print.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ enum Cells {
     Found(Vec<FieldPath>),
     /// What is made of the object.
     Computed(fn(&Object) -> Vec<Value>),
+    /// Just what is made of the object, the name among it.
+    Written(fn(&Object, Timestamp) -> Vec<Value>),
 }
 
 /// What a row carries of its object.
@@ -68,7 +71,7 @@ impl Printer {
         let columns = if columns.is_empty() { &age } else { columns };
         let paths = columns.iter().map(|column| FieldPath::parse(&column.path));
         Ok(Self {
-            columns: columns.to_vec(),
+            columns: behind_name(columns.to_vec()),
             cells: Cells::Found(paths.collect::<Result<_, _>>()?),
         })
     }
@@ -76,7 +79,17 @@ impl Printer {
     /// A printer of columns whose cells are made of the object by a function, one for each.
     #[must_use]
     pub fn computed(columns: Vec<Column>, cells: fn(&Object) -> Vec<Value>) -> Self {
-        let cells = Cells::Computed(cells);
+        Self {
+            columns: behind_name(columns),
+            cells: Cells::Computed(cells),
+        }
+    }
+
+    /// A printer of rows that a function writes as they are shown, with a cell for each column: the
+    /// name is one of them.
+    #[must_use]
+    pub fn written(columns: Vec<Column>, cells: fn(&Object, Timestamp) -> Vec<Value>) -> Self {
+        let cells = Cells::Written(cells);
         Self { columns, cells }
     }
 
@@ -89,17 +102,13 @@ impl Printer {
     /// A table with these rows. `meta` is the metadata of the list.
     #[must_use]
     pub fn table(&self, meta: &Value, rows: &[Value]) -> Value {
-        let name = json!({
-            "name": "Name", "type": "string", "format": "name", "priority": 0,
-            "description": "Name of the object",
-        });
-        let own = self.columns.iter().map(|column| {
+        let columns = self.columns.iter().map(|column| {
             json!({
                 "name": column.name, "type": column.kind, "format": column.format,
                 "priority": column.priority, "description": column.description,
             })
         });
-        let columns: Vec<_> = [name].into_iter().chain(own).collect();
+        let columns: Vec<_> = columns.collect();
         json!({
             "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": meta,
             "columnDefinitions": columns, "rows": rows,
@@ -110,24 +119,40 @@ impl Printer {
     #[must_use]
     pub fn row(&self, object: &Object, carried: Carried, now: Timestamp) -> Value {
         let value = object.as_value();
-        let mut cells = vec![Value::from(object.name())];
-        match &self.cells {
+        let name = || [Value::from(object.name())].into_iter();
+        let columns = self.columns.iter().skip(1);
+        let cells: Vec<_> = match &self.cells {
             Cells::Found(paths) => {
-                let found = self.columns.iter().zip(paths);
-                cells
-                    .extend(found.map(|(column, path)| cell(&column.kind, &path.find(value), now)));
+                let found = columns.zip(paths);
+                let found = found.map(|(column, path)| cell(&column.kind, &path.find(value), now));
+                name().chain(found).collect()
             }
             Cells::Computed(compute) => {
-                let computed = self.columns.iter().zip(compute(object));
-                cells.extend(computed.map(|(column, value)| cell(&column.kind, &[&value], now)));
+                let computed = columns.zip(compute(object));
+                let computed = computed.map(|(column, value)| cell(&column.kind, &[&value], now));
+                name().chain(computed).collect()
             }
-        }
+            Cells::Written(write) => write(object, now),
+        };
         match carried {
             Carried::None => json!({"cells": cells, "object": null}),
             Carried::Metadata => json!({"cells": cells, "object": metadata_of(object)}),
             Carried::Object => json!({"cells": cells, "object": value}),
         }
     }
+}
+
+/// Columns with that of the name before them.
+fn behind_name(columns: Vec<Column>) -> Vec<Column> {
+    let name = Column {
+        name: "Name".into(),
+        kind: "string".into(),
+        format: "name".into(),
+        description: "Name of the object".into(),
+        priority: 0,
+        path: String::new(),
+    };
+    iter::once(name).chain(columns).collect()
 }
 
 /// An object with nothing but its metadata.

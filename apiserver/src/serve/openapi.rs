@@ -140,3 +140,81 @@ fn has(headers: &HeaderMap, tag: &str) -> bool {
 fn no_header(error: &InvalidHeaderValue) -> ApiError {
     ApiError::internal(format!("a header of an OpenAPI document: {error}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::builtin;
+    use http::header::ACCEPT;
+    use http_body_util::BodyExt as _;
+    use serde_json::Value;
+
+    fn ask(path: &str, headers: &[(http::HeaderName, &str)]) -> Response<Body> {
+        let mut registry = Registry::default();
+        for resource in builtin::resources() {
+            registry.insert(resource);
+        }
+        let registry = Arc::new(registry);
+        let headers = headers.iter();
+        let headers = headers.map(|(name, value)| (name.clone(), value.parse().unwrap()));
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let path: Vec<_> = path.split('/').collect();
+        let openapi = OpenApi::new(Arc::clone(&registry));
+        let answer = openapi.answer(&registry, &path, query, &headers.collect());
+        let answer = answer.unwrap_or_else(|| Err(ApiError::no_such_path()));
+        answer.unwrap_or_else(|error| answer::failure(&error))
+    }
+
+    async fn json(response: Response<Body>) -> Value {
+        let body = response.into_body().collect().await.unwrap();
+        serde_json::from_slice(&body.to_bytes()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_index_leads_to_documents_that_may_be_kept() {
+        let index = json(ask("v3", &[])).await;
+        let url = index["paths"]["api/v1"]["serverRelativeURL"].as_str();
+        let path = url.unwrap().strip_prefix("/openapi/").unwrap();
+        let response = ask(path, &[(ACCEPT, "application/json")]);
+        assert!(
+            response.headers()[CACHE_CONTROL]
+                .to_str()
+                .unwrap()
+                .contains("immutable")
+        );
+        let tag = response.headers()[ETAG].to_str().unwrap().to_owned();
+        let document = json(response).await;
+        let secret = &document["components"]["schemas"]["io.k8s.api.core.v1.Secret"];
+        assert_eq!(
+            secret["x-kubernetes-group-version-kind"][0]["kind"],
+            "Secret"
+        );
+        let patch = &document["paths"]["/api/v1/namespaces/{namespace}/secrets/{name}"]["patch"];
+        let parameters = patch["parameters"].as_array().unwrap();
+        assert!(
+            parameters
+                .iter()
+                .any(|one| one["name"] == "fieldValidation")
+        );
+        assert_eq!(ask(path, &[(IF_NONE_MATCH, &tag)]).status(), 304);
+        assert_eq!(ask(path, &[(IF_NONE_MATCH, "\"x\"")]).status(), 200);
+        let moved = ask("v3/api/v1?hash=OLD", &[]);
+        assert_eq!(moved.status(), 301);
+        assert_eq!(moved.headers()[LOCATION], *url.unwrap());
+    }
+
+    #[test]
+    fn a_client_gets_a_form_that_it_takes() {
+        let answered = |path: &str, accept: &str| {
+            let response = ask(path, &[(ACCEPT, accept)]);
+            let kind = response.headers()["content-type"].to_str().unwrap();
+            (response.status().as_u16(), kind.to_owned())
+        };
+        let kubectl = answered("v2", V2_PROTOBUF[1]);
+        assert_eq!(kubectl, (200, V2_PROTOBUF[0].to_owned()));
+        assert_eq!(answered("v2", "*/*"), (200, JSON.to_owned()));
+        assert_eq!(answered("v3/api/v1", "application/cbor").0, 406);
+        assert_eq!(answered("v3/apis/nobody.org/v1", JSON).0, 404);
+        assert_eq!(answered("v4", JSON).0, 404);
+    }
+}

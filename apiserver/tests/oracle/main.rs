@@ -1,11 +1,12 @@
-//! Server-side apply compared with kube-apiserver's own code.
+//! Server-side apply and OpenAPI compared with kube-apiserver's own code.
 //!
 //! Sequences of writes from a fixed seed are played here and by a Go program (`../oracle`) that
 //! calls upstream's field managers. Both must give the same objects, managers and errors.
 
 mod openapi;
-mod oracle;
 mod play;
+mod program;
+mod published;
 mod schemas;
 mod values;
 
@@ -26,7 +27,7 @@ fn writes_have_the_results_of_upstream() {
         cases.push(case);
         ours.push(results);
     }
-    let answers = oracle::ask(&cases);
+    let answers = program::ask(&cases);
     let (mut writes, mut conflicts, mut refused, mut wrong) = (0, 0, 0, 0);
     for (number, ((case, ours), answer)) in cases.iter().zip(&ours).zip(&answers).enumerate() {
         let none = Vec::new();
@@ -79,7 +80,7 @@ fn field_sets_are_encoded_as_upstream_encodes_them() {
         r#"{"v:tru":{}}"#,
     ];
     let cases: Vec<Value> = texts.iter().map(|text| json!({"fields": text})).collect();
-    for (text, answer) in texts.iter().zip(oracle::ask(&cases)) {
+    for (text, answer) in texts.iter().zip(program::ask(&cases)) {
         let value: Value = serde_json::from_str(text).expect("a JSON text");
         let ours = FieldSet::decode(&value).map(|set| set.to_json());
         match (&ours, answer["fields"].as_str()) {

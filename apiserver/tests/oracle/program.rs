@@ -11,7 +11,7 @@ use serde_json::Value;
 static PROGRAM: LazyLock<PathBuf> = LazyLock::new(build);
 
 fn build() -> PathBuf {
-    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("apply-oracle");
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("oracle");
     let output = Command::new("go")
         .args(["build", "-trimpath", "-o"])
         .arg(&program)
