@@ -2,8 +2,9 @@
 //
 // It reads one case per line from its standard input and writes one answer per line: a sequence of
 // writes to one object, answered by the object after each of them, an encoded field set, answered by
-// its encoding, or an OpenAPI v2 document as protobuf, answered by the same as JSON. The Rust tests of
-// apiserver compare the answers with their own.
+// its encoding, a strategic merge patch, answered by the patched object, or an OpenAPI v2 document as
+// protobuf, answered by the same as JSON. The Rust tests of apiserver compare the answers with their
+// own.
 package main
 
 import (
@@ -22,15 +23,18 @@ type request struct {
 	Sequence *sequence `json:"sequence"`
 	// The text of an encoded field set.
 	Fields *string `json:"fields"`
+	// A strategic merge patch.
+	Patch *patch `json:"patch"`
 	// An OpenAPI v2 document as protobuf.
 	OpenAPI []byte `json:"openapi"`
 }
 
 type response struct {
-	Results []result        `json:"results,omitempty"`
-	Fields  *string         `json:"fields,omitempty"`
-	OpenAPI json.RawMessage `json:"openapi,omitempty"`
-	Error   string          `json:"error,omitempty"`
+	Results []result               `json:"results,omitempty"`
+	Fields  *string                `json:"fields,omitempty"`
+	Object  map[string]interface{} `json:"object,omitempty"`
+	OpenAPI json.RawMessage        `json:"openapi,omitempty"`
+	Error   string                 `json:"error,omitempty"`
 }
 
 func main() {
@@ -72,6 +76,13 @@ func answer(req *request) (resp response) {
 			return response{Error: err.Error()}
 		}
 		return response{OpenAPI: document}
+	}
+	if req.Patch != nil {
+		object, err := req.Patch.apply()
+		if err != nil {
+			return response{Error: err.Error()}
+		}
+		return response{Object: object}
 	}
 	var set fieldpath.Set
 	if err := set.FromJSON(strings.NewReader(*req.Fields)); err != nil {

@@ -21,5 +21,6 @@ pub mod request;
 pub mod schema;
 pub mod selector;
 pub mod serve;
+pub mod strategic_merge;
 pub mod table;
 mod upstream;

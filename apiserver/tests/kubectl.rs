@@ -5,6 +5,7 @@
 #[path = "harness/served.rs"]
 mod harness;
 
+use apiserver::builtin;
 use apiserver::registry::Registry;
 use harness::Served;
 use std::io::{BufRead as _, BufReader};
@@ -31,6 +32,9 @@ spec: {colur: red}
 async fn serve() -> Served {
     let mut registry = Registry::default();
     registry.insert(harness::widgets());
+    for resource in builtin::resources() {
+        registry.insert(resource);
+    }
     Served::start(registry).await
 }
 
@@ -108,6 +112,60 @@ async fn objects_are_applied_and_applied_again() {
         assert_eq!(said, "widget.example.org/a serverside-applied\n");
         assert_eq!(server.prints(kubectl, &path, "").await, "4 red");
         server.prints(kubectl, &["delete", "wd", "a"], "").await;
+    }
+}
+
+const ACCOUNT: &str = "
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: a}
+secrets: [{name: one}, {name: two}]
+";
+
+const SECRET: &str = "
+apiVersion: v1
+kind: Secret
+metadata: {name: s}
+stringData: {a: b, c: d}
+";
+
+const ROLE: &str = "
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: r}
+rules: [{verbs: [get], nonResourceURLs: [/x]}]
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kinds_of_kubernetes_are_applied_and_shown() {
+    for kubectl in BOTH {
+        let server = serve().await;
+        let apply = ["apply", "-f", "-"];
+        server.prints(kubectl, &apply, ACCOUNT).await;
+        let other = ACCOUNT
+            .replace("{name: one}, ", "")
+            .replace("{name: two}", "{name: two}, {name: three}");
+        let said = server.prints(kubectl, &apply, &other).await;
+        assert_eq!(said, "serviceaccount/a configured\n");
+        let names = ["get", "sa", "a", "-o", "jsonpath={.secrets[*].name}"];
+        assert_eq!(server.prints(kubectl, &names, "").await, "two three");
+        let patch = ["patch", "sa", "a", "-p", r#"{"secrets":[{"name":"four"}]}"#];
+        server.prints(kubectl, &patch, "").await;
+        assert_eq!(server.prints(kubectl, &names, "").await, "four two three");
+        let widgets = ["patch", "wd", "a", "--type=strategic", "-p", "{}"];
+        server.prints(kubectl, &apply, WIDGET).await;
+        let said = server.complains(kubectl, &widgets, "").await;
+        assert!(said.contains("unknown format"), "{said}");
+        server.prints(kubectl, &["create", "-f", "-"], SECRET).await;
+        let said = server.prints(kubectl, &["get", "secrets"], "").await;
+        let row: Vec<_> = said.lines().last().unwrap().split_whitespace().collect();
+        assert_eq!(row[..3], ["s", "Opaque", "2"]);
+        let said = server.complains(kubectl, &apply, ROLE).await;
+        assert!(said.contains("namespaced rules cannot apply"), "{said}");
+        let said = server
+            .prints(kubectl, &["explain", "clusterrole.rules"], "")
+            .await;
+        assert!(said.contains("PolicyRule"), "{said}");
     }
 }
 

@@ -1,13 +1,16 @@
-//! Server-side apply and OpenAPI compared with kube-apiserver's own code.
+//! Server-side apply and strategic merge patches compared with kube-apiserver's own code.
 //!
-//! Sequences of writes from a fixed seed are played here and by a Go program (`../oracle`) that
-//! calls upstream's field managers. Both must give the same objects, managers and errors.
+//! Writes from a fixed seed are played here and by a Go program (`../oracle`) that calls upstream's
+//! field managers and `strategicpatch`. Both must give the same objects, managers and errors.
 
+#[path = "../harness/kubernetes.rs"]
+mod kubernetes;
 mod openapi;
 mod play;
 mod program;
 mod published;
 mod schemas;
+mod strategic;
 mod values;
 
 use serde_json::{Value, json};

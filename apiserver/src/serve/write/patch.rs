@@ -5,7 +5,9 @@ use super::{Ownership, begin, changed, incoming, manager, stored, update, warned
 use crate::body::{Document, media_type};
 use crate::error::ApiError;
 use crate::request::WriteOptions;
+use crate::schema::Schema;
 use crate::serve::{ApiServer, Body, Call, Sent, metadata, read};
+use crate::strategic_merge;
 use http::{Response, StatusCode};
 use serde_json::Value;
 
@@ -17,12 +19,14 @@ const MAX_OPERATIONS: usize = 10_000;
 
 const JSON_PATCH: &str = "application/json-patch+json";
 const MERGE_PATCH: &str = "application/merge-patch+json";
+const STRATEGIC_PATCH: &str = "application/strategic-merge-patch+json";
 const APPLY_PATCH: &str = "application/apply-patch+yaml";
 
 /// What to change.
 enum Patch {
     Json(json_patch::Patch),
     Merge(Value),
+    Strategic(Value),
 }
 
 pub(in crate::serve) async fn patch(
@@ -35,12 +39,12 @@ pub(in crate::serve) async fn patch(
         return apply(server, call, &sent.body).await;
     }
     let options = WriteOptions::parse(&call.query, false)?;
-    let patch = Patch::parse(&media_type, &sent.body)?;
+    let patch = Patch::parse(&media_type, &sent.body, call.resource.built_in)?;
     let owner = Ownership::Update(manager(&options, &sent.headers));
     for _ in 0..ATTEMPTS {
         let old = stored(server, call).await?;
         let mut value = old.as_value().clone();
-        patch.apply(&mut value)?;
+        patch.apply(&mut value, &call.version.schema)?;
         let document = Document {
             value,
             duplicates: Vec::new(),
@@ -107,7 +111,8 @@ async fn apply(server: &ApiServer, call: &Call, body: &[u8]) -> Result<Response<
 }
 
 impl Patch {
-    fn parse(media_type: &str, body: &[u8]) -> Result<Self, ApiError> {
+    /// `built_in`: of a kind whose lists can be merged.
+    fn parse(media_type: &str, body: &[u8], built_in: bool) -> Result<Self, ApiError> {
         match media_type {
             JSON_PATCH => {
                 let patch: json_patch::Patch = serde_json::from_slice(body)
@@ -126,14 +131,18 @@ impl Patch {
                 Ok(Self::Json(patch))
             }
             MERGE_PATCH => Ok(Self::Merge(Document::from_json(body)?.value)),
-            other => Err(ApiError::unsupported_media_type(
-                other,
-                &[JSON_PATCH, MERGE_PATCH, APPLY_PATCH],
-            )),
+            STRATEGIC_PATCH if built_in => Ok(Self::Strategic(Document::from_json(body)?.value)),
+            other => {
+                let mut understood = vec![JSON_PATCH, MERGE_PATCH, APPLY_PATCH];
+                if built_in {
+                    understood.insert(2, STRATEGIC_PATCH);
+                }
+                Err(ApiError::unsupported_media_type(other, &understood))
+            }
         }
     }
 
-    fn apply(&self, value: &mut Value) -> Result<(), ApiError> {
+    fn apply(&self, value: &mut Value, schema: &Schema) -> Result<(), ApiError> {
         match self {
             Self::Json(patch) => json_patch::patch(value, patch).map_err(|error| {
                 let code = StatusCode::UNPROCESSABLE_ENTITY;
@@ -143,6 +152,23 @@ impl Patch {
                 json_patch::merge(value, patch);
                 Ok(())
             }
+            Self::Strategic(patch) => {
+                let merged = strategic_merge::apply(value.take(), patch.clone(), schema);
+                *value = merged.map_err(|error| unfit(&error))?;
+                Ok(())
+            }
         }
+    }
+}
+
+/// A strategic merge patch that is wrong in itself, or does not fit the object.
+fn unfit(error: &strategic_merge::Error) -> ApiError {
+    use strategic_merge::Error;
+    let message = error.to_string();
+    match error {
+        Error::PrimitiveList | Error::RetainKeys | Error::SetElementOrder => {
+            ApiError::bad_request(message)
+        }
+        _ => ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message),
     }
 }
