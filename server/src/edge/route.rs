@@ -41,7 +41,7 @@ pub enum Route<'a> {
         /// Whether it is under `/v3-public`.
         public: bool,
     },
-    /// `/api`, `/apis` and below.
+    /// `/api`, `/apis`, `/openapi` and below.
     Management,
     /// Nothing is there.
     NotFound,
@@ -117,7 +117,7 @@ impl<'a> Route<'a> {
                 segments: rest.to_vec(),
                 public: true,
             },
-            ["api" | "apis", ..] => Self::Management,
+            ["api" | "apis" | "openapi", ..] => Self::Management,
             _ => Self::NotFound,
         }
     }

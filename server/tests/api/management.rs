@@ -234,6 +234,11 @@ async fn kubectl_finds_its_way_and_gets_tables() {
     let resources = admin.get("/apis/management.cattle.io/v3").await.json();
     // Five kinds; two of them have a status of their own.
     assert_eq!(resources["resources"].as_array().unwrap().len(), 7);
+    let index = admin.get("/openapi/v3").await.json();
+    let place = &index["paths"]["apis/management.cattle.io/v3"]["serverRelativeURL"];
+    let document = admin.get(place.as_str().unwrap()).await.json();
+    let cluster = &document["components"]["schemas"]["io.cattle.management.v3.Cluster"];
+    assert_eq!(cluster["properties"]["spec"]["type"], "object");
     admin
         .post(&clusters(), &object("Cluster", "prod", json!({})))
         .await;
