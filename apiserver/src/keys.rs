@@ -1,7 +1,8 @@
 //! Where objects are in the store: `/registry/GROUP/PLURAL/[NAMESPACE/]NAME`, `core` standing for
 //! the group without a name.
 
-const ROOT: &str = "/registry/";
+/// What all of them begin with.
+pub const ROOT: &str = "/registry/";
 
 /// The prefix of all objects of a resource.
 #[must_use]
@@ -18,6 +19,14 @@ pub fn resource_of(key: &[u8]) -> Option<&str> {
     let group = rest.find('/')?;
     let plural = rest.get(group + 1..)?.find('/')?;
     key.get(..ROOT.len() + group + 1 + plural + 1)
+}
+
+/// Group and plural of the prefix of a resource.
+#[must_use]
+pub fn group_and_plural(prefix: &str) -> Option<(&str, &str)> {
+    let (group, plural) = prefix.strip_prefix(ROOT)?.split_once('/')?;
+    let group = if group == "core" { "" } else { group };
+    Some((group, plural.strip_suffix('/')?))
 }
 
 /// The key of an object below the prefix of its resource. `namespace` is empty for kinds without.
@@ -45,6 +54,7 @@ mod tests {
         assert_eq!(prefix, "/registry/core/secrets/");
         let key = prefix.clone() + &below("default", "a");
         assert_eq!(resource_of(key.as_bytes()), Some(prefix.as_str()));
+        assert_eq!(group_and_plural(&prefix), Some(("", "secrets")));
         assert_eq!(split(&key[prefix.len()..]), ("default", "a"));
         assert_eq!(split(&below("", "a")), ("", "a"));
         for other in ["/registry/core/", "/registry", "/other/a/b/c"] {

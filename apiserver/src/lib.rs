@@ -11,6 +11,7 @@ pub mod cache;
 pub mod crd;
 pub mod discovery;
 pub mod error;
+pub mod garbage;
 pub mod keys;
 pub mod media;
 pub mod names;

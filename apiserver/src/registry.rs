@@ -155,6 +155,20 @@ impl Resource {
         }
     }
 
+    /// The path of an object in a version. `namespace` is empty for kinds without.
+    #[must_use]
+    pub fn path(&self, version: &str, namespace: &str, name: &str) -> String {
+        let root = match self.group.as_str() {
+            "" => format!("/api/{version}"),
+            group => format!("/apis/{group}/{version}"),
+        };
+        let place = match namespace {
+            "" => String::new(),
+            namespace => format!("/namespaces/{namespace}"),
+        };
+        format!("{root}{place}/{}/{name}", self.plural)
+    }
+
     /// The fields that selectors may name in any of its versions.
     #[must_use]
     pub fn selectable(&self) -> Vec<String> {

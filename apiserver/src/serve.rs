@@ -19,11 +19,13 @@ use crate::media::Wanted;
 use crate::registry::{Registry, Resource, Served, Version};
 use crate::request::{Target, Verb};
 use bytes::Bytes;
-use http::header::ACCEPT;
+use futures::future::BoxFuture;
+use http::header::{ACCEPT, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use jiff::Timestamp;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -233,6 +235,34 @@ impl ApiServer {
             media_type,
             Body::whole(found.to_string()),
         ))
+    }
+
+    /// A request of the server itself: what came of it, and the answer. A body that is no JSON comes
+    /// as null.
+    pub(crate) async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: &Value,
+    ) -> (StatusCode, Value) {
+        let media_type = match method {
+            Method::PATCH => "application/merge-patch+json",
+            _ => "application/json",
+        };
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(CONTENT_TYPE, media_type)
+            .body(Full::new(Bytes::from(body.to_string())));
+        let Ok(request) = request else {
+            return (StatusCode::BAD_REQUEST, Value::Null);
+        };
+        // Boxed, as what is asked may ask again.
+        let answer: BoxFuture<'_, _> = Box::pin(self.answer(User::server(), request));
+        let (parts, body) = answer.await.into_parts();
+        let Ok(body) = body.collect().await;
+        let value = serde_json::from_slice(&body.to_bytes()).unwrap_or_default();
+        (parts.status, value)
     }
 
     /// What a request asks for, if it may.

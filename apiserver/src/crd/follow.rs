@@ -5,10 +5,8 @@ use super::{CLEANUP, Definitions, GROUP, PLURAL, resource};
 use crate::cache::{Filter, Item, WatchStart};
 use crate::object::Object;
 use crate::registry::Resource;
-use crate::serve::{ApiServer, User};
-use bytes::Bytes;
-use http::{Method, Request, StatusCode};
-use http_body_util::{BodyExt as _, Full};
+use crate::serve::ApiServer;
+use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -142,7 +140,7 @@ async fn clean_up(server: Arc<ApiServer>, definition: Object) {
     let kept: Vec<_> = kept.collect();
     let path = format!("/apis/{GROUP}/v1/{PLURAL}/{name}");
     let patch = json!({"metadata": {"finalizers": kept, "uid": definition.uid()}});
-    let code = ask(&server, Method::PATCH, &path, &patch).await;
+    let (code, _) = server.ask(Method::PATCH, &path, &patch).await;
     if !code.is_success() && code != StatusCode::NOT_FOUND {
         tracing::warn!(name, %code, "a deleted definition cannot be let go");
     }
@@ -161,32 +159,8 @@ async fn delete_all(server: &ApiServer, defined: &Resource) -> Result<usize, sto
     };
     for item in &found.items {
         let (namespace, name) = (item.selectable.namespace(), item.selectable.name());
-        let place = match namespace {
-            "" => String::new(),
-            namespace => format!("namespaces/{namespace}/"),
-        };
-        let path = format!("/apis/{group}/{}/{place}{plural}/{name}", version.name);
-        ask(server, Method::DELETE, &path, &json!({})).await;
+        let path = defined.path(&version.name, namespace, name);
+        server.ask(Method::DELETE, &path, &json!({})).await;
     }
     Ok(found.items.len())
-}
-
-async fn ask(server: &ApiServer, method: Method, path: &str, body: &Value) -> StatusCode {
-    let media_type = match method {
-        Method::PATCH => "application/merge-patch+json",
-        _ => "application/json",
-    };
-    let request = Request::builder()
-        .method(method)
-        .uri(path)
-        .header("content-type", media_type)
-        .body(Full::new(Bytes::from(body.to_string())));
-    let Ok(request) = request else {
-        return StatusCode::BAD_REQUEST;
-    };
-    let response = server.answer(User::server(), request).await;
-    let code = response.status();
-    // The body never fails, and says nothing that is needed.
-    let _ = response.into_body().collect().await;
-    code
 }

@@ -1,0 +1,214 @@
+//! Objects go with their owners, as `ownerReferences` and the way of deletion say.
+
+mod graph;
+
+use crate::keys;
+use crate::object::Object;
+use crate::serve::ApiServer;
+use bytes::Bytes;
+use graph::{Graph, Meta, Uid, Verdict};
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+use store::{Range, Revision, WatchError};
+
+/// How long to wait before what went wrong is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// How often an object that others change meanwhile is read again.
+const ATTEMPTS: usize = 5;
+
+/// Entries that are read at once.
+const PAGE: usize = 10_000;
+
+/// Deletes what has lost its owners, for ever; to be dropped.
+pub async fn collect(server: Arc<ApiServer>) {
+    loop {
+        match Collector::load(&server).await {
+            Ok((mut collector, revision)) => {
+                if let Err(error) = collector.run(revision).await {
+                    tracing::warn!(%error, "reading owners and dependents again");
+                }
+            }
+            Err(error) => tracing::warn!(%error, "owners and dependents cannot be read"),
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+struct Collector<'a> {
+    server: &'a ApiServer,
+    graph: Graph,
+    /// To be looked at.
+    due: HashSet<Uid>,
+}
+
+impl<'a> Collector<'a> {
+    async fn load(server: &'a ApiServer) -> Result<(Self, Revision), store::Error> {
+        let mut collector = Self {
+            server,
+            graph: Graph::default(),
+            due: HashSet::new(),
+        };
+        let mut range = Range::prefix(keys::ROOT);
+        range.limit = Some(PAGE);
+        loop {
+            let page = server.cache().store().range(range.clone()).await?;
+            for entry in &page.entries {
+                collector.put(&entry.key, &entry.value);
+            }
+            range.after = page.entries.last().map(|entry| entry.key.clone());
+            range.revision = Some(page.revision);
+            if page.remaining == 0 {
+                return Ok((collector, page.revision));
+            }
+        }
+    }
+
+    fn put(&mut self, key: &[u8], value: &[u8]) {
+        if let (Ok(key), Some(meta)) = (std::str::from_utf8(key), Meta::read(value)) {
+            self.due.extend(self.graph.put(key, &meta));
+        }
+    }
+
+    async fn run(&mut self, after: Revision) -> Result<(), store::Error> {
+        let store = self.server.cache().store();
+        let mut changes = store.watch(keys::ROOT.as_bytes(), after).await?;
+        self.work().await;
+        loop {
+            // What failed is tried again, even if nothing changes.
+            let next = match self.due.is_empty() {
+                true => changes.next().await,
+                false => match tokio::time::timeout(RETRY, changes.next()).await {
+                    Ok(next) => next,
+                    Err(_) => {
+                        self.work().await;
+                        continue;
+                    }
+                },
+            };
+            let changes = match next {
+                Some(Ok(changes)) => changes,
+                Some(Err(WatchError::Lagged)) => return Ok(()),
+                Some(Err(WatchError::Stopped)) | None => return std::future::pending().await,
+            };
+            for change in &changes.changes {
+                match (&change.current, &change.previous) {
+                    (Some(entry), _) => self.put(&entry.key, &entry.value),
+                    (None, Some(gone)) => {
+                        if let Some(meta) = Meta::read(&gone.value) {
+                            self.due.extend(self.graph.remove(&meta));
+                        }
+                    }
+                    (None, None) => {}
+                }
+            }
+            self.work().await;
+        }
+    }
+
+    /// Looks at what is due. What fails stays due.
+    async fn work(&mut self) {
+        for uid in std::mem::take(&mut self.due) {
+            if !self.settle(self.graph.verdict(uid)).await {
+                self.due.insert(uid);
+            }
+        }
+    }
+
+    async fn settle(&self, verdict: Verdict) -> bool {
+        match verdict {
+            Verdict::Keep => true,
+            Verdict::Delete { key, foreground } => self.delete(&key, foreground).await,
+            Verdict::DeleteDependents { keys } => {
+                let mut done = true;
+                for key in keys {
+                    done &= self.delete(&key, true).await;
+                }
+                done
+            }
+            Verdict::Disown { key, owners } => self.disown(&key, &owners).await,
+            Verdict::Orphan { owner, keys } => {
+                let mut done = true;
+                for key in keys {
+                    done &= self.disown(&key, std::slice::from_ref(&owner)).await;
+                }
+                done
+            }
+            Verdict::LetGo { key, finalizer } => {
+                let keep = |value: &Value| value != finalizer;
+                self.edit(&key, "finalizers", keep).await
+            }
+        }
+    }
+
+    async fn disown(&self, key: &str, owners: &[String]) -> bool {
+        let keep = |reference: &Value| {
+            let uid = reference["uid"].as_str().unwrap_or_default();
+            !owners.iter().any(|owner| owner == uid)
+        };
+        self.edit(key, "ownerReferences", keep).await
+    }
+
+    /// Deletes an object, unless it is another one by now or has found an owner.
+    async fn delete(&self, key: &str, foreground: bool) -> bool {
+        let Some((path, object)) = self.read(key).await else {
+            return true;
+        };
+        let policy = if foreground {
+            "Foreground"
+        } else {
+            "Background"
+        };
+        let options = json!({
+            "preconditions": {
+                "uid": object.uid(), "resourceVersion": object.meta_text("resourceVersion"),
+            },
+            "propagationPolicy": policy,
+        });
+        let (code, _) = self.server.ask(Method::DELETE, &path, &options).await;
+        code.is_success() || code == StatusCode::NOT_FOUND
+    }
+
+    /// Keeps of a list in the metadata what `keep` says.
+    async fn edit(&self, key: &str, field: &str, keep: impl Fn(&Value) -> bool) -> bool {
+        for _ in 0..ATTEMPTS {
+            let Some((path, object)) = self.read(key).await else {
+                return true;
+            };
+            let list = object.meta().get(field).and_then(Value::as_array);
+            let list = list.map_or(&[][..], Vec::as_slice);
+            let kept: Vec<_> = list.iter().filter(|value| keep(value)).collect();
+            if kept.len() == list.len() {
+                return true;
+            }
+            let version = object.meta_text("resourceVersion");
+            let patch = json!({"metadata": {field: kept, "resourceVersion": version}});
+            let (code, _) = self.server.ask(Method::PATCH, &path, &patch).await;
+            if code.is_success() || code == StatusCode::NOT_FOUND {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// An object as it is now, with its path. `None`: it is gone, or nothing serves it.
+    async fn read(&self, key: &str) -> Option<(String, Object)> {
+        let prefix = keys::resource_of(key.as_bytes())?;
+        let (group, plural) = keys::group_and_plural(prefix)?;
+        let registry = self.server.registry();
+        let resource = registry.get(group, plural)?;
+        let version = resource.versions.first()?;
+        let (namespace, name) = keys::split(&key[prefix.len()..]);
+        let path = resource.path(&version.name, namespace, name);
+        let store = self.server.cache().store();
+        let entry = store
+            .get(&Bytes::copy_from_slice(key.as_bytes()))
+            .await
+            .ok()??;
+        let object = Object::decode(&entry.value, entry.modified.0).ok()?;
+        Some((path, object))
+    }
+}
