@@ -99,6 +99,7 @@ impl BuiltIn {
             categories: owned(self.categories),
             namespaced: self.namespaced,
             built_in: true,
+            defined: false,
             naming: self.naming,
             versions: Vec::new(),
             storage: self.version.into(),
