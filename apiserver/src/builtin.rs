@@ -51,6 +51,10 @@ impl Hooks for Rules {
         object: &'a mut Object,
     ) -> BoxFuture<'a, Result<Effects, ApiError>> {
         Box::pin(async {
+            // There it is checked what was checked before.
+            if write.subresource == "finalize" {
+                return Ok(Effects::default());
+            }
             let old = write.old.map(Object::as_value);
             let mut value = object.clone().into_value();
             (self.prepare)(&mut value, old);

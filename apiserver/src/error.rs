@@ -214,6 +214,13 @@ impl ApiError {
         self
     }
 
+    /// Adds what exactly is wrong, as a list of causes.
+    #[must_use]
+    pub fn with_causes(mut self, causes: Value) -> Self {
+        self.detail("causes", causes);
+        self
+    }
+
     fn detail(&mut self, field: &str, value: Value) {
         let details = self.details.get_or_insert_with(|| json!({}));
         if let Some(details) = details.as_object_mut() {

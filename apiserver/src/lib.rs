@@ -15,6 +15,7 @@ pub mod garbage;
 pub mod keys;
 pub mod media;
 pub mod names;
+pub mod namespaces;
 pub mod object;
 pub mod openapi;
 pub mod registry;

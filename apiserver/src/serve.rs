@@ -6,6 +6,7 @@ mod delete;
 mod metadata;
 mod openapi;
 mod read;
+mod scale;
 mod watch;
 mod write;
 
@@ -16,6 +17,7 @@ use crate::cache::{Cache, KindCache, Visible};
 use crate::discovery;
 use crate::error::{About, ApiError};
 use crate::media::Wanted;
+use crate::namespaces;
 use crate::registry::{Registry, Resource, Served, Version};
 use crate::request::{Target, Verb};
 use bytes::Bytes;
@@ -182,7 +184,9 @@ impl ApiServer {
             target => target,
         };
         let call = self.call(user, target, &parts).await?;
+        let scaled = call.subresource.as_deref() == Some("scale");
         match call.verb {
+            Verb::Get if scaled => return scale::answer(self, &call, None).await,
             Verb::Get => return read::get(self, &call).await,
             Verb::List => return read::list(self, &call).await,
             Verb::Watch => return watch::watch(self, &call).await,
@@ -193,6 +197,7 @@ impl ApiServer {
             body: collect(body).await?,
         };
         match call.verb {
+            _ if scaled => scale::answer(self, &call, Some(&sent)).await,
             Verb::Create => write::create(self, &call, &sent).await,
             Verb::Update => write::replace(self, &call, &sent).await,
             Verb::Patch => write::patch(self, &call, &sent).await,
@@ -294,6 +299,9 @@ impl ApiServer {
         };
         let verb = Verb::of(&request.method, name.is_some(), watch)
             .ok_or_else(|| ApiError::method_not_supported(request.method.as_str(), about))?;
+        if !has(resource, version, subresource.as_deref()) {
+            return Err(ApiError::no_such_path());
+        }
         check_place(resource, namespace.is_some(), name.is_some(), verb)?;
         let kind = self
             .cache
@@ -396,6 +404,17 @@ where
         Err(error) => Err(ApiError::bad_request(format!(
             "the body of the request breaks off: {error}"
         ))),
+    }
+}
+
+/// Whether a resource has that part.
+fn has(resource: &Resource, version: &Version, subresource: Option<&str>) -> bool {
+    match subresource {
+        None => true,
+        Some("status") => version.status,
+        Some("scale") => version.scale.is_some(),
+        Some("finalize") => namespaces::are(resource),
+        Some(_) => false,
     }
 }
 

@@ -2,13 +2,16 @@
 
 mod client;
 mod kinds;
+mod namespaces;
 mod settings;
 
 use std::sync::Arc;
 
 use apiserver::cache::Cache;
-use apiserver::registry::{Registry, Served};
+use apiserver::crd::{self, Definitions};
+use apiserver::registry::Served;
 use apiserver::serve::{ApiServer, Authorizer, User};
+use apiserver::{builtin, garbage};
 use futures::StreamExt as _;
 use http::{Request, Response, StatusCode};
 use http_body::Body as _;
@@ -19,27 +22,42 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use client::client;
 pub(crate) use kinds::{Context, claim};
+pub(crate) use namespaces::ensure as ensure_namespaces;
 pub(crate) use settings::settings;
 
 use crate::authn::Identity;
 use crate::edge::Body;
 use crate::state::App;
 
-/// A server of the management API's objects, over what `cache` follows.
-pub(crate) fn api_server(
+/// Starts a server of the management API's objects: the cache, and what keeps them in order.
+pub(crate) fn start(
     context: Context,
-    cache: Arc<Cache>,
     authorizer: Arc<dyn Authorizer>,
     shutdown: CancellationToken,
-) -> anyhow::Result<ApiServer> {
+) -> anyhow::Result<Arc<ApiServer>> {
+    let cache = Arc::new(Cache::new(Arc::clone(context.objects.store())));
+    let following = Arc::clone(&cache);
+    tokio::spawn(async move { following.follow().await });
+    let served = Served::default();
+    let definitions = Definitions::new(served.clone());
     let clock = context.clock.clone();
-    let mut registry = Registry::default();
-    for resource in kinds::resources(context)? {
-        registry.insert(resource);
-    }
+    let mut resources = builtin::resources();
+    resources.extend(kinds::resources(context)?);
+    served.change(|registry| {
+        for mut resource in resources {
+            if (resource.group.as_str(), resource.plural.as_str()) == (crd::GROUP, crd::PLURAL) {
+                resource.hooks = Arc::new(definitions.clone());
+            }
+            registry.insert(resource);
+        }
+    });
     let clock = Arc::new(move || clock.now());
-    let served = Served::new(registry);
-    Ok(ApiServer::new(served, cache, authorizer, clock, shutdown))
+    let server = ApiServer::new(served, cache, authorizer, clock, shutdown);
+    let server = Arc::new(server);
+    tokio::spawn(crd::follow(Arc::clone(&server), definitions));
+    tokio::spawn(garbage::collect(Arc::clone(&server)));
+    tokio::spawn(apiserver::namespaces::follow(Arc::clone(&server)));
+    Ok(server)
 }
 
 /// Answers requests under `/api` and `/apis`. A watch ends in order when the user's token does.

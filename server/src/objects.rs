@@ -372,7 +372,7 @@ pub(crate) fn fill_random(bytes: &mut [u8]) {
 }
 
 /// A random (version 4) UUID.
-fn random_uid() -> String {
+pub(crate) fn random_uid() -> String {
     let mut bytes = [0u8; 16];
     fill_random(&mut bytes);
     bytes[6] = bytes[6] & 0x0f | 0x40;

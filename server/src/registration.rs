@@ -7,7 +7,7 @@ use store::Txn;
 
 use crate::authn::{SecretHash, new_secret};
 use crate::management::Context;
-use crate::objects::{self, ListOptions, ObjectError, Objects};
+use crate::objects::{self, ObjectError};
 use crate::state::App;
 
 /// A registration token is not good. Its text is for the one who sets up the agent.
@@ -59,6 +59,10 @@ async fn find(app: &App, token: &str) -> Result<ClusterRegistrationToken, Regist
         ObjectError::NotFound(_) => RegistrationError::Unknown,
         other => RegistrationError::Objects(other),
     })?;
+    // The tokens of a deleted cluster are deleted a little later.
+    if app.directory.cluster(&cluster_of(&found)?).is_none() {
+        return Err(RegistrationError::Unknown);
+    }
     let status = found.status.as_ref().ok_or(RegistrationError::Unknown)?;
     let end = status
         .expires_at
@@ -115,23 +119,4 @@ pub(crate) fn shown(
     status.manifest_url = url;
     status.token = secret;
     status
-}
-
-/// Deletes all registration tokens of a cluster.
-///
-/// # Errors
-/// When the store fails.
-pub(crate) async fn delete_all(objects: &Objects, cluster: &str) -> Result<(), ObjectError> {
-    let options = ListOptions {
-        namespace: Some(cluster.to_owned()),
-        ..ListOptions::default()
-    };
-    let tokens = objects.list::<ClusterRegistrationToken>(&options).await?;
-    for token in tokens.items {
-        let op = objects::delete_op::<ClusterRegistrationToken>(cluster, token.name());
-        let ops = vec![op];
-        let compares = Vec::new();
-        objects.store().txn(Txn { compares, ops }).await?;
-    }
-    Ok(())
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::sync::Arc;
 
 use anyhow::Context;
-use apiserver::cache::Cache;
+use apiserver::serve::User;
 use secrecy::SecretString;
 use store::{RedbOptions, RedbStore, Store};
 use tokio::net::TcpListener;
@@ -88,9 +88,6 @@ impl Server {
             config.limits.connections.min(descriptors),
             config.limits.connections_per_address,
         );
-        let cache = Arc::new(Cache::new(Arc::clone(objects.store())));
-        let following = Arc::clone(&cache);
-        tokio::spawn(async move { following.follow().await });
         let context = management::Context {
             objects: objects.clone(),
             directory: Arc::clone(&directory),
@@ -100,8 +97,7 @@ impl Server {
             clock: clock.clone(),
         };
         let authorizer = Arc::new(Membership::new(Arc::clone(&directory)));
-        let api = management::api_server(context, cache, authorizer, shutdown.clone())?;
-        let api = Arc::new(api);
+        let api = management::start(context, authorizer, shutdown.clone())?;
         let app = Arc::new(App {
             metrics: Metrics::new(limits.clone(), audit.clone()),
             config,
@@ -118,6 +114,7 @@ impl Server {
             cut: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });
+        management::ensure_namespaces(app.client(&User::server())).await?;
         Ok(Self {
             app,
             listener,

@@ -1,10 +1,11 @@
 //! Delete: one object, or all that a selector means.
 
-use super::write::{changed, delete_now, invalid, put, revision_of, stored};
+use super::write::{changed, delete_now, invalid, is_held, put, revision_of, stored};
 use super::{ApiServer, Body, Call, Sent, answer, metadata, read};
 use crate::body::Document;
 use crate::cache::Filter;
 use crate::error::ApiError;
+use crate::namespaces;
 use crate::object::Object;
 use crate::request::{ListOptions, WriteOptions};
 use crate::schema::FieldError;
@@ -42,7 +43,7 @@ pub(super) async fn delete(
 ) -> Result<Response<Body>, ApiError> {
     let options = DeleteOptions::read(call, &sent.headers, &sent.body)?;
     let deleted = delete_one(server, call, &options).await?;
-    if deleted.is_deleting() && deleted.finalizers().next().is_some() {
+    if deleted.is_deleting() && is_held(call, &deleted) {
         return Ok(read::one(server, call, StatusCode::OK, deleted));
     }
     let status = json!({
@@ -90,15 +91,21 @@ async fn delete_one(
     call: &Call,
     options: &DeleteOptions,
 ) -> Result<Object, ApiError> {
+    if namespaces::are(&call.resource) {
+        namespaces::check_deletion(call.name.as_deref().unwrap_or_default())?;
+    }
     for _ in 0..ATTEMPTS {
         let old = stored(server, call).await?;
         options.check(call, &old)?;
         let mut object = old.clone();
         options.set_finalizers(&mut object);
-        let waits = object.finalizers().next().is_some();
+        let waits = is_held(call, &object);
         if waits && !object.is_deleting() {
             object.set_meta("deletionTimestamp", metadata::seconds(server.now()));
             object.set_meta("deletionGracePeriodSeconds", 0);
+            if namespaces::are(&call.resource) {
+                namespaces::mark(&mut object);
+            }
         }
         if options.is_dry_run() || (waits && object == old) {
             return Ok(object);

@@ -11,9 +11,11 @@ use crate::admission::{Answer, Effects, Write};
 use crate::body::Document;
 use crate::error::{About, ApiError};
 use crate::keys;
+use crate::namespaces;
 use crate::object::Object;
 use crate::request::{FieldValidation, WriteOptions};
 use crate::schema::{self, Extent, FieldError};
+use http::HeaderMap;
 use http::header::{HeaderValue, WARNING};
 use http::{Response, StatusCode};
 use serde_json::Value;
@@ -59,6 +61,9 @@ async fn begin(
         && let Some(name) = call.resource.hooks.name()
     {
         object.set_meta("name", name);
+    }
+    if let Some(namespace) = &call.namespace {
+        namespaces::check_creation(server, &call.resource, namespace, object.name()).await?;
     }
     if call.version.status {
         object.fields_mut().remove("status");
@@ -125,10 +130,22 @@ pub(super) async fn replace(
     if version != old.meta_text("resourceVersion") {
         return Err(changed(call));
     }
-    let owner = Ownership::Update(manager(&options, &sent.headers));
-    let written = update(server, call, object, &old, &owner, options.dry_run).await?;
+    let written = update_as(server, call, object, &old, &options, &sent.headers).await?;
     let response = read::one(server, call, StatusCode::OK, written);
     Ok(warned(response, &warnings))
+}
+
+/// Writes a changed object over `old`, in the name of whom the request says.
+pub(super) async fn update_as(
+    server: &ApiServer,
+    call: &Call,
+    object: Object,
+    old: &Object,
+    options: &WriteOptions,
+    headers: &HeaderMap,
+) -> Result<Object, ApiError> {
+    let owner = Ownership::Update(manager(options, headers));
+    update(server, call, object, old, &owner, options.dry_run).await
 }
 
 /// Writes a changed object over `old`. What changes nothing is not written.
@@ -151,6 +168,7 @@ async fn update(
     metadata::carry(&mut object, old);
     match call.subresource.as_deref() {
         Some("status") => object = with_status_of(old, &object),
+        Some("finalize") => object = with_finalizers_of(old, &object),
         _ if call.version.status => copy_field(&mut object, old, "status"),
         _ => {}
     }
@@ -166,7 +184,7 @@ async fn update(
         return Ok(object);
     }
     let revision = revision_of(old);
-    if object.is_deleting() && object.finalizers().next().is_none() {
+    if object.is_deleting() && !is_held(call, &object) {
         return delete_now(server, call, object, revision).await;
     }
     let written = put(server, call, object, revision, effects.txn).await?;
@@ -334,6 +352,22 @@ fn with_status_of(old: &Object, new: &Object) -> Object {
     let mut object = old.clone();
     copy_field(&mut object, new, "status");
     object
+}
+
+/// `old` with what keeps it, of `new`.
+fn with_finalizers_of(old: &Object, new: &Object) -> Object {
+    let mut object = old.clone();
+    let finalizers = new.as_value().pointer("/spec/finalizers").cloned();
+    if let Some(spec) = object.fields_mut().get_mut("spec") {
+        spec["finalizers"] = finalizers.unwrap_or_default();
+    }
+    object
+}
+
+/// Whether an object that is being deleted stays for a while.
+pub(super) fn is_held(call: &Call, object: &Object) -> bool {
+    let by_itself = namespaces::are(&call.resource) && namespaces::is_held(object);
+    by_itself || object.finalizers().next().is_some()
 }
 
 fn copy_field(object: &mut Object, from: &Object, field: &str) {

@@ -8,6 +8,9 @@ use apiserver::registry::{self, Column, Naming, Registry, Resource, Version};
 use apiserver::schema::Schema;
 use apiserver::serve::{ApiServer, Attributes, Authorizer, Decision, User};
 use apiserver::table::Printer;
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
@@ -27,6 +30,9 @@ pub struct Served {
     data: tempfile::TempDir,
     shutdown: CancellationToken,
 }
+
+const DEFAULT_NAMESPACE: &str =
+    r#"{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"default"}}"#;
 
 #[derive(Debug)]
 struct Everybody;
@@ -54,6 +60,11 @@ impl Served {
             Arc::new(jiff::Timestamp::now),
             shutdown.clone(),
         ));
+        let namespace = Request::post("/api/v1/namespaces")
+            .header("content-type", "application/json")
+            .body(Full::new(Bytes::from(DEFAULT_NAMESPACE)))
+            .unwrap();
+        server.answer(User::server(), namespace).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(accept(listener, server, shutdown.clone()));

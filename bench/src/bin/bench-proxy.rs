@@ -518,6 +518,7 @@ impl Report {
     }
 
     fn goal(&mut self, name: &'static str, measured: f64, wanted: Wanted) {
+        println!("{name}: {measured:.3}");
         self.goals.push(Goal {
             name,
             measured,

@@ -85,6 +85,10 @@ impl AuditSink {
     }
 }
 
+/// How long a line waits for others. A thread that is woken for each costs the requests as much as
+/// the writing does.
+const TOGETHER: std::time::Duration = std::time::Duration::from_millis(20);
+
 /// The one thread that writes: everything that waits, then out with it.
 struct Writer {
     destination: AuditLog,
@@ -94,6 +98,10 @@ struct Writer {
 impl Writer {
     fn run(mut self, queue: &mpsc::Receiver<Item>) {
         while let Ok(first) = queue.recv() {
+            if matches!(first, Item::Line(_)) {
+                #[expect(clippy::disallowed_methods, reason = "in a thread of its own")]
+                std::thread::sleep(TOGETHER);
+            }
             let mut result = self.write(first);
             while let Ok(item) = queue.try_recv() {
                 result = result.and(self.write(item));

@@ -1,14 +1,18 @@
-//! Clusters: made with an id and an owner, deleted with their registration tokens.
+//! Clusters: made with an id, an owner and a namespace, which goes with them and with all that is in
+//! it.
 
 use apiserver::admission::{Effects, Write};
 use apiserver::error::ApiError;
+use apiserver::keys;
+use apiserver::object::Object;
+use kube::Resource as _;
 use lariat_api::{Cluster, ClusterId, ClusterMember, ClusterRole, ClusterStatus, Kind as _};
-use store::Txn;
+use serde_json::json;
+use store::{Revision, Txn};
 
 use super::{Context, Managed};
 use crate::authz::is_administrator;
-use crate::objects::random_bits;
-use crate::registration;
+use crate::objects::{random_bits, random_uid};
 
 impl Managed for Cluster {
     const HAS_STATUS: bool = true;
@@ -19,7 +23,7 @@ impl Managed for Cluster {
 
     async fn admit(
         &mut self,
-        _context: &Context,
+        context: &Context,
         write: &Write<'_>,
         old: Option<&Self>,
     ) -> Result<Effects, ApiError> {
@@ -42,13 +46,43 @@ impl Managed for Cluster {
                 role: ClusterRole::Owner,
             });
         }
-        Ok(Effects::default())
+        Ok(Effects {
+            txn: namespace_of(self, context).await?,
+            ..Effects::default()
+        })
     }
+}
 
-    async fn release(&self, context: &Context) -> Result<Txn, ApiError> {
-        registration::delete_all(&context.objects, self.name())
-            .await
-            .map_err(ApiError::internal)?;
-        Ok(Txn::default())
+/// Makes the namespace of a cluster, unless there is one of that name. It is owned by the cluster.
+async fn namespace_of(cluster: &Cluster, context: &Context) -> Result<Txn, ApiError> {
+    let name = cluster.name();
+    let key = keys::resource("", "namespaces") + name;
+    let store = context.objects.store();
+    let found = store
+        .get(key.as_bytes())
+        .await
+        .map_err(ApiError::internal)?;
+    if found.is_some() {
+        return Ok(Txn::default());
     }
+    let namespace = Object::new(json!({
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {
+            "name": name,
+            "uid": random_uid(),
+            "creationTimestamp": cluster.metadata.creation_timestamp,
+            "labels": {"kubernetes.io/metadata.name": name},
+            "ownerReferences": [{
+                "apiVersion": Cluster::api_version(&()),
+                "kind": Cluster::KIND,
+                "name": name,
+                "uid": cluster.metadata.uid,
+            }],
+        },
+        "spec": {"finalizers": ["kubernetes"]},
+        "status": {"phase": "Active"},
+    }));
+    let namespace = namespace.map_err(ApiError::internal)?;
+    Ok(Txn::put_if(key, Revision::ZERO, namespace.encode()))
 }

@@ -1,0 +1,197 @@
+//! Namespaces: what is in them needs them, and goes with them.
+
+use crate::cache::{Filter, Item, KindCache, WatchStart};
+use crate::error::{About, ApiError};
+use crate::keys;
+use crate::object::Object;
+use crate::registry::Resource;
+use crate::serve::ApiServer;
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long to wait before what went wrong is tried again, and before objects that have finalizers
+/// are looked at again.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Those without which no server makes sense.
+const IMMORTAL: [&str; 3] = ["default", "kube-public", "kube-system"];
+
+const ABOUT: About<'_> = About {
+    group: "",
+    what: "namespaces",
+    name: "",
+};
+
+/// Whether a resource is that of namespaces.
+pub(crate) fn are(resource: &Resource) -> bool {
+    resource.group.is_empty() && resource.plural == "namespaces"
+}
+
+/// What keeps a namespace until what is in it is gone.
+pub(crate) fn is_held(namespace: &Object) -> bool {
+    let finalizers = namespace.as_value().pointer("/spec/finalizers");
+    let finalizers = finalizers.and_then(Value::as_array);
+    finalizers.is_some_and(|finalizers| !finalizers.is_empty())
+}
+
+/// Marks a namespace that is being deleted.
+pub(crate) fn mark(namespace: &mut Object) {
+    let status = namespace
+        .fields_mut()
+        .entry("status")
+        .or_insert(Value::Null);
+    if !status.is_object() {
+        *status = json!({});
+    }
+    status["phase"] = "Terminating".into();
+}
+
+/// Refuses to delete those without which no server makes sense.
+pub(crate) fn check_deletion(name: &str) -> Result<(), ApiError> {
+    if IMMORTAL.contains(&name) {
+        let about = About { name, ..ABOUT };
+        return Err(ApiError::forbidden(
+            about,
+            "this namespace may not be deleted",
+        ));
+    }
+    Ok(())
+}
+
+/// Whether something new may come into a namespace.
+pub(crate) async fn check_creation(
+    server: &ApiServer,
+    resource: &Resource,
+    namespace: &str,
+    name: &str,
+) -> Result<(), ApiError> {
+    if server.registry().get("", "namespaces").is_none() {
+        return Ok(());
+    }
+    // The store itself, as somebody may have made it a moment ago.
+    let key = keys::resource("", "namespaces") + namespace;
+    let found = server.cache().store().get(key.as_bytes()).await;
+    let Some(entry) = found.map_err(ApiError::internal)? else {
+        let about = About {
+            name: namespace,
+            ..ABOUT
+        };
+        return Err(ApiError::not_found(about));
+    };
+    let found = Object::decode(&entry.value, entry.modified.0).map_err(ApiError::internal)?;
+    if !found.is_deleting() {
+        return Ok(());
+    }
+    let about = About {
+        group: &resource.group,
+        what: &resource.plural,
+        name,
+    };
+    let why = format!(
+        "unable to create new content in namespace {namespace} because it is being terminated"
+    );
+    let cause = json!({
+        "reason": "NamespaceTerminating",
+        "message": format!("namespace {namespace} is being terminated"),
+        "field": "metadata.namespace",
+    });
+    Err(ApiError::forbidden(about, &why).with_causes(json!([cause])))
+}
+
+/// Empties namespaces that are being deleted, for ever; to be dropped.
+pub async fn follow(server: Arc<ApiServer>) {
+    loop {
+        let kind = match server.cache().kind("", "namespaces", &[]).await {
+            Ok(kind) => kind,
+            Err(error) => {
+                tracing::warn!(%error, "reading namespaces again");
+                tokio::time::sleep(RETRY).await;
+                continue;
+            }
+        };
+        follow_once(&server, &kind).await;
+    }
+}
+
+async fn follow_once(server: &Arc<ApiServer>, kind: &KindCache) {
+    let revision = server.cache().revision();
+    let watched = kind.watch(Filter::default(), WatchStart::Objects, revision);
+    let Ok((snapshot, mut watcher)) = watched else {
+        return;
+    };
+    let is_new =
+        |item: &Item, before: Option<&Item>| is_deleting(item) && !before.is_some_and(is_deleting);
+    for item in snapshot.items.iter().filter(|item| is_deleting(item)) {
+        tokio::spawn(empty(Arc::clone(server), item.selectable.name().to_owned()));
+    }
+    while let Some((_, event)) = watcher.next().await {
+        if let Some(item) = &event.current
+            && is_new(item, event.previous.as_ref())
+        {
+            tokio::spawn(empty(Arc::clone(server), item.selectable.name().to_owned()));
+        }
+    }
+}
+
+fn is_deleting(item: &Item) -> bool {
+    let object = Object::decode(&item.entry.value, item.entry.modified.0);
+    object.is_ok_and(|object| object.is_deleting())
+}
+
+/// Deletes all that is in a namespace, then lets it go.
+async fn empty(server: Arc<ApiServer>, name: String) {
+    loop {
+        match delete_all(&server, &name).await {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(error) => tracing::warn!(name, %error, "a namespace cannot be emptied"),
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+    let path = format!("/api/v1/namespaces/{name}");
+    loop {
+        let (code, mut namespace) = server.ask(Method::GET, &path, &Value::Null).await;
+        if code == StatusCode::NOT_FOUND {
+            return;
+        }
+        namespace["spec"]["finalizers"] = json!([]);
+        let finalize = format!("{path}/finalize");
+        let (code, _) = server.ask(Method::PUT, &finalize, &namespace).await;
+        if code.is_success() || code == StatusCode::NOT_FOUND {
+            return;
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+/// Deletes what there is in a namespace. Returns how many objects there were.
+async fn delete_all(server: &ApiServer, namespace: &str) -> Result<usize, store::Error> {
+    let mut found = 0;
+    for resource in server
+        .registry()
+        .iter()
+        .filter(|resource| resource.namespaced)
+    {
+        let Some(version) = resource.versions.first() else {
+            continue;
+        };
+        let (group, plural) = (&resource.group, &resource.plural);
+        let kind = server
+            .cache()
+            .kind(group, plural, &resource.selectable())
+            .await?;
+        let filter = Filter {
+            namespace: Some(namespace.to_owned()),
+            ..Filter::default()
+        };
+        let items = kind.list(&filter, None, server.cache().revision()).items;
+        found += items.len();
+        for item in &items {
+            let path = resource.path(&version.name, namespace, item.selectable.name());
+            server.ask(Method::DELETE, &path, &json!({})).await;
+        }
+    }
+    Ok(found)
+}
