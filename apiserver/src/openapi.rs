@@ -2,8 +2,8 @@
 //!
 //! The documents are those that kube-apiserver publishes for CustomResourceDefinitions. `kubectl
 //! explain` and `kubectl apply` read version 3 as JSON since 1.27; earlier ones, and helm, read
-//! version 2, which they only take as protobuf. Nobody reads version 3 as protobuf, so that it is
-//! not offered.
+//! version 2, which they only take as protobuf. No kubectl reads version 3 as protobuf, so that it
+//! is not offered.
 
 mod names;
 mod operations;
