@@ -9,6 +9,7 @@
 
 pub mod authn;
 pub mod authz;
+pub mod backup;
 mod bootstrap;
 pub mod clock;
 pub mod config;

@@ -6,9 +6,11 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use lariat_server::Server;
+use lariat_server::backup;
 use lariat_server::clock::Clock;
 use lariat_server::config::{self, Command, Config, LogFormat, Sources};
 use secrecy::ExposeSecret;
+use store::backup::Summary;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -29,8 +31,21 @@ fn main() -> ExitCode {
         |name| std::env::var(name).ok(),
         |path| std::fs::read_to_string(path),
     );
-    match sources.command {
-        Command::Serve => serve(&sources),
+    match &sources.command {
+        Command::Serve => configured(&sources, serve),
+        Command::Backup { file } => configured(&sources, |config| {
+            let Summary { revision, entries } = backup::take(&config, file)?;
+            println!(
+                "{entries} entries at revision {revision} are in {}",
+                file.display()
+            );
+            Ok(())
+        }),
+        Command::Restore { file, overwrite } => configured(&sources, |config| {
+            let Summary { revision, entries } = backup::restore(&config, file, *overwrite)?;
+            println!("{entries} entries are restored; the store goes on from revision {revision}");
+            Ok(())
+        }),
         Command::Help => {
             print!("{}", config::help());
             ExitCode::SUCCESS
@@ -50,7 +65,7 @@ fn main() -> ExitCode {
     clippy::print_stderr,
     reason = "there is no log before there is a configuration"
 )]
-fn serve(sources: &Sources) -> ExitCode {
+fn configured(sources: &Sources, run: impl FnOnce(Config) -> anyhow::Result<()>) -> ExitCode {
     let config = match Config::new(sources) {
         Ok(config) => config,
         Err(mistakes) => {
@@ -75,7 +90,7 @@ fn serve(sources: &Sources) -> ExitCode {
 }
 
 #[tokio::main]
-async fn run(config: Config) -> anyhow::Result<()> {
+async fn serve(config: Config) -> anyhow::Result<()> {
     if rustls::crypto::aws_lc_rs::default_provider()
         .install_default()
         .is_err()

@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::authn::{Directory, Passwords, keep_last_used};
 use crate::authz::Membership;
+use crate::backup::{self, Backups};
 use crate::bootstrap;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -35,6 +36,7 @@ pub struct Server {
     limits: ConnectionLimits,
     tls: rustls::ServerConfig,
     made_up_password: Option<SecretString>,
+    backups: Backups,
 }
 
 impl Server {
@@ -55,9 +57,10 @@ impl Server {
             .create(folder)
             .with_context(|| format!("cannot create the data directory {}", folder.display()))?;
         warn_if_readable_by_others(&config);
-        let path = config.data_file("store.redb");
+        let path = config.data_file(backup::STORE);
         let opening = move || RedbStore::open(&path, RedbOptions::default());
         let store: Arc<dyn Store> = Arc::new(tokio::task::spawn_blocking(opening).await??);
+        let backups = Backups::listen(&config, &store);
         let listener = TcpListener::bind(config.listen)
             .await
             .with_context(|| format!("cannot listen on {}", config.listen))?;
@@ -121,6 +124,7 @@ impl Server {
             limits,
             tls,
             made_up_password,
+            backups,
         })
     }
 
@@ -150,6 +154,7 @@ impl Server {
         let keeping = [
             tokio::spawn(Arc::clone(&app.certificates).keep()),
             tokio::spawn(expiry::keep_swept(Arc::clone(&app))),
+            tokio::spawn(self.backups.serve()),
             tokio::spawn(keep_last_used(
                 Arc::clone(&app.directory),
                 app.objects.clone(),

@@ -2,39 +2,39 @@
 //! old revisions can be read and watched until they are compacted, and a [`Txn`] compares before
 //! it writes.
 //!
-//! [`Store`] is the contract; [`RedbStore`] keeps it in one file of one process;
-//! [`conformance::check`] holds any implementation to it.
+//! [`Store`] is the contract; [`RedbStore`] keeps it in one file of one process, [`EtcdStore`] in
+//! an etcd; [`conformance::check`] holds any implementation to it; [`backup`] copies what either
+//! holds into a file, and back into either.
 //!
 //! The store knows nothing of Kubernetes: keys and values are bytes. It has no leases: nothing
 //! needs a key that disappears by itself yet, and expiry can be decided by who reads. It does not
 //! encrypt: what is secret is sealed above it.
 
+pub mod backup;
 pub mod conformance;
 mod error;
+mod etcd;
+mod limits;
 mod model;
 mod redb;
 mod watch;
 
+pub use backup::BackupError;
 pub use error::{Error, OpenError, WatchError};
+pub use etcd::{EtcdLogin, EtcdOptions, EtcdStore, EtcdTls, OptionsError};
+pub use limits::{MAX_KEY_BYTES, MAX_TXN_BYTES, MAX_TXN_ITEMS, MAX_VALUE_BYTES};
 pub use model::{Change, Compare, Entry, Op, Page, Range, Revision, Txn, TxnOutcome};
 pub use redb::{RedbOptions, RedbStore};
 pub use watch::{Changes, Watch};
 
 use futures::future::BoxFuture;
 
-/// Longest key, in bytes.
-pub const MAX_KEY_BYTES: usize = 1024;
-/// Largest value, in bytes. The same as etcd's default for a whole request.
-pub const MAX_VALUE_BYTES: usize = 3 * 512 * 1024;
-/// Most comparisons, and most operations, in one transaction.
-pub const MAX_TXN_ITEMS: usize = 128;
-
 /// A revisioned key-value store.
 ///
 /// All methods are cancellation-safe, with one reservation: a [`Store::txn`] that is dropped
 /// while it waits may or may not have been written.
 pub trait Store: Send + Sync + std::fmt::Debug + 'static {
-    /// The revision of the last write, [`Revision::ZERO`] in a new store.
+    /// The revision of the last write. In a new store, one that no write has.
     ///
     /// # Errors
     /// When the store cannot be reached.

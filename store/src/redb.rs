@@ -7,6 +7,8 @@
 
 mod file;
 mod history;
+mod restore;
+mod unfinished;
 mod writer;
 
 use std::path::Path;
@@ -16,6 +18,7 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, future};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::backup::{Reader, Summary};
 use crate::{Entry, Error, OpenError, Page, Range, Revision, Store, Txn, TxnOutcome, Watch};
 use history::History;
 use writer::{Request, Writer};
@@ -56,7 +59,40 @@ impl RedbStore {
     /// # Errors
     /// When the file is in use, damaged, of another format, or cannot be read.
     pub fn open(path: &Path, options: RedbOptions) -> Result<Self, OpenError> {
-        let (file, history) = file::File::open(path, options.watch_capacity)?;
+        unfinished::create(path)?;
+        Self::start(path, file::File::opener(path), options)
+    }
+
+    /// As [`Self::open`], in whatever `opener` opens, which it does again after a full disk. For
+    /// tests of storage that fails; `name` is what errors call it.
+    ///
+    /// # Errors
+    /// As for [`Self::open`].
+    pub fn open_with(
+        name: &Path,
+        opener: impl FnMut() -> Result<redb::Database, redb::DatabaseError> + Send + 'static,
+        options: RedbOptions,
+    ) -> Result<Self, OpenError> {
+        Self::start(name, Box::new(opener), options)
+    }
+
+    /// Puts a backup into a new file and opens nothing. Whole or not at all: the file gets its
+    /// name when everything is in it. Revisions go on above those of the backup, and of the file
+    /// that is overwritten, by [`crate::backup::REVISION_GAP`]. Blocks.
+    ///
+    /// # Errors
+    /// When there is a file and `overwrite` is not set, or it is in use; when the backup is
+    /// damaged; when the new file cannot be written.
+    pub fn restore(
+        path: &Path,
+        backup: Reader<impl std::io::Read>,
+        overwrite: bool,
+    ) -> Result<Summary, OpenError> {
+        restore::restore(path, backup, overwrite)
+    }
+
+    fn start(path: &Path, opener: file::Opener, options: RedbOptions) -> Result<Self, OpenError> {
+        let (file, history) = file::File::open(path, opener, options.watch_capacity)?;
         let history = Arc::new(RwLock::new(history));
         let (requests, queue) = mpsc::channel(QUEUE);
         let writer = Writer::new(file, Arc::clone(&history), queue, options.keep_revisions);

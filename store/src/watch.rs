@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use futures::Stream;
 use tokio::sync::mpsc;
@@ -95,10 +96,33 @@ impl Feed {
             Ok(()) => true,
             Err(mpsc::error::TrySendError::Closed(_)) => false,
             Err(mpsc::error::TrySendError::Full(_)) => {
-                self.lagged.store(true, Ordering::Release);
+                self.cut_off();
                 false
             }
         }
+    }
+
+    /// As [`Self::offer`], but waits so long for room.
+    pub(crate) async fn send(&self, changes: Changes, patience: Duration) -> bool {
+        match self.sender.send_timeout(changes, patience).await {
+            Ok(()) => true,
+            Err(mpsc::error::SendTimeoutError::Closed(_)) => false,
+            Err(mpsc::error::SendTimeoutError::Timeout(_)) => {
+                self.cut_off();
+                false
+            }
+        }
+    }
+
+    /// Lets the watch end with [`WatchError::Lagged`] when this is dropped.
+    pub(crate) fn cut_off(&self) {
+        self.lagged.store(true, Ordering::Release);
+    }
+
+    /// Ends when the reader is gone.
+    pub(crate) fn reader_gone(&self) -> impl Future<Output = ()> + Send + 'static {
+        let sender = self.sender.clone();
+        async move { sender.closed().await }
     }
 
     /// Whether the reader is gone.

@@ -24,6 +24,7 @@ mod cluster;
 mod command;
 mod control_plane;
 mod error;
+mod etcd;
 pub mod forward_proxy;
 mod https;
 mod image;
@@ -46,6 +47,7 @@ pub mod wait;
 
 pub use cluster::{Cluster, ClusterBuilder, Tier};
 pub use error::{Error, Result};
+pub use etcd::{Etcd, EtcdOptions, Member};
 pub use image::{BUSYBOX, Image};
 pub use network::Network;
 pub use nix::sys::signal::Signal;

@@ -11,6 +11,8 @@
 //! The cluster can dial the hub and cannot be dialled from there. The direct link is how a test
 //! compares: what comes from the owner's side passes, what the cluster begins is dropped.
 
+mod segment;
+
 use std::{fs, net::Ipv4Addr, process::Command, sync::Arc};
 
 use crate::{
@@ -19,6 +21,8 @@ use crate::{
     slot::{Resource, Slot},
     sweep,
 };
+
+pub(crate) use segment::Segment;
 
 /// The address of the node, the same in every cluster.
 pub(crate) const NODE_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 99, 1, 10);

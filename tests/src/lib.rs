@@ -2,4 +2,5 @@
 
 pub mod lariat;
 pub mod scenarios;
+pub mod stores;
 pub mod table;

@@ -47,6 +47,8 @@ pub fn help() -> String {
     let mut text = String::from(
         "The Lariat management server.\n\n\
          Usage: lariat-server [serve] [--SETTING VALUE]…\n       \
+         lariat-server backup FILE [--data-dir DIRECTORY]\n       \
+         lariat-server restore FILE [--overwrite] [--data-dir DIRECTORY]\n       \
          lariat-server config-reference | --help | --version\n\nSettings:\n",
     );
     for setting in SETTINGS {

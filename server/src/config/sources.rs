@@ -19,6 +19,30 @@ pub enum Command {
     Version,
     /// Print the reference of all settings in Markdown.
     ConfigReference,
+    /// Write a backup of the store.
+    Backup {
+        /// Where to.
+        file: PathBuf,
+    },
+    /// Replace the store by a backup.
+    Restore {
+        /// Where from.
+        file: PathBuf,
+        /// Whether a store that is there may be replaced.
+        overwrite: bool,
+    },
+}
+
+impl Command {
+    fn with_file(name: &str, file: PathBuf) -> Self {
+        match name {
+            "backup" => Self::Backup { file },
+            _ => Self::Restore {
+                file,
+                overwrite: false,
+            },
+        }
+    }
 }
 
 /// What was given, before it is parsed.
@@ -81,6 +105,14 @@ impl Sources {
                 "-V" | "--version" | "version" => self.command = Command::Version,
                 "config-reference" => self.command = Command::ConfigReference,
                 "serve" => self.command = Command::Serve,
+                "backup" | "restore" => match arguments.next() {
+                    Some(file) => self.command = Command::with_file(&argument, file.into()),
+                    None => self.mistake(argument, "needs a file".to_owned()),
+                },
+                "--overwrite" => match &mut self.command {
+                    Command::Restore { overwrite, .. } => *overwrite = true,
+                    _ => self.mistake(argument, "is for restore, after its file".to_owned()),
+                },
                 _ => self.flag(&argument, &mut arguments, file),
             }
         }
@@ -291,6 +323,26 @@ mod tests {
         );
         let broken = mistakes_of_file("bootstrap_password = 'hunter2\n");
         assert!(!broken.concat().contains("hunter2"), "{broken:?}");
+    }
+
+    #[test]
+    fn a_backup_has_a_file_and_only_restore_overwrites() {
+        let command = |arguments: &[&str]| collect(arguments, &[], "").command;
+        let file = PathBuf::from("f");
+        assert_eq!(
+            command(&["backup", "f"]),
+            Command::Backup { file: file.clone() }
+        );
+        let overwrite = true;
+        let restore = Command::Restore { file, overwrite };
+        assert_eq!(command(&["restore", "f", "--overwrite"]), restore);
+        for wrong in [
+            &["backup"][..],
+            &["restore"],
+            &["backup", "f", "--overwrite"],
+        ] {
+            assert_eq!(mistakes(&collect(wrong, &[], "")).len(), 1, "{wrong:?}");
+        }
     }
 
     fn mistakes_of_file(text: &str) -> Vec<String> {

@@ -93,6 +93,15 @@ impl History {
         self.revision = revision;
     }
 
+    /// All changes after a revision that is kept.
+    pub(super) fn after(
+        self,
+        revision: Revision,
+    ) -> impl Iterator<Item = (Revision, Vec<Arc<Change>>)> {
+        let log = self.log.into_iter();
+        log.filter(move |(logged, _)| *logged > revision)
+    }
+
     /// Loads a change that was written earlier. The log only gets those after `compacted`.
     pub(super) fn load(&mut self, change: Change) {
         let versions = self.keys.entry(change.key.clone()).or_default();

@@ -1,6 +1,6 @@
 //! The one thread that writes: group commit.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
@@ -8,10 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::file::{Batch, File};
 use super::history::History;
-use crate::{
-    Change, Entry, Error, MAX_KEY_BYTES, MAX_TXN_ITEMS, MAX_VALUE_BYTES, Op, Revision, Txn,
-    TxnOutcome,
-};
+use crate::{Change, Entry, Error, Op, Revision, Txn, TxnOutcome};
 
 /// Most transactions in one disk transaction.
 const MAX_BATCH: usize = 256;
@@ -28,6 +25,16 @@ pub(super) enum Request {
         revision: Revision,
         reply: oneshot::Sender<Result<(), Error>>,
     },
+}
+
+impl Request {
+    fn refuse(self, error: Error) {
+        // The one who asked may have gone.
+        match self {
+            Self::Txn { reply, .. } => drop(reply.send(Err(error))),
+            Self::Compact { reply, .. } => drop(reply.send(Err(error))),
+        }
+    }
 }
 
 pub(super) struct Writer {
@@ -55,6 +62,10 @@ impl Writer {
     /// Serves requests until all senders are gone.
     pub(super) fn run(mut self) {
         while let Some(first) = self.queue.blocking_recv() {
+            if let Err(error) = self.recover() {
+                first.refuse(Error::Write(error));
+                continue;
+            }
             let mut pending = Pending::new(self.revision());
             let mut compactions = Vec::new();
             let mut next = Some(first);
@@ -76,27 +87,42 @@ impl Writer {
         }
     }
 
+    /// Opens the file again if a full disk has closed it. A write that was refused then may be in
+    /// it after all; the history gets it now.
+    fn recover(&mut self) -> Result<(), Arc<redb::Error>> {
+        let Some(found) = self.file.ready()? else {
+            return Ok(());
+        };
+        let mut history = self.history.write().unwrap_or_else(PoisonError::into_inner);
+        tracing::info!(revision = %found.revision(), "the store can be written again");
+        for (revision, changes) in found.after(history.revision()) {
+            history.apply(revision, changes);
+        }
+        Ok(())
+    }
+
     /// Decides a transaction against the history and what is pending before it.
     fn prepare(&self, pending: &mut Pending, txn: &Txn, reply: Reply) {
         let history = self.history.read().unwrap_or_else(PoisonError::into_inner);
-        let outcome = check_limits(txn).map(|()| pending.decide(&history, txn));
+        let outcome = txn.check().map(|()| pending.decide(&history, txn));
         pending.replies.push((reply, outcome));
     }
 
-    fn commit(&self, pending: Pending) {
+    fn commit(&mut self, pending: Pending) {
         let written = if pending.changes.is_empty() {
             Ok(())
         } else {
+            let compacted = self.compacted();
             self.file.write(&Batch {
                 changes: &pending.changes,
                 superseded: &[],
                 revision: pending.revision,
-                compacted: self.compacted(),
+                compacted,
             })
         };
         if let Err(error) = written {
             tracing::error!(%error, "cannot write to the store");
-            let error = Error::Write(Arc::new(error));
+            let error = Error::Write(error);
             for (reply, _) in pending.replies {
                 let _ = reply.send(Err(error.clone()));
             }
@@ -121,7 +147,7 @@ impl Writer {
         }
     }
 
-    fn compact(&self, revision: Revision) -> Result<(), Error> {
+    fn compact(&mut self, revision: Revision) -> Result<(), Error> {
         let (superseded, current) = {
             let history = self.history.read().unwrap_or_else(PoisonError::into_inner);
             history.check_kept(revision)?;
@@ -134,7 +160,7 @@ impl Writer {
             compacted: revision,
         };
         let written = self.file.write(&batch);
-        written.map_err(|error| Error::Write(Arc::new(error)))?;
+        written.map_err(Error::Write)?;
         let mut history = self.history.write().unwrap_or_else(PoisonError::into_inner);
         history.compact(revision);
         Ok(())
@@ -142,7 +168,7 @@ impl Writer {
 
     /// Compacts when a quarter more than the wanted history has come together, so that it costs
     /// one extra sync in many.
-    fn compact_old(&self) {
+    fn compact_old(&mut self) {
         let current = self.revision().0;
         let kept = current - self.compacted().0;
         if kept > self.keep_revisions + self.keep_revisions / 4 {
@@ -235,29 +261,4 @@ fn change(op: &Op, revision: Revision, previous: Option<Arc<Entry>>) -> Option<C
         current,
         previous,
     })
-}
-
-fn check_limits(txn: &Txn) -> Result<(), Error> {
-    let items = txn.compares.len().max(txn.ops.len());
-    if items > MAX_TXN_ITEMS {
-        return Err(Error::TxnLength(items));
-    }
-    let compared = txn.compares.iter().map(|compare| &compare.key);
-    for key in compared.chain(txn.ops.iter().map(Op::key)) {
-        if key.is_empty() || key.len() > MAX_KEY_BYTES {
-            return Err(Error::KeyLength(key.len()));
-        }
-    }
-    for op in &txn.ops {
-        if let Op::Put { value, .. } = op
-            && value.len() > MAX_VALUE_BYTES
-        {
-            return Err(Error::ValueLength(value.len()));
-        }
-    }
-    let distinct: BTreeSet<_> = txn.ops.iter().map(Op::key).collect();
-    if distinct.len() < txn.ops.len() {
-        return Err(Error::DuplicateKey);
-    }
-    Ok(())
 }
