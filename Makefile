@@ -86,8 +86,9 @@ ifeq ($(shell id -u),0)
 	cargo-nextest nextest run $(LOCKED)
 	$(DEBUG)/e2e-faults
 	$(DEBUG)/e2e-proxies
+	$(DEBUG)/e2e-store --seconds 20 --crash-points 200
 else
-	@echo "test: not root, so what needs a real node is left out: $(ROOT_ONLY), e2e-faults, e2e-proxies"
+	@echo "test: not root, so what needs namespaces is left out: $(ROOT_ONLY), e2e-faults, e2e-proxies, e2e-store"
 	cargo-nextest nextest run $(LOCKED) -E 'not ($(ROOT_ONLY))'
 endif
 	$(DEBUG)/e2e-hostile
@@ -109,6 +110,10 @@ e2e-hostile: build ## Bad tokens, keys, pins, headers, paths, floods of connecti
 .PHONY: e2e-proxies
 e2e-proxies: testbed ## The agent behind real HTTP proxies, with and without the right password, and past them (root)
 	$(DEBUG)/e2e-proxies
+
+.PHONY: e2e-store
+e2e-store: testbed ## The store on redb and on three etcd members: the contract, 1,000 crashes, kills, partitions (root)
+	$(DEBUG)/e2e-store
 
 .PHONY: bench-proxy
 bench-proxy: testbed ## Measure the proxy beside the same without it; writes docs/benchmarks (root, release build)

@@ -89,6 +89,7 @@ impl Follower {
         let revision = rpc::revision(response.header.as_ref());
         if response.canceled {
             if response.compact_revision > 0 {
+                self.feed.cut_off();
                 return Some(End::CutOff);
             }
             let status = Status::cancelled(response.cancel_reason);
