@@ -1,0 +1,75 @@
+//! A backup of a running server, over its command line.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::process::Command;
+
+use anyhow::{Result, ensure};
+use http::Method;
+
+use super::World;
+use crate::lariat::{Server, ServerOptions, binary};
+
+const CLUSTERS: &str = "/apis/management.cattle.io/v3/clusters";
+
+/// Takes a backup while the server runs, changes something, and goes back.
+pub(super) async fn backup(world: &World) -> Result<String> {
+    let options = ServerOptions {
+        folder: world.folder.join("server"),
+        address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        port: 0,
+        flags: Vec::new(),
+    };
+    let mut server = Server::start(&world.testbed, options).await?;
+    let kept = server.api().await?.create_cluster("before").await?;
+    let file = world.folder.join("server.backup");
+    let said = run(&server, &["backup", path(&file)])?;
+    let again = run(&server, &["backup", path(&file)]);
+    ensure!(again.is_err(), "an older backup is overwritten");
+    let gone = server.api().await?.create_cluster("after").await?;
+
+    let restore = ["restore", path(&file), "--overwrite"];
+    let refused = run(&server, &restore).map_or_else(|error| error.to_string(), |said| said);
+    ensure!(
+        refused.contains("in use"),
+        "restored beneath a running server: {refused}"
+    );
+    server.kill();
+    let refused = run(&server, &restore[..2]).map_or_else(|error| error.to_string(), |said| said);
+    ensure!(
+        refused.contains("--overwrite"),
+        "overwritten without being told: {refused}"
+    );
+    run(&server, &restore)?;
+    let resting = world.folder.join("resting.backup");
+    run(&server, &["backup", path(&resting)])?;
+    server.restart().await?;
+
+    let api = server.api().await?;
+    api.call(Method::GET, &format!("{CLUSTERS}/{kept}"), None)
+        .await?;
+    let missing = api
+        .call(Method::GET, &format!("{CLUSTERS}/{gone}"), None)
+        .await;
+    ensure!(missing.is_err(), "what was made after the backup is there");
+    api.create_cluster("later").await?;
+    Ok(format!(
+        "{}; restored, with what was made later gone",
+        said.trim()
+    ))
+}
+
+fn path(path: &std::path::Path) -> &str {
+    path.to_str().unwrap_or_default()
+}
+
+/// Runs `lariat-server` on the server's data directory; what it prints.
+fn run(server: &Server<'_>, words: &[&str]) -> Result<String> {
+    let output = Command::new(binary("lariat-server")?)
+        .args(words)
+        .arg("--data-dir")
+        .arg(server.folder().join("data"))
+        .output()?;
+    let error = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{}", error.trim());
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
