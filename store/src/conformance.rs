@@ -285,6 +285,13 @@ async fn limits_are_kept(store: &dyn Store) {
     };
     let error = store.txn(many).await.unwrap_err();
     assert!(matches!(error, Error::TxnLength(_)));
+    let half = "v".repeat(MAX_VALUE_BYTES / 2 + 100_000);
+    let large = Txn {
+        compares: vec![],
+        ops: vec![put_op("h/x", &half), put_op("h/y", &half)],
+    };
+    let error = store.txn(large).await.unwrap_err();
+    assert!(matches!(error, Error::TxnBytes(_)));
     assert_eq!(
         now(store).await,
         before,

@@ -83,9 +83,10 @@ impl Disk {
             return Err(io::ErrorKind::StorageFull.into());
         }
         // The one during which the power goes is among those that may be there in part.
-        self.unsynced.push(write.clone());
+        let applied = write.clone();
+        self.unsynced.push(write);
         self.step()?;
-        write.apply(&mut self.shown);
+        applied.apply(&mut self.shown);
         Ok(())
     }
 
@@ -95,7 +96,7 @@ impl Disk {
         let mut disk = self.synced.clone();
         let mut unsynced = self.unsynced.clone();
         for last in (1..unsynced.len()).rev() {
-            if random.next_u32() % 4 == 0 {
+            if random.next_u32().is_multiple_of(4) {
                 unsynced.swap(last, random.next_u32() as usize % (last + 1));
             }
         }
@@ -187,7 +188,7 @@ fn transaction(random: &mut TestRng) -> Txn {
     let mut ops = BTreeMap::new();
     for _ in 0..=random.next_u32() % 3 {
         let key = Bytes::from(format!("key/{}", random.next_u32() % 12));
-        let op = if random.next_u32() % 4 == 0 {
+        let op = if random.next_u32().is_multiple_of(4) {
             Op::Delete { key: key.clone() }
         } else {
             let value = vec![random.next_u32() as u8; random.next_u32() as usize % 3000];

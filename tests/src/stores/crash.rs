@@ -185,8 +185,8 @@ pub async fn check(folder: &Path, points: u64) -> Result<String> {
         if point == 1 {
             known.clear();
         }
-        let told = run_child(&path, point).await?;
-        acknowledged += told.len() as u64;
+        let (told, lines) = run_child(&path, point).await?;
+        acknowledged += lines;
         known.extend(told);
         let found = read(&path)
             .await
@@ -208,8 +208,9 @@ pub async fn check(folder: &Path, points: u64) -> Result<String> {
     ))
 }
 
-/// The last number that each writer was told of before the child was killed.
-async fn run_child(path: &Path, point: u64) -> Result<BTreeMap<u64, u64>> {
+/// The last number that each writer was told of before the child was killed, and how many it was
+/// told of in all.
+async fn run_child(path: &Path, point: u64) -> Result<(BTreeMap<u64, u64>, u64)> {
     let (path, program) = (path.to_owned(), std::env::current_exe()?);
     tokio::task::spawn_blocking(move || {
         let mut child = Command::new(program)
@@ -218,7 +219,7 @@ async fn run_child(path: &Path, point: u64) -> Result<BTreeMap<u64, u64>> {
             .stdout(Stdio::piped())
             .spawn()?;
         let output = child.stdout.take().context("no output")?;
-        let mut told = BTreeMap::new();
+        let (mut told, mut lines) = (BTreeMap::new(), 0);
         for line in BufReader::new(output).lines() {
             let line = line?;
             let mut words = line.split(' ');
@@ -226,11 +227,12 @@ async fn run_child(path: &Path, point: u64) -> Result<BTreeMap<u64, u64>> {
                 (words.next(), words.next(), words.next())
             {
                 told.insert(writer.parse()?, number.parse()?);
+                lines += 1;
             }
         }
         let status = child.wait()?;
         ensure!(!status.success(), "the child has fewer than {point} writes");
-        Ok(told)
+        Ok((told, lines))
     })
     .await?
 }

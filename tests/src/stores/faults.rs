@@ -125,9 +125,10 @@ pub(super) async fn killed_members(world: &World) -> Result<String> {
     let mut kills = 0;
     while Instant::now() < end {
         let member = &etcd.members()[kills % etcd.members().len()];
+        tokio::task::block_in_place(|| member.kill());
+        // Two members go on meanwhile.
+        tokio::time::sleep(Duration::from_secs(1)).await;
         tokio::task::block_in_place(|| {
-            member.kill();
-            std::thread::sleep(Duration::from_secs(1));
             member.start()?;
             etcd.wait_until_healthy()
         })?;

@@ -28,13 +28,13 @@ pub(super) async fn backup(world: &World) -> Result<String> {
     let gone = server.api().await?.create_cluster("after").await?;
 
     let restore = ["restore", path(&file), "--overwrite"];
-    let refused = run(&server, &restore).map_or_else(|error| error.to_string(), |said| said);
+    let refused = run(&server, &restore).unwrap_or_else(|error| error.to_string());
     ensure!(
         refused.contains("in use"),
         "restored beneath a running server: {refused}"
     );
     server.kill();
-    let refused = run(&server, &restore[..2]).map_or_else(|error| error.to_string(), |said| said);
+    let refused = run(&server, &restore[..2]).unwrap_or_else(|error| error.to_string());
     ensure!(
         refused.contains("--overwrite"),
         "overwritten without being told: {refused}"
