@@ -4,9 +4,9 @@
 //! asked over a socket in its data directory, which its owner alone can open: who can read the
 //! store may copy it, and nobody needs a token, an address or a CA for it.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -123,7 +123,11 @@ pub fn take(config: &Config, file: &Path) -> anyhow::Result<Summary> {
 pub fn restore(config: &Config, file: &Path, overwrite: bool) -> anyhow::Result<Summary> {
     let named = || format!("cannot restore {}", file.display());
     let reader = Reader::new(File::open(file).with_context(named)?).with_context(named)?;
-    fs::create_dir_all(&config.data_dir)?;
+    let mut folder = DirBuilder::new();
+    folder
+        .recursive(true)
+        .mode(0o700)
+        .create(&config.data_dir)?;
     match RedbStore::restore(&config.data_file(STORE), reader, overwrite) {
         Err(error @ OpenError::Exists(_)) => Err(error).context("add --overwrite to replace it"),
         result => result.with_context(named),

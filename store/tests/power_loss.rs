@@ -336,6 +336,20 @@ async fn a_full_disk_refuses_writes_until_there_is_room() {
 }
 
 #[tokio::test]
+async fn a_store_that_was_replaced_while_its_disk_was_full_is_not_written_to() {
+    let disk = Arc::new(Mutex::new(Disk::new()));
+    let store = open(&disk).unwrap();
+    let put = |key: &'static str| store.txn(Txn::put_if(key, Revision::ZERO, "1"));
+    put("a").await.unwrap();
+    disk.lock().unwrap().room = 0;
+    assert!(matches!(put("b").await, Err(Error::Write(_))));
+    *disk.lock().unwrap() = Disk::new();
+    assert!(matches!(put("b").await, Err(Error::Write(_))));
+    assert!(matches!(put("b").await, Err(Error::Write(_))));
+    assert_eq!(content(&store).await.len(), 1, "it can still be read");
+}
+
+#[tokio::test]
 async fn after_another_fault_nothing_is_written_any_more() {
     let disk = Arc::new(Mutex::new(Disk::new()));
     let store = open(&disk).unwrap();

@@ -94,6 +94,14 @@ impl File {
         }
     }
 
+    /// Closes the file for good.
+    pub(super) fn give_up(&mut self, reason: &'static str) -> Arc<redb::Error> {
+        let error = Arc::new(redb::Error::Io(std::io::Error::other(reason)));
+        tracing::error!(reason, "the store takes no more writes");
+        self.state = State::Broken(Arc::clone(&error));
+        error
+    }
+
     fn reopen(&mut self) -> Result<History, OpenError> {
         let database = (self.opener)().map_err(|error| open_error(&self.path, error))?;
         let corrupt = |error: redb::Error| match error {

@@ -94,8 +94,13 @@ impl Writer {
             return Ok(());
         };
         let mut history = self.history.write().unwrap_or_else(PoisonError::into_inner);
+        let ours = history.revision();
+        if found.revision() < ours || found.compacted() > ours {
+            // While it was closed, nothing kept others from restoring or removing it.
+            return Err(self.file.give_up("another process has replaced the file"));
+        }
         tracing::info!(revision = %found.revision(), "the store can be written again");
-        for (revision, changes) in found.after(history.revision()) {
+        for (revision, changes) in found.after(ours) {
             history.apply(revision, changes);
         }
         Ok(())
