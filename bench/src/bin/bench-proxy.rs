@@ -204,8 +204,8 @@ async fn requests(stage: &Stage<'_>, report: &mut Report) -> anyhow::Result<()> 
             }
             let [_, hop, tunnel] = &found;
             let times_hop = |figure: fn(&Measured) -> f64| {
-                let rounds = tunnel.iter().zip(hop);
-                median(rounds.map(|(one, hop)| figure(one) / figure(hop)).collect())
+                let figures = |all: &[Measured]| all.iter().map(figure).collect::<Vec<_>>();
+                median_ratio(&figures(tunnel), &figures(hop))
             };
             if what == "GET 1 KiB" && connections == 64 {
                 report.goal(
@@ -342,7 +342,7 @@ async fn simulated(
         sessions(&server, &api, &dialer, &tasks, args, report).await?;
     }
     if args.wants(Part::Bulk) {
-        bulk_over_each_way(&api, &first.cluster, folder, args, report).await?;
+        bulk_over_each_way(&api, &first.cluster, folder, report).await?;
     }
     Ok(())
 }
@@ -407,15 +407,18 @@ async fn bulk_over_each_way(
     api: &Api,
     cluster: &str,
     folder: &Path,
-    args: &Args,
     report: &mut Report,
 ) -> anyhow::Result<()> {
     const MIB: u64 = 512;
+    const ROUNDS: usize = 9;
     let kubeconfig = folder.join("simulated.kubeconfig");
     e2e::lariat::write_secret(&kubeconfig, &api.kubeconfig(cluster, false).await?)?;
     let config = kube_config(&kubeconfig).await?;
     let through = Endpoint::of_kube(&config, Some(&token_of(&kubeconfig)?))?;
-    let rates = bulk::measure(through, MIB, args.repetitions).await?;
+    // Bare TLS alone is once or twice as fast, as the scheduler puts its ends on one core or two.
+    let rates = bulk::measure(through, MIB, ROUNDS).await?;
+    let over_bare = median_ratio(&rates.tunnel, &rates.bare);
+    let over_hop = median_ratio(&rates.through, &rates.hop);
     let [bare, tunnel, hop, through] =
         [rates.bare, rates.tunnel, rates.hop, rates.through].map(median);
     report.bulk("bare TLS", bare, bare);
@@ -424,12 +427,12 @@ async fn bulk_over_each_way(
     report.bulk("server and tunnel", through, bare);
     report.goal(
         "bulk over the tunnel, × bare TLS",
-        tunnel / bare,
+        over_bare,
         Wanted::AtLeast(0.5),
     );
     report.goal(
         "bulk through server and tunnel, × one hop",
-        through / hop,
+        over_hop,
         Wanted::AtLeast(0.5),
     );
     Ok(())
@@ -438,6 +441,16 @@ async fn bulk_over_each_way(
 fn median(mut all: Vec<f64>) -> f64 {
     all.sort_by(f64::total_cmp);
     all[all.len() / 2]
+}
+
+/// The median of the ratios of each round.
+fn median_ratio(over: &[f64], under: &[f64]) -> f64 {
+    median(
+        over.iter()
+            .zip(under)
+            .map(|(over, under)| over / under)
+            .collect(),
+    )
 }
 
 fn median_of<T>(mut all: Vec<T>, key: impl Fn(&T) -> f64) -> T {
