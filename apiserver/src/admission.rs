@@ -15,6 +15,12 @@ pub trait Hooks: Send + Sync + std::fmt::Debug {
         None
     }
 
+    /// Whether objects are only answered and never kept: they can be created and nothing else, and
+    /// [`Self::admit`] writes the answer into them.
+    fn is_review(&self) -> bool {
+        false
+    }
+
     /// Called with an object that meets its schema, before it is written: fills in what only the
     /// server knows, and refuses what a schema cannot say.
     fn admit<'a>(

@@ -90,6 +90,11 @@ pub fn resources() -> Vec<Resource> {
     kinds::ALL.iter().map(BuiltIn::resource).collect()
 }
 
+/// The kinds that are answered and never kept, without what answers them.
+pub(crate) fn reviews() -> Vec<Resource> {
+    kinds::REVIEWS.iter().map(BuiltIn::resource).collect()
+}
+
 impl BuiltIn {
     fn resource(&self) -> Resource {
         let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();

@@ -122,7 +122,7 @@ fn api_group(group: &str, versions: &[String]) -> Value {
 fn api_resource(resource: &Resource) -> Value {
     let mut value = json!({
         "name": resource.plural, "singularName": resource.singular, "kind": resource.kind,
-        "namespaced": resource.namespaced, "verbs": VERBS,
+        "namespaced": resource.namespaced, "verbs": verbs(resource),
         "shortNames": resource.short_names, "categories": resource.categories,
     });
     for (field, names) in [
@@ -134,6 +134,13 @@ fn api_resource(resource: &Resource) -> Value {
         }
     }
     value
+}
+
+fn verbs(resource: &Resource) -> &'static [&'static str] {
+    match resource.hooks.is_review() {
+        true => &VERBS[..1],
+        false => &VERBS,
+    }
 }
 
 fn discovered(resource: &Resource, version: &Version) -> Value {
@@ -158,7 +165,7 @@ fn discovered(resource: &Resource, version: &Version) -> Value {
         "responseKind": {
             "group": resource.group, "version": version.name, "kind": resource.kind,
         },
-        "verbs": VERBS, "shortNames": resource.short_names,
+        "verbs": verbs(resource), "shortNames": resource.short_names,
         "categories": resource.categories, "subresources": subresources,
     });
     for field in ["shortNames", "categories", "subresources"] {

@@ -44,10 +44,11 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, "BadRequest", message)
     }
 
-    /// 403: known, but may not.
+    /// 403: known, but may not. `about` is empty for paths that are no resources.
     #[must_use]
     pub fn forbidden(about: About<'_>, why: &str) -> Self {
         let message = match about.name {
+            "" if about.what.is_empty() => format!("forbidden: {why}"),
             "" => format!("{} is forbidden: {why}", about.qualified()),
             name => format!("{} {name:?} is forbidden: {why}", about.qualified()),
         };

@@ -1,5 +1,6 @@
 //! The server: requests in, answers out.
 
+mod access;
 mod answer;
 mod body;
 mod delete;
@@ -10,6 +11,7 @@ mod scale;
 mod watch;
 mod write;
 
+pub use access::{Attributes, Authorizer, Decision, ResourceAttributes, Rules};
 pub use body::Body;
 
 use crate::body::MAX_BODY;
@@ -17,9 +19,9 @@ use crate::cache::{Cache, KindCache, Visible};
 use crate::discovery;
 use crate::error::{About, ApiError};
 use crate::media::Wanted;
-use crate::namespaces;
 use crate::registry::{Registry, Resource, Served, Version};
-use crate::request::{Target, Verb};
+use crate::request::{ListOptions, Target, Verb};
+use crate::{names, namespaces};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::header::{ACCEPT, CONTENT_TYPE};
@@ -59,42 +61,16 @@ impl User {
             extra: BTreeMap::new(),
         }
     }
-}
 
-/// What somebody wants to do.
-#[derive(Clone, Copy, Debug)]
-pub struct Attributes<'a> {
-    /// What.
-    pub verb: Verb,
-    /// With which resource.
-    pub resource: &'a Resource,
-    /// With which part of it; empty for the object itself.
-    pub subresource: &'a str,
-    /// In which namespace; empty for all.
-    pub namespace: &'a str,
-    /// With which object; empty for all.
-    pub name: &'a str,
+    /// Whether the user may do everything.
+    #[must_use]
+    pub fn is_master(&self) -> bool {
+        self.groups.iter().any(|group| group == MASTERS)
+    }
 }
 
 /// Tells the time.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
-
-/// Decides who may do what.
-pub trait Authorizer: Send + Sync + std::fmt::Debug {
-    /// Decides.
-    fn authorize(&self, user: &User, what: &Attributes<'_>) -> Decision;
-}
-
-/// May somebody do that?
-#[derive(Clone, Debug)]
-pub enum Decision {
-    /// Yes.
-    Allow,
-    /// To list and to watch the objects for which this holds.
-    AllowSome(Visible),
-    /// No, and why.
-    Deny(String),
-}
 
 /// A Kubernetes-style API server.
 pub struct ApiServer {
@@ -179,11 +155,18 @@ impl ApiServer {
         let target = match Target::parse(parts.uri.path()) {
             Target::Path(path) => {
                 let query = parts.uri.query().unwrap_or_default();
-                return self.describe(&path, query, &parts.headers);
+                let verb = parts.method.as_str().to_ascii_lowercase();
+                let (verb, path) = (verb.as_str(), path.as_str());
+                self.allow(&user, &Attributes::Path { verb, path })?;
+                return self.describe(path, query, &parts.headers);
             }
             target => target,
         };
         let call = self.call(user, target, &parts).await?;
+        if call.resource.hooks.is_review() && call.verb != Verb::Create {
+            let verb = parts.method.as_str();
+            return Err(ApiError::method_not_supported(verb, call.about("")));
+        }
         let scaled = call.subresource.as_deref() == Some("scale");
         match call.verb {
             Verb::Get if scaled => return scale::answer(self, &call, None).await,
@@ -206,7 +189,7 @@ impl ApiServer {
         }
     }
 
-    /// Answers what is served, which everybody may know.
+    /// Answers what is served.
     fn describe(
         &self,
         path: &str,
@@ -303,6 +286,11 @@ impl ApiServer {
             return Err(ApiError::no_such_path());
         }
         check_place(resource, namespace.is_some(), name.is_some(), verb)?;
+        let of_parts = matches!(verb, Verb::Get | Verb::Update | Verb::Patch);
+        if subresource.is_some() && !of_parts {
+            let method = request.method.as_str();
+            return Err(ApiError::method_not_supported(method, about));
+        }
         let kind = self
             .cache
             .kind(&group, &resource.plural, &resource.selectable())
@@ -326,23 +314,42 @@ impl ApiServer {
     }
 
     fn authorize(&self, call: &Call) -> Result<Visible, ApiError> {
-        let what = Attributes {
-            verb: call.verb,
-            resource: &call.resource,
+        let name = call.name.as_deref().unwrap_or_default();
+        let asked = call.asked_name();
+        let what = ResourceAttributes {
+            verb: call.verb.as_str(),
+            group: &call.resource.group,
+            resource: &call.resource.plural,
             subresource: call.subresource.as_deref().unwrap_or_default(),
-            namespace: call.namespace.as_deref().unwrap_or_default(),
-            name: call.name.as_deref().unwrap_or_default(),
+            // Who may read what is in a namespace may be given the namespace itself the same way.
+            namespace: match &call.namespace {
+                None if namespaces::are(&call.resource) => name,
+                namespace => namespace.as_deref().unwrap_or_default(),
+            },
+            name: asked.as_deref().unwrap_or(name),
         };
-        if call.user.groups.iter().any(|group| group == MASTERS) {
+        self.allow(&call.user, &Attributes::Resource(what))
+    }
+
+    /// Whether who may patch an object may also make it.
+    fn authorize_creation(&self, call: &Call) -> Result<(), ApiError> {
+        let verb = Verb::Create;
+        let creation = Call {
+            verb,
+            ..call.clone()
+        };
+        self.authorize(&creation).map(drop)
+    }
+
+    /// Whether somebody may do that, and with which objects of a list.
+    fn allow(&self, user: &User, what: &Attributes<'_>) -> Result<Visible, ApiError> {
+        if user.is_master() {
             return Ok(Visible::default());
         }
-        match self.authorizer.authorize(&call.user, &what) {
-            Decision::Allow => Ok(Visible::default()),
+        match self.authorizer.authorize(user, what) {
+            Decision::Allow | Decision::AllowAs(_) => Ok(Visible::default()),
             Decision::AllowSome(visible) => Ok(visible),
-            Decision::Deny(why) => {
-                let said = said(&call.user, &what, &why);
-                Err(ApiError::forbidden(call.about(what.name), &said))
-            }
+            Decision::Deny(why) => Err(access::refusal(user, what, &why)),
         }
     }
 
@@ -375,6 +382,17 @@ impl Call {
             name: Some(name.to_owned()),
             ..self.clone()
         }
+    }
+
+    /// The only name that a list or a watch can find. Parsed as it is when the request is carried
+    /// out, so that nothing else is allowed than what is done.
+    fn asked_name(&self) -> Option<String> {
+        if !matches!(self.verb, Verb::List | Verb::Watch) {
+            return None;
+        }
+        let options = ListOptions::parse(&self.query).ok()?;
+        let name = options.fields.wanted("metadata.name")?;
+        names::path_segment(name).is_ok().then(|| name.to_owned())
     }
 
     /// What failures are about.
@@ -455,23 +473,4 @@ fn asks_to_watch(query: &str) -> bool {
     url::form_urlencoded::parse(query.as_bytes())
         .find(|(name, _)| name == "watch")
         .is_some_and(|(_, value)| value != "0" && !value.eq_ignore_ascii_case("false"))
-}
-
-fn said(user: &User, what: &Attributes<'_>, why: &str) -> String {
-    let resource = match what.subresource {
-        "" => what.resource.plural.clone(),
-        subresource => format!("{}/{subresource}", what.resource.plural),
-    };
-    let place = match what.namespace {
-        "" => "at the cluster scope".to_owned(),
-        namespace => format!("in the namespace {namespace:?}"),
-    };
-    let why = match why {
-        "" => String::new(),
-        why => format!(": {why}"),
-    };
-    format!(
-        "User {:?} cannot {} resource {resource:?} in API group {:?} {place}{why}",
-        user.name, what.verb, what.resource.group
-    )
 }

@@ -6,11 +6,18 @@
 mod harness;
 
 use apiserver::builtin;
+use apiserver::rbac::Rbac;
 use apiserver::registry::Registry;
+use apiserver::review::{self, Tokens};
+use apiserver::serve::{Authorizer, User};
 use harness::Served;
+use serde_json::json;
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
+use store::{RedbOptions, RedbStore, Revision, Store, Txn};
 use testbed::clients::Kubectl::{self, Newest, Oldest};
 
 const BOTH: [Kubectl; 2] = [Oldest, Newest];
@@ -183,6 +190,96 @@ async fn an_editor_changes_an_object() {
         let output = output.await.unwrap();
         let said = String::from_utf8_lossy(&output.stdout);
         assert_eq!(said, "widget.example.org/a edited\n", "{output:?}");
+    }
+}
+
+#[derive(Debug)]
+struct NoTokens;
+
+impl Tokens for NoTokens {
+    fn user(&self, _: &str) -> Result<User, String> {
+        Err("there are no tokens".into())
+    }
+}
+
+/// What Ann may do, as the store has it.
+async fn roles_of_ann(store: &dyn Store) -> Rbac {
+    let rules = json!([
+        {"verbs": ["get", "list"], "apiGroups": ["example.org"], "resources": ["widgets"]},
+        {"verbs": ["get"], "nonResourceURLs": ["/apis/*"]}]);
+    let binding = json!({
+        "roleRef": {"kind": "ClusterRole", "name": "reader"},
+        "subjects": [{"kind": "User", "name": "ann"}]});
+    for (plural, object) in [
+        ("clusterroles", json!({"rules": rules})),
+        ("clusterrolebindings", binding),
+    ] {
+        let key = format!("/registry/rbac.authorization.k8s.io/{plural}/reader");
+        let txn = Txn::put_if(key, Revision::ZERO, object.to_string());
+        store.txn(txn).await.unwrap();
+    }
+    Rbac::load(store).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_learn_who_they_are_and_what_they_may() {
+    let data = tempfile::tempdir().unwrap();
+    let store = RedbStore::open(&data.path().join("store.redb"), RedbOptions::default()).unwrap();
+    let authorizer: Arc<dyn Authorizer> = Arc::new(roles_of_ann(&store).await);
+    let tokens: Arc<dyn Tokens> = Arc::new(NoTokens);
+    let mut registry = Registry::default();
+    registry.insert(harness::widgets());
+    for resource in review::resources(&authorizer, &tokens) {
+        registry.insert(resource);
+    }
+    let ann = User {
+        name: "ann".into(),
+        groups: vec!["devs".into()],
+        extra: BTreeMap::from([("from".into(), vec!["here".into()])]),
+    };
+    let server = Served::start_as(ann, registry).await;
+    for kubectl in BOTH {
+        for (arguments, answer) in [
+            ("list widgets", "yes"),
+            ("get widgets/a -n default", "yes"),
+            ("delete widgets", "no"),
+            ("get /apis/example.org", "yes"),
+            ("get /metrics", "no"),
+        ] {
+            let arguments = ["auth", "can-i"].into_iter().chain(arguments.split(' '));
+            let arguments: Vec<_> = arguments.collect();
+            let output = server.run(kubectl, &arguments, "").await;
+            let said = String::from_utf8_lossy(&output.stdout);
+            assert_eq!(
+                said.lines().next(),
+                Some(answer),
+                "{arguments:?} {output:?}"
+            );
+        }
+        let said = server
+            .prints(kubectl, &["auth", "can-i", "--list"], "")
+            .await;
+        let rows = said
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let rows: Vec<_> = rows.map(|row| row.join(" ")).collect();
+        assert!(
+            rows.contains(&"widgets.example.org [] [] [get list]".into()),
+            "{said}"
+        );
+        assert!(rows.contains(&"[/apis/*] [] [get]".into()), "{said}");
+        let said = server.prints(kubectl, &["auth", "whoami"], "").await;
+        for row in ["Username ann", "Groups [devs]", "Extra: from [here]"] {
+            let rows = said
+                .lines()
+                .map(|line| line.split_whitespace().collect::<Vec<_>>());
+            let mut rows = rows.map(|row| row.join(" "));
+            assert!(rows.any(|found| found == row), "{row}: {said}");
+        }
+        let said = server
+            .prints(kubectl, &["explain", "selfsubjectaccessreview.spec"], "")
+            .await;
+        assert!(said.contains("resourceAttributes"), "{said}");
     }
 }
 

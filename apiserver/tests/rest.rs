@@ -28,7 +28,9 @@ impl Authorizer for Everybody {
         if user.name == "nobody" {
             return Decision::Deny(String::new());
         }
-        assert_eq!(what.resource.plural, "widgets");
+        if let Attributes::Resource(what) = what {
+            assert_eq!(what.resource, "widgets");
+        }
         Decision::Allow
     }
 }

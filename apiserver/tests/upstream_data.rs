@@ -14,7 +14,7 @@ const REFERENCE: &str = "#/components/schemas/";
 
 /// The documents and the types of them that are served, without `io.k8s.`. All that these refer to
 /// comes along.
-const TYPES: [(&str, &[&str]); 7] = [
+const TYPES: [(&str, &[&str]); 9] = [
     (
         "api__v1",
         &[
@@ -41,6 +41,22 @@ const TYPES: [(&str, &[&str]); 7] = [
         &["apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinition"],
     ),
     (
+        "apis__authentication.k8s.io__v1",
+        &[
+            "api.authentication.v1.SelfSubjectReview",
+            "api.authentication.v1.TokenReview",
+        ],
+    ),
+    (
+        "apis__authorization.k8s.io__v1",
+        &[
+            "api.authorization.v1.LocalSubjectAccessReview",
+            "api.authorization.v1.SelfSubjectAccessReview",
+            "api.authorization.v1.SelfSubjectRulesReview",
+            "api.authorization.v1.SubjectAccessReview",
+        ],
+    ),
+    (
         "apis__coordination.k8s.io__v1",
         &["api.coordination.v1.Lease"],
     ),
@@ -62,6 +78,41 @@ const TYPES: [(&str, &[&str]); 7] = [
         ],
     ),
 ];
+
+/// Where upstream shows the roles and bindings that every cluster has, and those of them that are of
+/// use without nodes and controllers.
+const ROLES: &str = "plugin/pkg/auth/authorizer/rbac/bootstrappolicy/testdata";
+const KEPT_ROLES: [&str; 10] = [
+    "admin",
+    "cluster-admin",
+    "edit",
+    "system:aggregate-to-admin",
+    "system:aggregate-to-edit",
+    "system:aggregate-to-view",
+    "system:basic-user",
+    "system:discovery",
+    "system:public-info-viewer",
+    "view",
+];
+
+#[test]
+fn the_roles_that_every_server_has_are_upstreams() {
+    let mut found = Map::new();
+    for (plural, file) in [
+        ("clusterroles", "cluster-roles.yaml"),
+        ("clusterrolebindings", "cluster-role-bindings.yaml"),
+    ] {
+        let text = kubernetes::file(&format!("{ROLES}/{file}"));
+        let list: Value = serde_saphyr::from_str(&text).unwrap();
+        let objects = list["items"].as_array().unwrap().iter();
+        let kept = objects.filter(|object| {
+            let name = object["metadata"]["name"].as_str().unwrap();
+            KEPT_ROLES.contains(&name)
+        });
+        found.insert(plural.into(), kept.cloned().collect());
+    }
+    check("roles.json", found);
+}
 
 #[test]
 fn the_copies_are_what_upstream_publishes() {

@@ -1,17 +1,19 @@
 //! Who may do what. Decides over parsed values, the same that are then carried out.
 
+mod management;
 mod request_info;
 
 use std::sync::Arc;
 
 use apiserver::cache::{Item, Visible};
-use apiserver::request::Verb;
-use apiserver::serve::{Attributes, Authorizer, Decision, User};
+use apiserver::serve::{Attributes, Decision, ResourceAttributes, User};
 use lariat_api::{
-    Cluster, ClusterId, ClusterRole, GROUP_ADMINISTRATORS, GROUP_CLUSTER_MEMBERS,
+    Cluster, ClusterId, ClusterRole, GROUP, GROUP_ADMINISTRATORS, GROUP_CLUSTER_MEMBERS,
     GROUP_CLUSTER_OWNERS, Kind as _, Token, UserId,
 };
 
+pub(crate) use management::AUTHENTICATED;
+pub use management::ManagementAuthorizer;
 pub use request_info::RequestInfo;
 
 use crate::authn::{Directory, Identity};
@@ -90,12 +92,26 @@ impl Membership {
         cluster.role_of(user)
     }
 
+    /// What somebody may do, whatever the token is good for.
+    fn decide(&self, user: &User, what: &Attributes<'_>) -> Decision {
+        if is_administrator(user) {
+            return Decision::Allow;
+        }
+        match (what, user.name.parse()) {
+            (Attributes::Resource(what), Ok(id)) => self.decide_by_role(&id, what),
+            (Attributes::Resource(_), Err(_)) => {
+                Decision::Deny("not a user of this server".to_owned())
+            }
+            (Attributes::Path { .. }, _) => Decision::Deny(String::new()),
+        }
+    }
+
     /// What a user who is no administrator may do.
-    fn decide(&self, user: &UserId, what: &Attributes<'_>) -> Decision {
-        let reads = matches!(what.verb, Verb::Get | Verb::List | Verb::Watch);
-        let across = what.name.is_empty() && matches!(what.verb, Verb::List | Verb::Watch);
-        let allowed = match what.resource.plural.as_str() {
-            _ if !what.subresource.is_empty() => false,
+    fn decide_by_role(&self, user: &UserId, what: &ResourceAttributes<'_>) -> Decision {
+        let reads = matches!(what.verb, "get" | "list" | "watch");
+        let across = is_list(what);
+        let allowed = match what.resource {
+            _ if what.group != GROUP || !what.subresource.is_empty() => false,
             "clusters" if across => return Decision::AllowSome(clusters_of(user)),
             "clusters" => match self.role(user, what.name) {
                 Some(ClusterRole::Owner) => true,
@@ -109,7 +125,7 @@ impl Membership {
                 self.role(user, what.namespace) == Some(ClusterRole::Owner)
             }
             "tokens" if across => return Decision::AllowSome(tokens_of(user)),
-            "tokens" if what.verb == Verb::Create => true,
+            "tokens" if what.verb == "create" => true,
             "tokens" => {
                 let token = self.directory.token(what.name);
                 token.is_some_and(|token| token.user == *user)
@@ -139,39 +155,14 @@ impl Membership {
     }
 }
 
-impl Authorizer for Membership {
-    fn authorize(&self, user: &User, what: &Attributes<'_>) -> Decision {
-        if let Some(only) = user.extra.get(ONLY_CLUSTER).and_then(|only| only.first()) {
-            return decide_for_one(only, what);
-        }
-        if is_administrator(user) {
-            return Decision::Allow;
-        }
-        match user.name.parse() {
-            Ok(id) => self.decide(&id, what),
-            Err(_) => Decision::Deny("not a user of this server".to_owned()),
-        }
-    }
-}
-
 pub(crate) fn is_administrator(user: &User) -> bool {
     user.groups
         .iter()
         .any(|group| group == GROUP_ADMINISTRATORS)
 }
 
-/// What a token may do that is good for one cluster only.
-fn decide_for_one(only: &str, what: &Attributes<'_>) -> Decision {
-    if what.resource.plural == Cluster::PLURAL && what.subresource.is_empty() {
-        if what.verb == Verb::Get && what.name == only {
-            return Decision::Allow;
-        }
-        if matches!(what.verb, Verb::List | Verb::Watch) {
-            let only = only.to_owned();
-            return Decision::AllowSome(Visible::when(move |item| item.selectable.name() == only));
-        }
-    }
-    Decision::Deny(one_cluster_only().0)
+fn is_list(what: &ResourceAttributes<'_>) -> bool {
+    matches!(what.verb, "list" | "watch")
 }
 
 fn one_cluster_only() -> Denied {

@@ -3,13 +3,17 @@
 mod client;
 mod kinds;
 mod namespaces;
+mod reviews;
 mod settings;
 
 use std::sync::Arc;
 
+use anyhow::anyhow;
 use apiserver::cache::Cache;
 use apiserver::crd::{self, Definitions};
+use apiserver::rbac::{self, Rbac};
 use apiserver::registry::Served;
+use apiserver::review::{self, Tokens};
 use apiserver::serve::{ApiServer, Authorizer, User};
 use apiserver::{builtin, garbage};
 use futures::StreamExt as _;
@@ -25,30 +29,37 @@ pub(crate) use kinds::{Context, claim};
 pub(crate) use namespaces::ensure as ensure_namespaces;
 pub(crate) use settings::settings;
 
-use crate::authn::Identity;
+use crate::authn::{Directory, Identity};
+use crate::authz::AUTHENTICATED;
 use crate::edge::Body;
 use crate::state::App;
 
-/// Starts a server of the management API's objects: the cache, and what keeps them in order.
-pub(crate) fn start(
+/// Starts a server of the management API's objects: the cache, and what keeps them in order. Roles
+/// and bindings are those of `rbac`.
+pub(crate) async fn start(
     context: Context,
+    rbac: Rbac,
     authorizer: Arc<dyn Authorizer>,
     shutdown: CancellationToken,
 ) -> anyhow::Result<Arc<ApiServer>> {
-    let cache = Arc::new(Cache::new(Arc::clone(context.objects.store())));
+    let store = Arc::clone(context.objects.store());
+    tokio::spawn(rbac.clone().follow(Arc::clone(&store)));
+    let cache = Arc::new(Cache::new(store));
     let following = Arc::clone(&cache);
     tokio::spawn(async move { following.follow().await });
     let served = Served::default();
     let definitions = Definitions::new(served.clone());
     let clock = context.clock.clone();
+    let tokens: Arc<dyn Tokens> = Arc::<Directory>::clone(&context.directory);
     let mut resources = builtin::resources();
     resources.extend(kinds::resources(context)?);
+    resources.extend(review::resources(&authorizer, &tokens));
     served.change(|registry| {
         for mut resource in resources {
             if (resource.group.as_str(), resource.plural.as_str()) == (crd::GROUP, crd::PLURAL) {
                 resource.hooks = Arc::new(definitions.clone());
             }
-            registry.insert(resource);
+            registry.insert(rbac::guard(resource, &rbac, &authorizer));
         }
     });
     let clock = Arc::new(move || clock.now());
@@ -57,6 +68,9 @@ pub(crate) fn start(
     tokio::spawn(crd::follow(Arc::clone(&server), definitions));
     tokio::spawn(garbage::collect(Arc::clone(&server)));
     tokio::spawn(apiserver::namespaces::follow(Arc::clone(&server)));
+    let made = rbac::reconcile(&server).await;
+    made.map_err(|error| anyhow!("cannot make the default roles: {error}"))?;
+    tokio::spawn(rbac::aggregate(Arc::clone(&server), rbac));
     Ok(server)
 }
 
@@ -85,9 +99,11 @@ pub(crate) fn user(who: &Identity) -> User {
     if let Some(cluster) = &who.only_cluster {
         extra.insert(crate::authz::ONLY_CLUSTER.into(), vec![cluster.to_string()]);
     }
+    let mut groups = who.groups.clone();
+    groups.push(AUTHENTICATED.to_owned());
     User {
         name: who.user.to_string(),
-        groups: who.groups.clone(),
+        groups,
         extra,
     }
 }

@@ -5,7 +5,8 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::sync::Arc;
 
 use anyhow::Context;
-use apiserver::serve::User;
+use apiserver::rbac::Rbac;
+use apiserver::serve::{Authorizer, User};
 use secrecy::SecretString;
 use store::{RedbOptions, RedbStore, Store};
 use tokio::net::TcpListener;
@@ -14,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::authn::{Directory, Passwords, keep_last_used};
-use crate::authz::Membership;
+use crate::authz::{ManagementAuthorizer, Membership};
 use crate::backup::{self, Backups};
 use crate::bootstrap;
 use crate::clock::Clock;
@@ -99,8 +100,11 @@ impl Server {
             server_url: config.server_url.clone(),
             clock: clock.clone(),
         };
-        let authorizer = Arc::new(Membership::new(Arc::clone(&directory)));
-        let api = management::start(context, authorizer, shutdown.clone())?;
+        let rbac = Rbac::load(&**objects.store()).await?;
+        let membership = Membership::new(Arc::clone(&directory));
+        let authorizer: Arc<dyn Authorizer> =
+            Arc::new(ManagementAuthorizer::new(membership, rbac.clone()));
+        let api = management::start(context, rbac, authorizer, shutdown.clone()).await?;
         let app = Arc::new(App {
             metrics: Metrics::new(limits.clone(), audit.clone()),
             config,

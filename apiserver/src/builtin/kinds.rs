@@ -31,6 +31,50 @@ const RBAC_PLAIN: BuiltIn = BuiltIn {
     ..PLAIN
 };
 
+/// What reviews of what users may do are.
+const ACCESS_REVIEW: BuiltIn = BuiltIn {
+    group: "authorization.k8s.io",
+    namespaced: false,
+    ..PLAIN
+};
+
+/// The kinds that are answered and never kept.
+pub(super) const REVIEWS: &[BuiltIn] = &[
+    BuiltIn {
+        group: "authentication.k8s.io",
+        kind: "SelfSubjectReview",
+        plural: "selfsubjectreviews",
+        ..ACCESS_REVIEW
+    },
+    BuiltIn {
+        group: "authentication.k8s.io",
+        kind: "TokenReview",
+        plural: "tokenreviews",
+        ..ACCESS_REVIEW
+    },
+    BuiltIn {
+        kind: "LocalSubjectAccessReview",
+        plural: "localsubjectaccessreviews",
+        namespaced: true,
+        ..ACCESS_REVIEW
+    },
+    BuiltIn {
+        kind: "SelfSubjectAccessReview",
+        plural: "selfsubjectaccessreviews",
+        ..ACCESS_REVIEW
+    },
+    BuiltIn {
+        kind: "SelfSubjectRulesReview",
+        plural: "selfsubjectrulesreviews",
+        ..ACCESS_REVIEW
+    },
+    BuiltIn {
+        kind: "SubjectAccessReview",
+        plural: "subjectaccessreviews",
+        ..ACCESS_REVIEW
+    },
+];
+
 /// All kinds.
 pub(super) const ALL: &[BuiltIn] = &[
     BuiltIn {

@@ -59,6 +59,15 @@ impl Visible {
     pub fn when(sees: impl Fn(&Item) -> bool + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(sees)))
     }
+
+    /// Those of them for which it holds too.
+    #[must_use]
+    pub fn and(self, sees: impl Fn(&Item) -> bool + Send + Sync + 'static) -> Self {
+        match self.0 {
+            None => Self::when(sees),
+            Some(before) => Self::when(move |item| before(item) && sees(item)),
+        }
+    }
 }
 
 impl std::fmt::Debug for Visible {

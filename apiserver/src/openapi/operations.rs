@@ -70,6 +70,13 @@ impl Paths<'_> {
         let plural = &self.resource.plural;
         let mut collection = format!("{root}/{plural}");
         let kind = self.name(&self.resource.kind);
+        if self.resource.hooks.is_review() {
+            if self.resource.namespaced {
+                collection = format!("{root}/namespaces/{{namespace}}/{plural}");
+            }
+            paths.insert(collection, self.item("", "", [self.create(&kind)]));
+            return;
+        }
         if self.resource.namespaced {
             let item = self.item("", "ForAllNamespaces", [self.list()]);
             paths.insert(collection, item);

@@ -42,10 +42,28 @@ pub(super) async fn create(
         warnings,
     } = incoming(call, document, options.validation)?;
     metadata::place(call, &mut object)?;
+    if call.resource.hooks.is_review() {
+        let answered = review(server, call, object).await?;
+        let response = read::one(server, call, StatusCode::CREATED, answered);
+        return Ok(warned(response, &warnings));
+    }
     let owner = Ownership::Update(manager(&options, &sent.headers));
     let made = begin(server, call, object, &owner, options.dry_run).await?;
     let response = read::one(server, call, StatusCode::CREATED, made);
     Ok(warned(response, &warnings))
+}
+
+/// Answers an object that is not kept, and needs no name.
+async fn review(server: &ApiServer, call: &Call, object: Object) -> Result<Object, ApiError> {
+    let mut value = object.into_value();
+    schema::set_defaults(&call.version.schema, &mut value);
+    let errors = schema::validate(&call.version.schema, &value, None);
+    if !errors.is_empty() {
+        return Err(invalid(call, "", &errors));
+    }
+    let mut object = Object::new(value).map_err(ApiError::internal)?;
+    admit(server, call, &mut object, None, true).await?;
+    Ok(object)
 }
 
 /// Writes an object that is not there yet.

@@ -14,6 +14,12 @@ pub fn document(name: &str) -> Value {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
+/// A file, by its path.
+#[allow(dead_code, reason = "not every test reads files")]
+pub fn file(path: &str) -> String {
+    std::fs::read_to_string(module().join(path)).unwrap()
+}
+
 /// The types in a document.
 pub fn types(document: &Value) -> &Map<String, Value> {
     document["components"]["schemas"].as_object().unwrap()

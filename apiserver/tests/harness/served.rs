@@ -46,6 +46,16 @@ impl Authorizer for Everybody {
 impl Served {
     /// Serves the kinds of a registry, to everybody.
     pub async fn start(kinds: Registry) -> Self {
+        let admin = User {
+            name: "admin".into(),
+            groups: vec!["system:masters".into()],
+            ..User::default()
+        };
+        Self::start_as(admin, kinds).await
+    }
+
+    /// Serves the kinds of a registry to a user.
+    pub async fn start_as(user: User, kinds: Registry) -> Self {
         let data = tempfile::tempdir().unwrap();
         let path = data.path().join("store.redb");
         let store = RedbStore::open(&path, RedbOptions::default()).unwrap();
@@ -67,7 +77,7 @@ impl Served {
         server.answer(User::server(), namespace).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(accept(listener, server, shutdown.clone()));
+        tokio::spawn(accept(listener, server, user, shutdown.clone()));
         Self {
             url,
             data,
@@ -123,20 +133,21 @@ impl Drop for Served {
     }
 }
 
-async fn accept(listener: TcpListener, server: Arc<ApiServer>, shutdown: CancellationToken) {
+async fn accept(
+    listener: TcpListener,
+    server: Arc<ApiServer>,
+    user: User,
+    shutdown: CancellationToken,
+) {
     while let Some(accepted) = shutdown.run_until_cancelled(listener.accept()).await {
         let Ok((connection, _)) = accepted else {
             continue;
         };
         let (server, shutdown) = (Arc::clone(&server), shutdown.clone());
+        let user = user.clone();
         tokio::spawn(async move {
             let service = service_fn(|request| {
-                let server = Arc::clone(&server);
-                let user = User {
-                    name: "admin".into(),
-                    groups: vec!["system:masters".into()],
-                    ..User::default()
-                };
+                let (server, user) = (Arc::clone(&server), user.clone());
                 async move { Ok::<_, Infallible>(server.answer(user, request).await) }
             });
             let builder = auto::Builder::new(TokioExecutor::new());

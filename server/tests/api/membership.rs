@@ -3,7 +3,7 @@
 use http::StatusCode;
 use serde_json::json;
 
-use super::harness::{TestServer, cluster, clusters, object, registration_tokens, users};
+use super::harness::{TestServer, cluster, clusters, object, registration_tokens, tokens, users};
 
 #[tokio::test]
 async fn strangers_see_nothing_members_read_owners_change() {
@@ -59,6 +59,94 @@ async fn strangers_see_nothing_members_read_owners_change() {
     ann.post(&users(), &object("User", "", json!({"username": "x"})))
         .await
         .refusal(403);
+}
+
+#[tokio::test]
+async fn roles_give_what_membership_does_not() {
+    let server = TestServer::start().await;
+    let admin = server.admin().await;
+    let (ann, ann_id) = server.user(&admin, "ann").await;
+    for name in ["one", "two"] {
+        let cluster = object("Cluster", name, json!({}));
+        admin.post(&clusters(), &cluster).await;
+    }
+    let own = ann.get(&clusters()).await.json();
+    assert_eq!(own["items"], json!([]));
+    let roles = "/apis/rbac.authorization.k8s.io/v1";
+    ann.get(&format!("{roles}/clusterroles")).await.refusal(403);
+    let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+        "metadata": {"name": "support"}, "rules": [
+            {"verbs": ["get", "list"], "apiGroups": ["management.cattle.io"],
+                "resources": ["clusters"]},
+            {"verbs": ["get", "update"], "apiGroups": ["management.cattle.io"],
+                "resources": ["users"]}]});
+    let made = admin.post(&format!("{roles}/clusterroles"), &role).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.text());
+    let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRoleBinding", "metadata": {"name": "support"},
+        "roleRef": {"kind": "ClusterRole", "name": "support"},
+        "subjects": [{"kind": "User", "name": ann_id}]});
+    let bindings = format!("{roles}/clusterrolebindings");
+    assert_eq!(
+        admin.post(&bindings, &binding).await.status,
+        StatusCode::CREATED
+    );
+    let all = ann.get(&clusters()).await.json();
+    assert_eq!(all["items"].as_array().unwrap().len(), 2);
+    ann.delete(&cluster("one")).await.refusal(403);
+    // A right to change users is no way to become an administrator.
+    let path = format!("{}/{ann_id}", users());
+    let mut user = ann.get(&path).await.json();
+    user["description"] = json!("changed");
+    assert_eq!(ann.put(&path, &user).await.status, StatusCode::OK);
+    let mut user = ann.get(&path).await.json();
+    user["administrator"] = json!(true);
+    let refused = ann.put(&path, &user).await.refusal(403);
+    assert!(refused.contains("only administrators"), "{refused}");
+    // A token for one cluster stays one.
+    let token = json!({"clusterName": "one"});
+    let token = ann
+        .post(&tokens(), &object("Token", "", token))
+        .await
+        .json();
+    let limited = ann.with_token(token["token"].as_str().unwrap());
+    limited.get(&cluster("two")).await.refusal(403);
+    assert_eq!(limited.get(&cluster("one")).await.status, StatusCode::OK);
+    assert_eq!(limited.get("/apis").await.status, StatusCode::OK);
+    let review = |kind: &str, group: &str, spec: serde_json::Value| json!({"apiVersion": format!("{group}/v1"), "kind": kind, "spec": spec});
+    let asked = review(
+        "SelfSubjectAccessReview",
+        "authorization.k8s.io",
+        json!({
+        "resourceAttributes": {"verb": "get", "resource": "clusters", "name": "two",
+            "group": "management.cattle.io"}}),
+    );
+    let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    assert_eq!(
+        limited.post(path, &asked).await.json()["status"]["allowed"],
+        false
+    );
+    assert_eq!(
+        ann.post(path, &asked).await.json()["status"]["allowed"],
+        true
+    );
+
+    let reviewed = |token: &str| {
+        review(
+            "TokenReview",
+            "authentication.k8s.io",
+            json!({"token": token}),
+        )
+    };
+    let path = "/apis/authentication.k8s.io/v1/tokenreviews";
+    let mine = reviewed(ann.token.as_deref().unwrap());
+    ann.post(path, &mine).await.refusal(403);
+    let status = admin.post(path, &mine).await.json()["status"].clone();
+    assert_eq!(status["user"]["username"], json!(ann_id));
+    let status = admin
+        .post(path, &reviewed(limited.token.as_deref().unwrap()))
+        .await;
+    assert_eq!(status.json()["status"]["authenticated"], json!(null));
 }
 
 #[tokio::test]

@@ -124,6 +124,18 @@ async fn a_token_for_one_cluster_opens_nothing_else() {
         .refusal(403);
     let listed = narrow.get(&clusters()).await.json();
     assert_eq!(listed["items"].as_array().unwrap().len(), 1);
+
+    let (eve, _) = server.user(&admin, "eve").await;
+    let peeping = object("Token", "", json!({"clusterName": "c-one"}));
+    let made = eve.post(&tokens(), &peeping).await.json();
+    let peeping = eve.with_token(made["token"].as_str().unwrap());
+    peeping.get(&cluster("c-one")).await.refusal(403);
+    let listed = peeping.get(&clusters()).await.json();
+    assert_eq!(
+        listed["items"],
+        json!([]),
+        "a token gives no more than its user has"
+    );
 }
 
 #[tokio::test]

@@ -93,6 +93,7 @@ async fn apply(server: &ApiServer, call: &Call, body: &[u8]) -> Result<Response<
                 (StatusCode::OK, written)
             }
             None => {
+                server.authorize_creation(call)?;
                 let owner = Ownership::Applied;
                 let written = begin(server, call, object, &owner, dry_run).await;
                 (StatusCode::CREATED, written)

@@ -8,8 +8,9 @@ use http::StatusCode;
 use lariat_api::{Kind, User, UserId};
 use store::{Compare, Op, Revision, Txn};
 
-use super::{Context, Managed};
+use super::{Context, Managed, forbidden};
 use crate::authn::Passwords;
+use crate::authz::is_administrator;
 use crate::objects::{ObjectError, random_bits};
 use crate::tokens;
 
@@ -26,6 +27,11 @@ impl Managed for User {
     ) -> Result<Effects, ApiError> {
         let id: UserId = self.name().parse().map_err(ApiError::internal)?;
         let password = self.password.take();
+        let administers = self.administrator || old.is_some_and(|old| old.administrator);
+        if administers && !is_administrator(write.user) && !write.user.is_master() {
+            let why = "only administrators make and change administrators";
+            return Err(forbidden::<Self>(self.name(), why));
+        }
         if let Some(old) = old
             && self.username != old.username
         {
