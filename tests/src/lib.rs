@@ -1,5 +1,6 @@
 //! End-to-end tests over the real binaries.
 
+pub mod apiserver;
 pub mod lariat;
 pub mod scenarios;
 pub mod stores;

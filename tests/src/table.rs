@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 pub use invoke::{Invocation, Outcome};
-use normalise::Normaliser;
+pub use normalise::Normaliser;
 pub use report::Report;
 
 /// How long one invocation may take.

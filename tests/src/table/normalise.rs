@@ -7,7 +7,7 @@ use kube::config::Kubeconfig;
 use regex::Regex;
 
 /// Replaces the namespace, the server's address and what each object is given anew.
-pub(super) struct Normaliser {
+pub struct Normaliser {
     namespace: String,
     server: String,
     rules: Vec<(Regex, &'static str)>,
@@ -57,7 +57,11 @@ const RULES: &[(&str, &str)] = &[
 ];
 
 impl Normaliser {
-    pub(super) fn new(namespace: &str, kubeconfig: &Path) -> Result<Self> {
+    /// For one namespace of the server of this kubeconfig.
+    ///
+    /// # Errors
+    /// When the kubeconfig cannot be read.
+    pub fn new(namespace: &str, kubeconfig: &Path) -> Result<Self> {
         let config = Kubeconfig::read_from(kubeconfig)
             .with_context(|| format!("read {}", kubeconfig.display()))?;
         let server = config
@@ -82,7 +86,9 @@ impl Normaliser {
         })
     }
 
-    pub(super) fn apply(&self, text: &str) -> String {
+    /// Removes it from a text.
+    #[must_use]
+    pub fn apply(&self, text: &str) -> String {
         let mut text = Cow::Owned(
             text.replace(&self.server, "SERVER")
                 .replace(&self.namespace, "NAMESPACE"),

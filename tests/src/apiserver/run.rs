@@ -1,0 +1,151 @@
+//! Runs cases against both servers.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+
+use super::{
+    cases::{File, Invocation, Request},
+    compare::{self, Difference},
+    report::Report,
+    side::Side,
+};
+use crate::table::{Client, Normaliser, Outcome};
+
+/// How long what happens on its own may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Both servers.
+pub struct Both {
+    /// Ours.
+    pub ours: Side,
+    /// kube-apiserver.
+    pub theirs: Side,
+}
+
+impl Both {
+    /// Sends the requests of a file.
+    ///
+    /// # Errors
+    /// When its namespace cannot be made.
+    pub async fn requests(&mut self, file: &File<Request>, report: &mut Report) -> Result<()> {
+        let namespace = format!("r-{}", file.name);
+        let body = serde_json::json!({"metadata": {"name": namespace}});
+        let made: Request = serde_json::from_value(serde_json::json!({
+            "send": "POST /api/v1/namespaces", "body": body,
+        }))?;
+        for side in [&mut self.ours, &mut self.theirs] {
+            side.know("ns", &namespace);
+            let answer = side.send(&made).await?;
+            ensure!(answer.code == 201, "a namespace: {}", answer.body);
+        }
+        for case in &file.cases {
+            let about = match case.about.as_str() {
+                "" => String::new(),
+                about => format!(" ({about})"),
+            };
+            let name = format!("{}: {}{about}", file.name, case.send);
+            let found = self.request(case).await;
+            report.add(&name, found);
+        }
+        Ok(())
+    }
+
+    async fn request(&mut self, case: &Request) -> Result<Vec<Difference>> {
+        let right = |code: u16| match case.code {
+            Some(wanted) => code == wanted,
+            None => (200..300).contains(&code),
+        };
+        let started = Instant::now();
+        let (ours, theirs) = loop {
+            let (ours, theirs) = tokio::join!(self.ours.send(case), self.theirs.send(case));
+            let (ours, theirs) = (ours?, theirs?);
+            let both = right(ours.code) && right(theirs.code);
+            if both || !case.until || started.elapsed() > PATIENCE {
+                break (ours, theirs);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        };
+        ensure!(
+            right(theirs.code),
+            "kube-apiserver answered {}: {}",
+            theirs.code,
+            theirs.body
+        );
+        let mut found = Vec::new();
+        compare::values("", &ours.head, &theirs.head, &mut found);
+        compare::values("body", &ours.body, &theirs.body, &mut found);
+        Ok(found)
+    }
+
+    /// Runs the invocations of a file.
+    ///
+    /// # Errors
+    /// When its namespace cannot be made.
+    pub fn invocations(
+        &mut self,
+        file: &File<Invocation>,
+        client: &Client,
+        report: &mut Report,
+    ) -> Result<()> {
+        let namespace = format!("k{}-{}", client.minor, file.name);
+        self.ours.know("ns", &namespace);
+        self.theirs.know("ns", &namespace);
+        let create: Invocation =
+            serde_json::from_value(serde_json::json!({"run": "create namespace $ns"}))?;
+        let [ours, theirs] = self.run(client, &namespace, &create);
+        for outcome in [ours?, theirs?] {
+            ensure!(outcome.code == Some(0), "{}", outcome.transcript());
+        }
+        let normalisers = [
+            Normaliser::new(&namespace, self.ours.kubeconfig())?,
+            Normaliser::new(&namespace, self.theirs.kubeconfig())?,
+        ];
+        for case in &file.cases {
+            let name = format!("{} 1.{}: kubectl {}", file.name, client.minor, case.run);
+            let [ours, theirs] = self.run(client, &namespace, case);
+            let found = ours.and_then(|ours| compared(case, &ours, &theirs?, &normalisers));
+            report.add(&name, found);
+        }
+        Ok(())
+    }
+
+    fn run(&self, client: &Client, namespace: &str, case: &Invocation) -> [Result<Outcome>; 2] {
+        std::thread::scope(|scope| {
+            let ours = scope.spawn(|| self.ours.kubectl(client, namespace, case));
+            let theirs = self.theirs.kubectl(client, namespace, case);
+            let ours = ours.join();
+            [
+                ours.unwrap_or_else(|_| Err(anyhow::anyhow!("a panic"))),
+                theirs,
+            ]
+        })
+    }
+}
+
+fn compared(
+    case: &Invocation,
+    ours: &Outcome,
+    theirs: &Outcome,
+    [our_normaliser, their_normaliser]: &[Normaliser; 2],
+) -> Result<Vec<Difference>> {
+    ensure!(
+        theirs.code == Some(case.exit),
+        "with kube-apiserver: {}",
+        theirs.transcript()
+    );
+    let mut texts = [
+        our_normaliser.apply(&ours.transcript()),
+        their_normaliser.apply(&theirs.transcript()),
+    ];
+    if case.sorted {
+        for text in &mut texts {
+            let mut lines: Vec<_> = text.lines().collect();
+            lines.sort_unstable();
+            *text = lines.join("\n");
+        }
+    }
+    let mut found = Vec::new();
+    compare::texts(&texts[0], &texts[1], &mut found);
+    Ok(found)
+}
