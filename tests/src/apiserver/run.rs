@@ -30,7 +30,9 @@ impl Both {
     /// When its namespace cannot be made.
     pub async fn requests(&mut self, file: &File<Request>, report: &mut Report) -> Result<()> {
         let namespace = format!("r-{}", file.name);
-        let body = serde_json::json!({"metadata": {"name": namespace}});
+        let body = serde_json::json!({
+            "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace},
+        });
         let made: Request = serde_json::from_value(serde_json::json!({
             "send": "POST /api/v1/namespaces", "body": body,
         }))?;
