@@ -94,7 +94,8 @@ impl Both {
         self.ours.know("ns", &namespace);
         self.theirs.know("ns", &namespace);
         let create: Invocation =
-            serde_json::from_value(serde_json::json!({"run": "create namespace $ns"}))?;
+            serde_json::from_value(serde_json::json!({"run": "create -f -", "stdin": {
+                "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}}))?;
         let [ours, theirs] = self.run(client, &namespace, &create);
         for outcome in [ours?, theirs?] {
             ensure!(outcome.code == Some(0), "{}", outcome.transcript());
