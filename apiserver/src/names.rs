@@ -15,7 +15,7 @@ pub fn subdomain(name: &str) -> Result<(), String> {
     if name.split('.').all(is_dns_label) {
         return Ok(());
     }
-    Err("a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character".into())
+    Err("a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')".into())
 }
 
 /// One part of such a name. Namespaces are named so.
@@ -27,7 +27,7 @@ pub fn dns_label(name: &str) -> Result<(), String> {
     if is_dns_label(name) {
         return Ok(());
     }
-    Err("a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character".into())
+    Err("a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')".into())
 }
 
 /// The same, but with a letter first. Resources and their versions are named so.
@@ -77,7 +77,7 @@ pub fn qualified(key: &str) -> Result<(), String> {
     if is_word(name) {
         return Ok(());
     }
-    Err("name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character".into())
+    Err("name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')".into())
 }
 
 /// A value of a label: at most 63 characters, or none.
@@ -89,7 +89,7 @@ pub fn label_value(value: &str) -> Result<(), String> {
     if value.is_empty() || is_word(value) {
         return Ok(());
     }
-    Err("a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character".into())
+    Err("a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')".into())
 }
 
 fn check_length(text: &str, most: usize) -> Result<(), String> {

@@ -24,7 +24,7 @@ use crate::request::{ListOptions, Target, Verb};
 use crate::{names, namespaces};
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use http::header::{ACCEPT, CONTENT_TYPE};
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
@@ -139,7 +139,10 @@ impl ApiServer {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let answered = self.try_answer(user, request).await;
-        answered.unwrap_or_else(|error| answer::failure(&error))
+        let mut answer = answered.unwrap_or_else(|error| answer::failure(&error));
+        let caching = answer.headers_mut().entry(CACHE_CONTROL);
+        caching.or_insert(HeaderValue::from_static("no-cache, private"));
+        answer
     }
 
     async fn try_answer<B>(
@@ -168,24 +171,43 @@ impl ApiServer {
             return Err(ApiError::method_not_supported(verb, call.about("")));
         }
         let scaled = call.subresource.as_deref() == Some("scale");
-        match call.verb {
-            Verb::Get if scaled => return scale::answer(self, &call, None).await,
-            Verb::Get => return read::get(self, &call).await,
-            Verb::List => return read::list(self, &call).await,
-            Verb::Watch => return watch::watch(self, &call).await,
-            _ => {}
+        let answered = match call.verb {
+            Verb::Get if scaled => scale::answer(self, &call, None).await,
+            Verb::Get => read::get(self, &call).await,
+            Verb::List => read::list(self, &call).await,
+            Verb::Watch => watch::watch(self, &call).await,
+            _ => self.write(&call, parts.headers, body).await,
+        };
+        let mut answer = answered.unwrap_or_else(|error| answer::failure(&error));
+        if let Some(warning) = &call.version.deprecation {
+            answer::warn(&mut answer, warning);
         }
+        Ok(answer)
+    }
+
+    async fn write<B>(
+        &self,
+        call: &Call,
+        headers: HeaderMap,
+        body: B,
+    ) -> Result<Response<Body>, ApiError>
+    where
+        B: http_body::Body,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
         let sent = Sent {
-            headers: parts.headers,
+            headers,
             body: collect(body).await?,
         };
         match call.verb {
-            _ if scaled => scale::answer(self, &call, Some(&sent)).await,
-            Verb::Create => write::create(self, &call, &sent).await,
-            Verb::Update => write::replace(self, &call, &sent).await,
-            Verb::Patch => write::patch(self, &call, &sent).await,
-            Verb::Delete => delete::delete(self, &call, &sent).await,
-            _ => delete::delete_collection(self, &call, &sent).await,
+            _ if call.subresource.as_deref() == Some("scale") => {
+                scale::answer(self, call, Some(&sent)).await
+            }
+            Verb::Create => write::create(self, call, &sent).await,
+            Verb::Update => write::replace(self, call, &sent).await,
+            Verb::Patch => write::patch(self, call, &sent).await,
+            Verb::Delete => delete::delete(self, call, &sent).await,
+            _ => delete::delete_collection(self, call, &sent).await,
         }
     }
 

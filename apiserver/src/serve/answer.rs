@@ -3,7 +3,7 @@
 use super::Body;
 use crate::error::ApiError;
 use crate::media::Encoding;
-use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WARNING};
 use http::{Response, StatusCode};
 use serde_json::Value;
 
@@ -35,6 +35,14 @@ pub(super) fn failure(error: &ApiError) -> Response<Body> {
         response.headers_mut().insert(RETRY_AFTER, seconds);
     }
     response
+}
+
+/// Adds a warning, which kubectl prints.
+pub(super) fn warn(response: &mut Response<Body>, warning: &str) {
+    let quoted = Value::from(warning);
+    if let Ok(line) = HeaderValue::from_str(&format!("299 - {quoted}")) {
+        response.headers_mut().append(WARNING, line);
+    }
 }
 
 /// An answer with a body of some type.

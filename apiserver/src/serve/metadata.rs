@@ -60,7 +60,7 @@ pub(super) fn place(call: &Call, object: &mut Object) -> Result<(), ApiError> {
 }
 
 /// Gives a new object what makes it one.
-pub(super) fn begin(object: &mut Object, now: Timestamp) -> Result<(), ApiError> {
+pub(super) fn begin(call: &Call, object: &mut Object, now: Timestamp) -> Result<(), ApiError> {
     if !object.meta_text("resourceVersion").is_empty() {
         let message = "resourceVersion should not be set on objects to be created";
         return Err(ApiError::bad_request(message));
@@ -71,10 +71,44 @@ pub(super) fn begin(object: &mut Object, now: Timestamp) -> Result<(), ApiError>
     }
     object.set_meta("uid", random_uid());
     object.set_meta("creationTimestamp", seconds(now));
-    object.set_meta("generation", 1);
+    if has_generation(call) {
+        object.set_meta("generation", 1);
+    }
     if object.name().is_empty() && !object.meta_text("generateName").is_empty() {
         let name = made_up(object.meta_text("generateName"));
         object.set_meta("name", name);
+    }
+    Ok(())
+}
+
+/// Whether changes of what people want are counted: of Kubernetes' own kinds only for some groups.
+pub(super) fn has_generation(call: &Call) -> bool {
+    const COUNTED: [&str; 3] = [
+        "admissionregistration.k8s.io",
+        "apiextensions.k8s.io",
+        "flowcontrol.apiserver.k8s.io",
+    ];
+    !call.resource.built_in || COUNTED.contains(&call.resource.group.as_str())
+}
+
+/// Refuses labels and annotations that are no texts.
+pub(super) fn check_texts(call: &Call, value: &Value) -> Result<(), ApiError> {
+    for field in ["labels", "annotations"] {
+        let entries = value.pointer(&format!("/metadata/{field}"));
+        let entries = entries.and_then(Value::as_object).into_iter().flatten();
+        for (_, entry) in entries {
+            let found = match entry {
+                Value::String(_) | Value::Null => continue,
+                Value::Bool(_) => "bool",
+                Value::Number(_) => "number",
+                Value::Array(_) => "array",
+                Value::Object(_) => "object",
+            };
+            let (kind, version) = (&call.resource.kind, &call.version.name);
+            return Err(ApiError::bad_request(format!(
+                "{kind} in version {version:?} cannot be handled as a {kind}: json: cannot unmarshal {found} into Go struct field ObjectMeta.{field} of type string"
+            )));
+        }
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ mod patch;
 use ownership::{Ownership, manager};
 pub(super) use patch::patch;
 
-use super::{ApiServer, Body, Call, Sent, metadata, read};
+use super::{ApiServer, Body, Call, Sent, answer, metadata, read};
 use crate::admission::{Answer, Effects, Write};
 use crate::body::Document;
 use crate::error::{About, ApiError};
@@ -16,7 +16,6 @@ use crate::object::Object;
 use crate::request::{FieldValidation, WriteOptions};
 use crate::schema::{self, Extent, FieldError};
 use http::HeaderMap;
-use http::header::{HeaderValue, WARNING};
 use http::{Response, StatusCode};
 use serde_json::Value;
 use store::{Revision, Txn, TxnOutcome};
@@ -74,7 +73,7 @@ async fn begin(
     owner: &Ownership,
     dry_run: bool,
 ) -> Result<Object, ApiError> {
-    metadata::begin(&mut object, server.now())?;
+    metadata::begin(call, &mut object, server.now())?;
     if object.name().is_empty()
         && let Some(name) = call.resource.hooks.name()
     {
@@ -193,7 +192,7 @@ async fn update(
     let mut object = checked(call, object, Some(old))?;
     let effects = admit(server, call, &mut object, Some(old), dry_run).await?;
     object.set_meta("resourceVersion", old.meta_text("resourceVersion"));
-    if desired(call, &object) != desired(call, old) {
+    if metadata::has_generation(call) && desired(call, &object) != desired(call, old) {
         let generation = old.meta().get("generation").and_then(Value::as_i64);
         object.set_meta("generation", generation.unwrap_or_default() + 1);
     }
@@ -290,7 +289,11 @@ fn incoming(
     validation: FieldValidation,
 ) -> Result<Incoming, ApiError> {
     let mut value = document.value;
+    if call.resource.built_in {
+        set_kind(call, &mut value);
+    }
     check_kind(call, &value)?;
+    metadata::check_texts(call, &value)?;
     let unknown = schema::prune(&call.version.schema, &mut value, Extent::Resource);
     let duplicates = document.duplicates.iter();
     let found: Vec<String> = duplicates
@@ -313,6 +316,22 @@ fn incoming(
         object,
         warnings: if warns { found } else { Vec::new() },
     })
+}
+
+/// What Kubernetes' own kinds are need not be said.
+fn set_kind(call: &Call, value: &mut Value) {
+    let Some(fields) = value.as_object_mut() else {
+        return;
+    };
+    for (field, text) in [
+        ("apiVersion", call.api_version()),
+        ("kind", call.resource.kind.clone()),
+    ] {
+        let said = fields.get(field).and_then(Value::as_str);
+        if said.is_none_or(str::is_empty) {
+            fields.insert(field.into(), text.into());
+        }
+    }
 }
 
 fn check_kind(call: &Call, value: &Value) -> Result<(), ApiError> {
@@ -427,10 +446,7 @@ pub(super) fn changed(call: &Call) -> ApiError {
 /// Adds the warnings that kubectl prints.
 fn warned(mut response: Response<Body>, warnings: &[String]) -> Response<Body> {
     for warning in warnings.iter().take(MAX_WARNINGS) {
-        let quoted = Value::from(warning.as_str());
-        if let Ok(line) = HeaderValue::from_str(&format!("299 - {quoted}")) {
-            response.headers_mut().append(WARNING, line);
-        }
+        answer::warn(&mut response, warning);
     }
     response
 }

@@ -13,7 +13,7 @@ use super::{
 use crate::table::{Client, Normaliser, Outcome};
 
 /// How long what happens on its own may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Both servers.
 pub struct Both {

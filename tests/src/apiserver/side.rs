@@ -1,6 +1,6 @@
 //! One of the two servers.
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result};
 use http::{HeaderMap, Request as HttpRequest, header};
@@ -16,6 +16,9 @@ use super::{
     normalise::Normaliser,
 };
 use crate::table::{Client, LIMIT, Outcome, invoke};
+
+/// How long an answer may take.
+const ANSWER: Duration = Duration::from_secs(8);
 
 /// Headers of answers that clients act upon.
 const HEADERS: &[&str] = &[
@@ -135,9 +138,12 @@ impl Side {
             request = request.header(header::ACCEPT, full(accept));
         }
         let request = request.body(Body::from(body.into_bytes()))?;
-        let answer = tokio::time::timeout(LIMIT, self.client.send(request)).await??;
+        let answer = tokio::time::timeout(ANSWER, self.client.send(request))
+            .await
+            .context("no answer")??;
         let (parts, body) = answer.into_parts();
-        let bytes = body.collect().await?.to_bytes();
+        let body = tokio::time::timeout(ANSWER, body.collect());
+        let bytes = body.await.context("no end of the answer")??.to_bytes();
         let body = parse(&bytes);
         for (name, at) in &case.save {
             let value = body.pointer(at).map(|value| match value {
