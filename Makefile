@@ -92,6 +92,7 @@ else
 	cargo-nextest nextest run $(LOCKED) -E 'not ($(ROOT_ONLY))'
 endif
 	$(DEBUG)/e2e-hostile
+	$(DEBUG)/e2e-apiserver
 	@.ci/setup fuzz
 	tunnel-proto/fuzz/run.sh $(FUZZ_SECONDS)
 
@@ -102,6 +103,10 @@ e2e-faults: testbed ## Kill the agent and the server, cut the network, flush NAT
 .PHONY: e2e-kubectl
 e2e-kubectl: testbed ## Hundreds of kubectl invocations, helm, Python, kube-rs: through the tunnel as without it (root)
 	$(DEBUG)/e2e-kubectl
+
+.PHONY: e2e-apiserver
+e2e-apiserver: testbed ## Hundreds of requests and kubectl invocations to the management API and to a kube-apiserver: the same answers
+	$(DEBUG)/e2e-apiserver
 
 .PHONY: e2e-hostile
 e2e-hostile: build ## Bad tokens, keys, pins, headers, paths, floods of connections: each refused with its error

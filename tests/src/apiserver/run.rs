@@ -13,7 +13,7 @@ use super::{
 use crate::table::{Client, Normaliser, Outcome};
 
 /// How long what happens on its own may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Both servers.
 pub struct Both {
@@ -41,12 +41,12 @@ impl Both {
             let answer = side.send(&made).await?;
             ensure!(answer.code == 201, "a namespace: {}", answer.body);
         }
-        for case in &file.cases {
+        for (index, case) in file.cases.iter().enumerate() {
             let about = match case.about.as_str() {
                 "" => String::new(),
                 about => format!(" ({about})"),
             };
-            let name = format!("{}: {}{about}", file.name, case.send);
+            let name = format!("{}/{}: {}{about}", file.name, index + 1, case.send);
             let found = self.request(case).await;
             report.add(&name, found);
         }
@@ -104,8 +104,9 @@ impl Both {
             Normaliser::new(&namespace, self.ours.kubeconfig())?,
             Normaliser::new(&namespace, self.theirs.kubeconfig())?,
         ];
-        for case in &file.cases {
-            let name = format!("{} 1.{}: kubectl {}", file.name, client.minor, case.run);
+        for (index, case) in file.cases.iter().enumerate() {
+            let place = format!("{}/{} 1.{}", file.name, index + 1, client.minor);
+            let name = format!("{place}: kubectl {}", case.run);
             let [ours, theirs] = self.run(client, &namespace, case);
             let found = ours.and_then(|ours| compared(case, &ours, &theirs?, &normalisers));
             report.add(&name, found);
