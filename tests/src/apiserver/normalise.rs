@@ -24,7 +24,10 @@ const RULES: &[(&str, &str)] = &[
     // The random end of a name that the API server generates (apimachinery, util/rand).
     (r"-[bcdfghjklmnpqrstvwxz2456789]{5}\b", "-RANDOM"),
     (r"(resource ?[vV]ersion:? \(?)\d+( \(\d+\))?", "${1}VERSION"),
-    (r"(ResourceVersion: )\d+(, Current: )\d+", "${1}VERSION${2}VERSION"),
+    (
+        r"(ResourceVersion: )\d+(, Current: )\d+",
+        "${1}VERSION${2}VERSION",
+    ),
     (r"\(\d+ \(\d+\)\)", "(VERSION)"),
     (r"\?hash=[0-9A-Za-z]+", "?hash=HASH"),
 ];
@@ -37,9 +40,7 @@ impl Normaliser {
         let compile = |&(pattern, replacement): &(&str, &'static str)| {
             Ok::<_, regex::Error>((Regex::new(pattern)?, replacement))
         };
-        Ok(Self(
-            RULES.iter().map(compile).collect::<Result<_, _>>()?,
-        ))
+        Ok(Self(RULES.iter().map(compile).collect::<Result<_, _>>()?))
     }
 
     pub(super) fn value(&self, value: &mut Value) {

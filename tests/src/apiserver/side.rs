@@ -89,10 +89,16 @@ impl Side {
             // More than a request may have.
             ("large", "x".repeat(4 << 20)),
             ("core", "/api/v1/namespaces/$ns".to_owned()),
-            ("widgets", "/apis/example.org/v1/namespaces/$ns/widgets".to_owned()),
+            (
+                "widgets",
+                "/apis/example.org/v1/namespaces/$ns/widgets".to_owned(),
+            ),
             ("gizmos", "/apis/example.org/v1/gizmos".to_owned()),
             ("rbac", "/apis/rbac.authorization.k8s.io/v1".to_owned()),
-            ("crds", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions".to_owned()),
+            (
+                "crds",
+                "/apis/apiextensions.k8s.io/v1/customresourcedefinitions".to_owned(),
+            ),
         ];
         Ok(Self {
             client: kube::Client::try_from(config)?,

@@ -70,7 +70,12 @@ async fn main() -> Result<ExitCode> {
         theirs: Side::new(theirs, folder.join("theirs")).await?,
     };
     let mut report = Report::new(differences, arguments.verbose);
-    let chosen = |name: &str| arguments.only.as_deref().is_none_or(|only| name.contains(only));
+    let chosen = |name: &str| {
+        arguments
+            .only
+            .as_deref()
+            .is_none_or(|only| name.contains(only))
+    };
     let (mut requests, mut invocations) = (0, 0);
     for file in cases::read(&arguments.tables.join("requests"))? {
         if chosen(&file.name) {
@@ -116,7 +121,13 @@ fn define(kubectl: &Path, kubeconfig: &Path, definitions: &Path) -> Result<()> {
     let definitions = definitions.display().to_string();
     let commands = [
         vec!["apply", "-f", &definitions],
-        vec!["wait", "--for=condition=Established", "--timeout=30s", "-f", &definitions],
+        vec![
+            "wait",
+            "--for=condition=Established",
+            "--timeout=30s",
+            "-f",
+            &definitions,
+        ],
     ];
     for arguments in commands {
         let mut command = Command::new(kubectl);
