@@ -92,7 +92,6 @@ else
 	cargo-nextest nextest run $(LOCKED) -E 'not ($(ROOT_ONLY))'
 endif
 	$(DEBUG)/e2e-hostile
-	$(DEBUG)/e2e-apiserver
 	@.ci/setup fuzz
 	tunnel-proto/fuzz/run.sh $(FUZZ_SECONDS)
 

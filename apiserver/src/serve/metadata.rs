@@ -60,7 +60,7 @@ pub(super) fn place(call: &Call, object: &mut Object) -> Result<(), ApiError> {
 }
 
 /// Gives a new object what makes it one.
-pub(super) fn begin(call: &Call, object: &mut Object, now: Timestamp) -> Result<(), ApiError> {
+pub(super) fn begin(object: &mut Object, now: Timestamp) -> Result<(), ApiError> {
     if !object.meta_text("resourceVersion").is_empty() {
         let message = "resourceVersion should not be set on objects to be created";
         return Err(ApiError::bad_request(message));
@@ -71,9 +71,6 @@ pub(super) fn begin(call: &Call, object: &mut Object, now: Timestamp) -> Result<
     }
     object.set_meta("uid", random_uid());
     object.set_meta("creationTimestamp", seconds(now));
-    if has_generation(call) {
-        object.set_meta("generation", 1);
-    }
     if object.name().is_empty() && !object.meta_text("generateName").is_empty() {
         let name = made_up(object.meta_text("generateName"));
         object.set_meta("name", name);

@@ -73,7 +73,10 @@ async fn begin(
     owner: &Ownership,
     dry_run: bool,
 ) -> Result<Object, ApiError> {
-    metadata::begin(call, &mut object, server.now())?;
+    metadata::begin(&mut object, server.now())?;
+    if metadata::has_generation(call) {
+        object.set_meta("generation", 1);
+    }
     if object.name().is_empty()
         && let Some(name) = call.resource.hooks.name()
     {

@@ -1,5 +1,7 @@
 //! What the suite prints.
 
+#![expect(clippy::print_stdout, reason = "its output is its purpose")]
+
 use super::{compare::Difference, differences::Differences};
 
 /// How much of a value is printed.
