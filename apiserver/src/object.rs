@@ -227,6 +227,23 @@ pub fn sent(stored: &Bytes, revision: u64) -> [Bytes; 2] {
     [head.into(), stored.slice(HEAD.len()..)]
 }
 
+/// A random (version 4) UUID.
+#[must_use]
+pub fn random_uid() -> String {
+    let mut bytes: [u8; 16] = rand::random();
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let text = hex::encode(bytes);
+    let parts = [
+        &text[..8],
+        &text[8..12],
+        &text[12..16],
+        &text[16..20],
+        &text[20..],
+    ];
+    parts.join("-")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

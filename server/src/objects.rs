@@ -7,12 +7,12 @@ mod event;
 use std::sync::Arc;
 
 use apiserver::keys;
-use apiserver::object::Object;
+use apiserver::object::{Object, random_uid};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use bytes::Bytes;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use lariat_api::Kind;
-use store::{Entry, Op, Range, Revision, Store, Txn, TxnOutcome};
+use store::{Entry, Range, Revision, Store, Txn, TxnOutcome};
 
 pub use event::{Event, EventError, Events};
 
@@ -276,14 +276,6 @@ fn joined(mut txn: Txn, other: Txn) -> Txn {
     txn
 }
 
-/// The operation that deletes an object, whatever its revision.
-#[must_use]
-pub fn delete_op<K: Kind>(namespace: &str, name: &str) -> Op {
-    Op::Delete {
-        key: key::<K>(namespace, name).into(),
-    }
-}
-
 /// The revision at which an object was read.
 ///
 /// # Errors
@@ -369,21 +361,4 @@ pub(crate) fn fill_random(bytes: &mut [u8]) {
     SystemRandom::new()
         .fill(bytes)
         .expect("the system's source of randomness does not fail once it is seeded");
-}
-
-/// A random (version 4) UUID.
-pub(crate) fn random_uid() -> String {
-    let mut bytes = [0u8; 16];
-    fill_random(&mut bytes);
-    bytes[6] = bytes[6] & 0x0f | 0x40;
-    bytes[8] = bytes[8] & 0x3f | 0x80;
-    let text = hex::encode(bytes);
-    let parts = [
-        &text[..8],
-        &text[8..12],
-        &text[12..16],
-        &text[16..20],
-        &text[20..],
-    ];
-    parts.join("-")
 }

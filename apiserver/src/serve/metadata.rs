@@ -3,7 +3,7 @@
 use super::Call;
 use crate::error::ApiError;
 use crate::names;
-use crate::object::Object;
+use crate::object::{Object, random_uid};
 use crate::schema::FieldError;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -230,22 +230,6 @@ fn made_up(beginning: &str) -> String {
         char::from(SUFFIX[at])
     });
     beginning[..end].chars().chain(suffix).collect()
-}
-
-/// A random (version 4) UUID.
-fn random_uid() -> String {
-    let mut bytes: [u8; 16] = rand::random();
-    bytes[6] = bytes[6] & 0x0f | 0x40;
-    bytes[8] = bytes[8] & 0x3f | 0x80;
-    let text = hex::encode(bytes);
-    let parts = [
-        &text[..8],
-        &text[8..12],
-        &text[12..16],
-        &text[16..20],
-        &text[20..],
-    ];
-    parts.join("-")
 }
 
 #[cfg(test)]

@@ -35,12 +35,7 @@ pub(super) async fn create(
     sent: &Sent,
 ) -> Result<Response<Body>, ApiError> {
     let options = WriteOptions::parse(&call.query, false)?;
-    let document = Document::parse(&sent.headers, &sent.body)?;
-    let Incoming {
-        mut object,
-        warnings,
-    } = incoming(call, document, options.validation)?;
-    metadata::place(call, &mut object)?;
+    let Incoming { object, warnings } = placed(call, sent, &options)?;
     if call.resource.hooks.is_review() {
         let answered = review(server, call, object).await?;
         let response = read::one(server, call, StatusCode::CREATED, answered);
@@ -131,12 +126,7 @@ pub(super) async fn replace(
     sent: &Sent,
 ) -> Result<Response<Body>, ApiError> {
     let options = WriteOptions::parse(&call.query, false)?;
-    let document = Document::parse(&sent.headers, &sent.body)?;
-    let Incoming {
-        mut object,
-        warnings,
-    } = incoming(call, document, options.validation)?;
-    metadata::place(call, &mut object)?;
+    let Incoming { object, warnings } = placed(call, sent, &options)?;
     let old = stored(server, call).await?;
     let version = object.meta_text("resourceVersion");
     if version.is_empty() {
@@ -283,6 +273,14 @@ fn together(mut txn: Txn, others: Txn) -> Txn {
     txn.compares.extend(others.compares);
     txn.ops.extend(others.ops);
     txn
+}
+
+/// The object in a body, put where the URL says.
+fn placed(call: &Call, sent: &Sent, options: &WriteOptions) -> Result<Incoming, ApiError> {
+    let document = Document::parse(&sent.headers, &sent.body)?;
+    let mut found = incoming(call, document, options.validation)?;
+    metadata::place(call, &mut found.object)?;
+    Ok(found)
 }
 
 /// The object in a document: of the kind that is asked for, with the fields that its kind has.

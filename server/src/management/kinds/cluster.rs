@@ -4,7 +4,7 @@
 use apiserver::admission::{Effects, Write};
 use apiserver::error::ApiError;
 use apiserver::keys;
-use apiserver::object::Object;
+use apiserver::object::{Object, random_uid};
 use kube::Resource as _;
 use lariat_api::{Cluster, ClusterId, ClusterMember, ClusterRole, ClusterStatus, Kind as _};
 use serde_json::json;
@@ -12,7 +12,7 @@ use store::{Revision, Txn};
 
 use super::{Context, Managed};
 use crate::authz::is_administrator;
-use crate::objects::{random_bits, random_uid};
+use crate::objects::random_bits;
 
 impl Managed for Cluster {
     const HAS_STATUS: bool = true;
