@@ -92,6 +92,7 @@ else
 	cargo-nextest nextest run $(LOCKED) -E 'not ($(ROOT_ONLY))'
 endif
 	$(DEBUG)/e2e-hostile
+	$(DEBUG)/transcripts --check
 	@.ci/setup fuzz
 	tunnel-proto/fuzz/run.sh $(FUZZ_SECONDS)
 
@@ -131,9 +132,10 @@ fuzz: setup ## Feed the protocol's decoders made-up input, FUZZ_SECONDS (30) for
 	tunnel-proto/fuzz/run.sh $(FUZZ_SECONDS)
 
 .PHONY: docs
-docs: build ## Write docs/configuration.md again, build the API documentation; warnings are errors
+docs: testbed ## Write docs/configuration.md and docs/kubectl.md again, build the API documentation; warnings are errors
 	$(DEBUG)/lariat-server config-reference > docs/configuration.md.new
 	mv docs/configuration.md.new docs/configuration.md
+	$(DEBUG)/transcripts
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(LOCKED) --no-deps --document-private-items
 
 .PHONY: clean

@@ -5,3 +5,4 @@ pub mod lariat;
 pub mod scenarios;
 pub mod stores;
 pub mod table;
+pub mod transcript;

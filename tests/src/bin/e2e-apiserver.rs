@@ -15,7 +15,6 @@ use e2e::{
     lariat::{Server, ServerOptions, write_secret},
     table::{Client, LIMIT, invoke},
 };
-use serde_json::json;
 use testbed::{Testbed, Tier, clients::Kubectl};
 
 /// Sends every request and runs every kubectl invocation of the tables once against the management
@@ -50,7 +49,7 @@ async fn main() -> Result<ExitCode> {
     println!("starting a kube-apiserver …");
     let cluster = testbed.cluster("oracle").tier(Tier::Loopback).start()?;
     let kubeconfig = folder.join("ours.kubeconfig");
-    write_secret(&kubeconfig, &own_kubeconfig(&server).await?)?;
+    write_secret(&kubeconfig, &server.kubeconfig().await?)?;
     let clients = [
         (cluster.kubectl_path()?, 35),
         (Kubectl::Oldest.path()?, Kubectl::Oldest.minor()),
@@ -100,20 +99,6 @@ async fn main() -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
-}
-
-/// An administrator's kubeconfig of the management API.
-async fn own_kubeconfig(server: &Server<'_>) -> Result<String> {
-    let token = server.api().await?.token;
-    let config = json!({
-        "apiVersion": "v1", "kind": "Config",
-        "clusters": [{"name": "ours", "cluster": {
-            "server": server.url(), "certificate-authority": server.ca_file()}}],
-        "users": [{"name": "ours", "user": {"token": token}}],
-        "contexts": [{"name": "ours", "context": {"cluster": "ours", "user": "ours"}}],
-        "current-context": "ours",
-    });
-    Ok(config.to_string())
 }
 
 /// Defines the kinds of the suite.

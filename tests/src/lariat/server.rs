@@ -2,6 +2,7 @@
 
 use super::{api::Api, binary};
 use anyhow::Context as _;
+use serde_json::json;
 use std::{
     net::{IpAddr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
@@ -102,6 +103,23 @@ impl<'a> Server<'a> {
     /// When the login fails.
     pub async fn api(&self) -> anyhow::Result<Api> {
         Api::login(&self.url(), "admin", PASSWORD).await
+    }
+
+    /// A kubeconfig for the management API, as administrator.
+    ///
+    /// # Errors
+    /// When the login fails.
+    pub async fn kubeconfig(&self) -> anyhow::Result<String> {
+        let token = self.api().await?.token;
+        let config = json!({
+            "apiVersion": "v1", "kind": "Config",
+            "clusters": [{"name": "lariat", "cluster": {
+                "server": self.url(), "certificate-authority": self.ca_file()}}],
+            "users": [{"name": "admin", "user": {"token": token}}],
+            "contexts": [{"name": "lariat", "context": {"cluster": "lariat", "user": "admin"}}],
+            "current-context": "lariat",
+        });
+        Ok(config.to_string())
     }
 
     /// Ends the server as a crash would.
