@@ -79,7 +79,7 @@ fn ask_proxy(context: &Context, arguments: &str) -> Result<String> {
     let mut answers = String::new();
     for path in ["/version", &path, "/none"] {
         let request = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n");
-        let answer = String::from_utf8_lossy(&server.ask(request.as_bytes())?).into_owned();
+        let answer = String::from_utf8_lossy(&server.get(request.as_bytes())?).into_owned();
         let (head, body) = answer
             .split_once("\r\n\r\n")
             .context("an answer without a head")?;
@@ -132,18 +132,33 @@ impl Server {
 
     /// Sends a request, closes this direction, and reads to the end of the other.
     fn ask(&self, request: &[u8]) -> Result<Vec<u8>> {
+        let stream = self.send(request)?;
+        stream
+            .shutdown(Shutdown::Write)
+            .context("close one direction")?;
+        receive(stream)
+    }
+
+    /// The same with a request of HTTP/1.0. Both directions stay open: for Go's HTTP server, which
+    /// kubectl is here, a client that closed one is gone.
+    fn get(&self, request: &[u8]) -> Result<Vec<u8>> {
+        receive(self.send(request)?)
+    }
+
+    fn send(&self, request: &[u8]) -> Result<TcpStream> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).context("dial")?;
         stream
             .set_read_timeout(Some(Duration::from_secs(60)))
             .context("set a timeout")?;
         stream.write_all(request).context("send")?;
-        stream
-            .shutdown(Shutdown::Write)
-            .context("close one direction")?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).context("receive")?;
-        Ok(answer)
+        Ok(stream)
     }
+}
+
+fn receive(mut stream: TcpStream) -> Result<Vec<u8>> {
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).context("receive")?;
+    Ok(answer)
 }
 
 impl Drop for Server {
