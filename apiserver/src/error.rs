@@ -3,7 +3,9 @@
 
 use crate::apply::Conflicts;
 use crate::schema::FieldError;
-use http::StatusCode;
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
 /// The resource that a failure is about.
@@ -42,6 +44,11 @@ impl ApiError {
     /// 400: the request makes no sense.
     pub fn bad_request(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "BadRequest", message)
+    }
+
+    /// 401: nobody, or not who they say.
+    pub fn unauthorized(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "Unauthorized", message)
     }
 
     /// 403: known, but may not. `about` is empty for paths that are no resources.
@@ -169,13 +176,23 @@ impl ApiError {
         error
     }
 
+    /// 429: too often. The client may ask again after so many seconds.
+    pub fn too_many_requests(message: impl Into<String>, retry_after: u32) -> Self {
+        let code = StatusCode::TOO_MANY_REQUESTS;
+        Self::new(code, "TooManyRequests", message).retry_in(retry_after)
+    }
+
+    /// 503: not now. The client may ask again after so many seconds.
+    pub fn unavailable(message: impl Into<String>, retry_after: u32) -> Self {
+        let code = StatusCode::SERVICE_UNAVAILABLE;
+        Self::new(code, "ServiceUnavailable", message).retry_in(retry_after)
+    }
+
     /// 500: our fault. The client learns no more than that; `log` is for the log.
     pub fn internal(log: impl std::fmt::Display) -> Self {
         let message = "Internal error occurred: the server's log has the reason";
         let code = StatusCode::INTERNAL_SERVER_ERROR;
-        let mut error = Self::new(code, "InternalError", message);
-        error.log = Some(log.to_string());
-        error
+        Self::new(code, "InternalError", message).with_log(log)
     }
 
     /// 504: a revision that has not happened yet.
@@ -222,6 +239,18 @@ impl ApiError {
         self
     }
 
+    /// Adds what only the log is told.
+    #[must_use]
+    pub fn with_log(mut self, log: impl std::fmt::Display) -> Self {
+        self.log = Some(log.to_string());
+        self
+    }
+
+    fn retry_in(mut self, seconds: u32) -> Self {
+        self.detail("retryAfterSeconds", seconds.into());
+        self
+    }
+
     fn detail(&mut self, field: &str, value: Value) {
         let details = self.details.get_or_insert_with(|| json!({}));
         if let Some(details) = details.as_object_mut() {
@@ -257,6 +286,22 @@ impl ApiError {
     #[must_use]
     pub fn retry_after(&self) -> Option<u64> {
         self.details.as_ref()?.get("retryAfterSeconds")?.as_u64()
+    }
+
+    /// The answer to the request that failed: a `Status` in JSON. Its extensions hold the failure, for
+    /// who writes logs.
+    #[must_use]
+    pub fn into_response(self) -> Response<Bytes> {
+        let mut response = Response::new(self.to_status().to_string().into());
+        *response.status_mut() = self.code;
+        let json = HeaderValue::from_static("application/json");
+        response.headers_mut().insert(CONTENT_TYPE, json);
+        if let Some(seconds) = self.retry_after() {
+            let seconds = HeaderValue::from(seconds);
+            response.headers_mut().insert(RETRY_AFTER, seconds);
+        }
+        response.extensions_mut().insert(self);
+        response
     }
 
     /// The `Status` object.

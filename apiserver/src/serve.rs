@@ -132,14 +132,15 @@ impl ApiServer {
         self.registry.now()
     }
 
-    /// Answers a request of `user`. Failures are answers too.
+    /// Answers a request of `user`. Failures are answers too; the [`ApiError`] is in the extensions of
+    /// those, for who writes logs.
     pub async fn answer<B>(&self, user: User, request: Request<B>) -> Response<Body>
     where
         B: http_body::Body,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let answered = self.try_answer(user, request).await;
-        let mut answer = answered.unwrap_or_else(|error| answer::failure(&error));
+        let mut answer = answered.unwrap_or_else(answer::failure);
         let caching = answer.headers_mut().entry(CACHE_CONTROL);
         caching.or_insert(HeaderValue::from_static("no-cache, private"));
         answer
@@ -178,7 +179,7 @@ impl ApiServer {
             Verb::Watch => watch::watch(self, &call).await,
             _ => self.write(&call, parts.headers, body).await,
         };
-        let mut answer = answered.unwrap_or_else(|error| answer::failure(&error));
+        let mut answer = answered.unwrap_or_else(answer::failure);
         if let Some(warning) = &call.version.deprecation {
             answer::warn(&mut answer, warning);
         }
@@ -270,6 +271,9 @@ impl ApiServer {
         // Boxed, as what is asked may ask again.
         let answer: BoxFuture<'_, _> = Box::pin(self.answer(User::server(), request));
         let (parts, body) = answer.await.into_parts();
+        if let Some(log) = parts.extensions.get().and_then(ApiError::log) {
+            tracing::error!(path, "{log}");
+        }
         let Ok(body) = body.collect().await;
         let value = serde_json::from_slice(&body.to_bytes()).unwrap_or_default();
         (parts.status, value)

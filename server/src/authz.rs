@@ -6,7 +6,9 @@ mod request_info;
 use std::sync::Arc;
 
 use apiserver::cache::{Item, Visible};
+use apiserver::error::{About, ApiError};
 use apiserver::serve::{Attributes, Decision, ResourceAttributes, User};
+use http::StatusCode;
 use lariat_api::{
     Cluster, ClusterId, ClusterRole, GROUP, GROUP_ADMINISTRATORS, GROUP_CLUSTER_MEMBERS,
     GROUP_CLUSTER_OWNERS, Kind as _, Token, UserId,
@@ -17,7 +19,6 @@ pub use management::ManagementAuthorizer;
 pub use request_info::RequestInfo;
 
 use crate::authn::{Directory, Identity};
-use crate::edge::{ApiError, ProxyRequest};
 use crate::objects::decode;
 use crate::state::App;
 
@@ -185,31 +186,27 @@ fn tokens_of(user: &UserId) -> Visible {
     })
 }
 
-/// The cluster that a request goes to, if it exists. Who may not see it learns nothing else.
-///
-/// # Errors
-/// 404 for an unknown cluster.
-pub(crate) fn cluster(app: &App, request: &ProxyRequest) -> Result<Arc<Cluster>, ApiError> {
-    find_cluster(app, &request.cluster)
-}
-
 /// A cluster by id.
 ///
 /// # Errors
 /// 404 for an unknown cluster.
 pub(crate) fn find_cluster(app: &App, id: &ClusterId) -> Result<Arc<Cluster>, ApiError> {
-    app.directory.cluster(id).ok_or_else(|| {
-        ApiError::not_found(format!(
-            "clusters.{} {:?} not found",
-            lariat_api::GROUP,
-            id.as_str()
-        ))
+    let found = app.directory.cluster(id);
+    found.ok_or_else(|| no_such_cluster(id.as_str()))
+}
+
+/// 404 for a cluster of that id.
+pub(crate) fn no_such_cluster(id: &str) -> ApiError {
+    ApiError::not_found(About {
+        group: GROUP,
+        what: Cluster::PLURAL,
+        name: id,
     })
 }
 
 impl From<Denied> for ApiError {
     fn from(denied: Denied) -> Self {
-        Self::forbidden(denied.0)
+        Self::new(StatusCode::FORBIDDEN, "Forbidden", denied.0)
     }
 }
 

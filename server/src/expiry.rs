@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use apiserver::error::ApiError;
 use jiff::SignedDuration;
 use lariat_api::{ClusterRegistrationToken, Kind};
 use store::Txn;
 
-use crate::edge::ApiError;
 use crate::objects::{ListOptions, ObjectError};
 use crate::state::App;
 use crate::tokens;

@@ -10,13 +10,14 @@ pub(crate) use bodies::{RequestBody, no_body};
 
 use std::sync::Arc;
 
+use apiserver::error::ApiError;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version, header};
 use http_body_util::BodyExt as _;
 use tunnel::http::{end_watch_when, is_watch, strip_hop_by_hop};
 use tunnel_proto::stream::Class;
 
 use crate::authz::{self, Membership, RequestInfo};
-use crate::edge::{ApiError, Body, ProxyRequest, empty};
+use crate::edge::{Body, ProxyRequest, empty};
 use crate::state::App;
 
 /// kube-apiserver takes over the id of a request that comes with one, so that its audit log and
@@ -31,7 +32,7 @@ pub(crate) async fn handle(
     app: &Arc<App>,
     request: ProxyRequest,
 ) -> Result<Response<Body>, ApiError> {
-    let cluster = authz::cluster(app, &request)?;
+    let cluster = authz::find_cluster(app, &request.cluster)?;
     let action = RequestInfo::parse(request.request.method(), &request.rest);
     request
         .context
@@ -59,7 +60,7 @@ pub(crate) async fn handle(
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let Some(client_side) = client_side else {
             let message = "the cluster upgraded a request that did not ask for it";
-            return Err(ApiError::bad_gateway(message));
+            return Err(errors::bad_gateway(message));
         };
         let cluster_side = hyper::upgrade::on(&mut response);
         upgrade::carry(app, client_side, cluster_side, identity, context);

@@ -9,13 +9,14 @@ mod password;
 
 use std::sync::Arc;
 
+use apiserver::error::ApiError;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 pub(crate) use import::import;
 pub use login_limits::LoginLimits;
 
-use crate::edge::{ApiError, Body, RequestContext, authenticate, empty, password_is_settled};
+use crate::edge::{Body, RequestContext, authenticate, empty, password_is_settled};
 use crate::state::App;
 
 /// Answers requests under `/v3` and `/v3-public`.
@@ -25,14 +26,9 @@ pub(crate) async fn handle(
     context: &RequestContext,
     segments: &[&str],
     public: bool,
-) -> Result<Response<Body>, ApiError> {
-    let result = route(app, request, context, segments, public).await;
-    result.or_else(|error| {
-        context
-            .audit
-            .set_reason(error.log().unwrap_or_else(|| error.message()));
-        Ok(answer::error(&error))
-    })
+) -> Response<Body> {
+    let answered = route(app, request, context, segments, public).await;
+    answered.unwrap_or_else(answer::error)
 }
 
 async fn route(
@@ -71,5 +67,5 @@ async fn route(
 }
 
 fn nothing_here() -> ApiError {
-    ApiError::not_found("there is no such resource or action")
+    ApiError::no_such_path()
 }

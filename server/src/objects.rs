@@ -6,10 +6,12 @@ mod event;
 
 use std::sync::Arc;
 
+use apiserver::error::ApiError;
 use apiserver::keys;
 use apiserver::object::{Object, random_uid};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use bytes::Bytes;
+use http::StatusCode;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use lariat_api::Kind;
 use store::{Entry, Range, Revision, Store, Txn, TxnOutcome};
@@ -261,6 +263,23 @@ fn desired<K: Kind>(object: &K) -> Result<serde_json::Value, ObjectError> {
         fields.remove("status");
     }
     Ok(value)
+}
+
+impl From<ObjectError> for ApiError {
+    fn from(error: ObjectError) -> Self {
+        let message = error.to_string();
+        match error {
+            ObjectError::NotFound(_) => Self::new(StatusCode::NOT_FOUND, "NotFound", message),
+            ObjectError::AlreadyExists(_) => {
+                Self::new(StatusCode::CONFLICT, "AlreadyExists", message)
+            }
+            ObjectError::Conflict(_) => Self::new(StatusCode::CONFLICT, "Conflict", message),
+            ObjectError::Store(store::Error::Unavailable | store::Error::Write(_)) => {
+                Self::unavailable("the store cannot be written", 5).with_log(message)
+            }
+            _ => Self::internal(message),
+        }
+    }
 }
 
 fn damaged<K: Kind>(object: &K, error: &dyn std::fmt::Display) -> ObjectError {

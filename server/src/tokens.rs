@@ -2,12 +2,13 @@
 
 use std::num::TryFromIntError;
 
+use apiserver::error::ApiError;
+use http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use lariat_api::{Kind, Token, TokenName, UserId};
 
 use crate::authn::{Directory, SecretHash, new_secret};
-use crate::edge::ApiError;
 use crate::objects::{ObjectError, Objects, random_bits, revision_of};
 use crate::state::App;
 
@@ -46,9 +47,13 @@ pub async fn create(app: &App, new: NewToken) -> Result<Token, ApiError> {
         is_derived: new.derived,
         ..Token::default()
     };
-    token
-        .validate()
-        .map_err(|error| ApiError::invalid(error.to_string()))?;
+    token.validate().map_err(|error| {
+        ApiError::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "Invalid",
+            error.to_string(),
+        )
+    })?;
     let secret = issue(&mut token, app.clock.now()).map_err(ApiError::internal)?;
     for _ in 0..ATTEMPTS {
         let name = if new.kubeconfig {

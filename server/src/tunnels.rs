@@ -9,6 +9,7 @@ pub use registry::Tunnels;
 
 use std::sync::Arc;
 
+use apiserver::error::ApiError;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
@@ -19,7 +20,7 @@ use tunnel::session::{End, Session};
 use tunnel_proto::frame::CloseCode;
 use tunnel_proto::stream::RefusalReason;
 
-use crate::edge::{ApiError, Body, RequestContext, empty};
+use crate::edge::{Body, RequestContext, empty, full};
 use crate::state::App;
 
 /// How long an agent waits that came while too many were shaking hands.
@@ -65,7 +66,7 @@ pub(crate) async fn connect(
 
 fn refused_upgrade(error: UpgradeError) -> Response<Body> {
     let refusal = ApiError::new(error.status(), "UpgradeRequired", error.to_string());
-    let mut response = refusal.into_response();
+    let mut response = refusal.into_response().map(full);
     response.headers_mut().extend(error.headers());
     response
 }

@@ -3,7 +3,7 @@
 use super::Body;
 use crate::error::ApiError;
 use crate::media::Encoding;
-use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WARNING};
+use http::header::{CONTENT_TYPE, HeaderValue, WARNING};
 use http::{Response, StatusCode};
 use serde_json::Value;
 
@@ -18,23 +18,14 @@ pub(super) fn value(code: StatusCode, encoding: Encoding, value: &Value) -> Resp
         Encoding::Json => json(code, Body::whole(value.to_string())),
         Encoding::Yaml => match serde_saphyr::to_string(value) {
             Ok(text) => typed(code, "application/yaml", Body::whole(text)),
-            Err(error) => failure(&ApiError::internal(error)),
+            Err(error) => failure(ApiError::internal(error)),
         },
     }
 }
 
 /// The answer to a failed request.
-pub(super) fn failure(error: &ApiError) -> Response<Body> {
-    if let Some(log) = error.log() {
-        tracing::error!("{log}");
-    }
-    let status = error.to_status().to_string();
-    let mut response = json(error.code(), Body::whole(status));
-    if let Some(seconds) = error.retry_after() {
-        let seconds = HeaderValue::from(seconds);
-        response.headers_mut().insert(RETRY_AFTER, seconds);
-    }
-    response
+pub(super) fn failure(error: ApiError) -> Response<Body> {
+    error.into_response().map(Body::whole)
 }
 
 /// Adds a warning, which kubectl prints.

@@ -162,7 +162,7 @@ mod tests {
         let openapi = OpenApi::new(Arc::clone(&registry));
         let answer = openapi.answer(&registry, &path, query, &headers.collect());
         let answer = answer.unwrap_or_else(|| Err(ApiError::no_such_path()));
-        answer.unwrap_or_else(|error| answer::failure(&error))
+        answer.unwrap_or_else(answer::failure)
     }
 
     async fn json(response: Response<Body>) -> Value {

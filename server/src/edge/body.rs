@@ -10,16 +10,14 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use serde::Serialize;
 
-use super::error::ApiError;
+use apiserver::body::MAX_BODY;
+use apiserver::error::ApiError;
 
 /// Any error.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The body of an answer.
 pub type Body = UnsyncBoxBody<Bytes, BoxError>;
-
-/// Largest body of a request to the management API, in bytes. The same as kube-apiserver's.
-pub const MAX_BODY: usize = 3 * 1024 * 1024;
 
 /// A body of these bytes.
 pub fn full(bytes: impl Into<Bytes>) -> Body {
@@ -38,7 +36,7 @@ pub fn empty() -> Body {
 pub fn json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
     match serde_json::to_vec(value) {
         Ok(bytes) => with_type(status, "application/json", bytes),
-        Err(error) => ApiError::internal(error).into_response(),
+        Err(error) => ApiError::internal(error).into_response().map(full),
     }
 }
 
@@ -69,21 +67,13 @@ where
     B: http_body::Body<Data = Bytes>,
     B::Error: Into<BoxError>,
 {
-    let too_large = || {
-        let message = format!("request body is larger than {MAX_BODY} bytes");
-        ApiError::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "RequestEntityTooLarge",
-            message,
-        )
-    };
     let body = std::pin::pin!(Limited::new(body, MAX_BODY));
     if body.size_hint().lower() > MAX_BODY as u64 {
-        return Err(too_large());
+        return Err(ApiError::too_large(MAX_BODY));
     }
     match tokio::time::timeout(limit, body.collect()).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(ApiError::too_large(MAX_BODY)),
         Ok(Err(error)) => Err(ApiError::bad_request("request body was cut off").with_log(error)),
         Err(_) => {
             let message = format!("request body did not end within {} s", limit.as_secs());

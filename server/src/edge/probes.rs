@@ -4,11 +4,12 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
+use apiserver::error::ApiError;
 use http::{Response, StatusCode};
 
 use super::body::{Body, text, with_type};
-use super::error::ApiError;
 use crate::authn::Identity;
+use crate::authz::Denied;
 use crate::state::App;
 
 /// How long a check may take.
@@ -68,7 +69,8 @@ pub(super) fn ca_certificates(app: &App) -> Result<Response<Body>, ApiError> {
 
 pub(super) fn metrics(app: &App, identity: &Identity) -> Result<Response<Body>, ApiError> {
     if !identity.administrator {
-        return Err(ApiError::forbidden("only administrators may read metrics"));
+        let why = "only administrators may read metrics";
+        return Err(Denied(why.to_owned()).into());
     }
     let page = app.metrics.encode().map_err(ApiError::internal)?;
     let media_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";

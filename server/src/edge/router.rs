@@ -3,20 +3,20 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use apiserver::error::ApiError;
+use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use lariat_api::ClusterId;
 
 use super::audit::{Audit, Begin};
-use super::body::Body;
+use super::body::{Body, full};
 use super::context::{Audited, Connection, RequestContext};
-use super::error::ApiError;
 use super::probes;
 use super::route::Route;
 use crate::authn::{Bearer, Identity};
-use crate::authz::RequestInfo;
+use crate::authz::{Denied, RequestInfo};
 use crate::state::App;
 use crate::{kube_proxy, management, norman, tunnels};
 
@@ -57,10 +57,15 @@ pub(super) async fn answer(
         connection,
         audit: audit.clone(),
     };
-    let mut response = match dispatch(&app, request, context).await {
-        Ok(response) => response,
-        Err(error) => refused(&id, &audit, error),
-    };
+    let answered = dispatch(&app, request, context).await;
+    let mut response = answered.unwrap_or_else(|error| error.into_response().map(full));
+    if let Some(error) = response.extensions_mut().remove::<ApiError>() {
+        note(&id, &audit, &error);
+        if error.code() == StatusCode::UNAUTHORIZED {
+            let how = HeaderValue::from_static("Bearer realm=\"lariat\"");
+            response.headers_mut().insert(WWW_AUTHENTICATE, how);
+        }
+    }
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(AUDIT_ID, id);
     }
@@ -91,7 +96,7 @@ async fn dispatch(
         Route::Connect => tunnels::connect(app, request, context).await,
         Route::Import { file } => norman::import(app, file, uri.query()).await,
         Route::Norman { segments, public } => {
-            norman::handle(app, request, &context, &segments, public).await
+            Ok(norman::handle(app, request, &context, &segments, public).await)
         }
         Route::Management => {
             let action = RequestInfo::parse(request.method(), target);
@@ -115,7 +120,7 @@ async fn dispatch(
             };
             kube_proxy::handle(app, request).await
         }
-        Route::NotFound => Err(ApiError::not_found("the server has nothing at this path")),
+        Route::NotFound => Err(ApiError::no_such_path()),
     }
 }
 
@@ -152,26 +157,20 @@ pub(crate) fn authenticate(
 /// Who must change the password may do nothing else before.
 pub(crate) fn password_is_settled(identity: &Identity) -> Result<(), ApiError> {
     if identity.must_change_password {
-        return Err(ApiError::forbidden(
-            "change your password first: lariat passwd",
-        ));
+        let why = "change your password first: lariat passwd";
+        return Err(Denied(why.to_owned()).into());
     }
     Ok(())
 }
 
-fn refused(id: &str, audit: &Audit, error: ApiError) -> Response<Body> {
+/// Tells the logs why a request failed.
+fn note(id: &str, audit: &Audit, error: &ApiError) {
     audit.set_reason(error.log().unwrap_or_else(|| error.message()));
-    if error.status().is_server_error() {
+    let code = error.code();
+    if code.is_server_error() {
         let (message, log) = (error.message(), error.log().unwrap_or_default());
-        tracing::warn!(
-            id,
-            status = error.status().as_u16(),
-            message,
-            log,
-            "request failed"
-        );
+        tracing::warn!(id, status = code.as_u16(), message, log, "request failed");
     }
-    error.into_response()
 }
 
 /// Path and query for the audit log. The token in an import URL is left out.

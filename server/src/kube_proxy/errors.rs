@@ -1,11 +1,11 @@
 //! What a client is told when its cluster cannot be reached.
 
+use apiserver::error::ApiError;
+use http::StatusCode;
 use lariat_api::Cluster;
 use tunnel::http::{Cause, cause_of};
 use tunnel::session::OpenError;
 use tunnel_proto::stream::RefusalReason;
-
-use crate::edge::ApiError;
 
 /// An agent that lost its connection dials again at once, and client-go waits as long as it is
 /// told to, ten times.
@@ -46,13 +46,18 @@ pub(super) fn failed(cluster: &Cluster, error: &(impl std::error::Error + 'stati
         }
         Cause::Refused(refusal) => {
             let message = format!("the agent of cluster {name:?} refused: {refusal}");
-            ApiError::bad_gateway(message).with_log(log)
+            bad_gateway(message).with_log(log)
         }
         Cause::Open(OpenError::Preamble(_)) | Cause::Broken => {
             let message = format!("the tunnel to cluster {name:?} broke before the answer came");
-            ApiError::bad_gateway(message).with_log(log)
+            bad_gateway(message).with_log(log)
         }
     }
+}
+
+/// 502: the other side failed.
+pub(super) fn bad_gateway(message: impl Into<String>) -> ApiError {
+    ApiError::new(StatusCode::BAD_GATEWAY, "BadGateway", message)
 }
 
 fn chain(error: &(impl std::error::Error + 'static)) -> String {

@@ -1,10 +1,11 @@
 //! In whose name the cluster sees a request.
 
+use apiserver::error::ApiError;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::authn::Identity;
-use crate::edge::ApiError;
+use crate::authz::Denied;
 
 /// What every impersonation header begins with, in the lower case of `HeaderName`.
 const PREFIX: &str = "impersonate";
@@ -29,7 +30,7 @@ pub(super) fn replace(
             "header {name} is not allowed: this server names the user to the cluster itself \
              (kubectl: leave out --as, --as-group and --as-uid)"
         );
-        return Err(ApiError::forbidden(message));
+        return Err(Denied(message).into());
     }
     let value = |text: &str| {
         HeaderValue::from_str(text)

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use apiserver::error::ApiError;
 use apiserver::serve::{ApiServer, User};
 use http::Request;
 use kube::client::Body;
@@ -12,7 +13,13 @@ pub(crate) fn client(api: &Arc<ApiServer>, user: &User) -> kube::Client {
     let (api, user) = (Arc::clone(api), user.clone());
     let service = tower::service_fn(move |request: Request<Body>| {
         let (api, user) = (Arc::clone(&api), user.clone());
-        async move { Ok::<_, std::convert::Infallible>(api.answer(user, request).await) }
+        async move {
+            let answer = api.answer(user, request).await;
+            if let Some(log) = answer.extensions().get().and_then(ApiError::log) {
+                tracing::error!("{log}");
+            }
+            Ok::<_, std::convert::Infallible>(answer)
+        }
     });
     kube::Client::new(service, "default")
 }

@@ -1,11 +1,12 @@
 //! How this face answers and what it reads.
 
+use apiserver::error::ApiError;
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use crate::edge::{ApiError, Body};
+use crate::edge::{Body, full};
 
 /// The `action` in a query.
 pub(super) fn action(query: Option<&str>) -> Option<String> {
@@ -20,18 +21,14 @@ pub(super) fn parameter(query: Option<&str>, name: &str) -> Option<String> {
         .map(|(_, value)| value.into_owned())
 }
 
+/// 422: a field breaks a rule.
+pub(super) fn invalid(message: impl Into<String>) -> ApiError {
+    ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message)
+}
+
 /// An error in the shape of this face.
-pub(super) fn error(error: &ApiError) -> Response<Body> {
-    if error.status().is_server_error() {
-        let (message, log) = (error.message(), error.log().unwrap_or_default());
-        tracing::warn!(
-            status = error.status().as_u16(),
-            message,
-            log,
-            "request failed"
-        );
-    }
-    let code = match error.status() {
+pub(super) fn error(error: ApiError) -> Response<Body> {
+    let code = match error.code() {
         StatusCode::UNAUTHORIZED => "Unauthorized",
         StatusCode::FORBIDDEN => "PermissionDenied",
         StatusCode::METHOD_NOT_ALLOWED => "MethodNotAllow",
@@ -40,13 +37,14 @@ pub(super) fn error(error: &ApiError) -> Response<Body> {
         StatusCode::INTERNAL_SERVER_ERROR => "ServerError",
         _ => error.reason(),
     };
-    error.respond_with(&json!({
+    let shown = json!({
         "type": "error",
         "baseType": "error",
-        "status": error.status().as_u16(),
+        "status": error.code().as_u16(),
         "code": code,
         "message": error.message(),
-    }))
+    });
+    error.into_response().map(|_| full(shown.to_string()))
 }
 
 /// Parses a JSON body; an empty one is as good as `{}`.

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use apiserver::error::ApiError;
 use http::{Response, StatusCode};
 use serde_json::json;
 
 use super::answer;
-use crate::edge::{ApiError, Body, with_type};
+use crate::edge::{Body, with_type};
 use crate::objects::ObjectError;
 use crate::registration::{self, RegistrationError};
 use crate::state::App;
@@ -47,7 +48,7 @@ pub(crate) async fn import(
 fn refused(error: RegistrationError) -> ApiError {
     match error {
         RegistrationError::Objects(error @ ObjectError::Store(_)) => error.into(),
-        error => ApiError::not_found(error.to_string()),
+        error => ApiError::new(StatusCode::NOT_FOUND, "NotFound", error.to_string()),
     }
 }
 

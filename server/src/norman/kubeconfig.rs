@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use apiserver::error::ApiError;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{Method, Request, Response, StatusCode};
@@ -12,8 +13,8 @@ use serde_json::{Value, json};
 
 use super::answer;
 use crate::authn::Identity;
-use crate::authz::{Membership, RequestInfo};
-use crate::edge::{ApiError, Body, collect};
+use crate::authz::{self, Denied, Membership, RequestInfo};
+use crate::edge::{Body, collect};
 use crate::state::App;
 use crate::tokens::{self, NewToken};
 
@@ -138,12 +139,10 @@ fn yaml(config: &Value) -> Result<String, serde_saphyr::SerializeError> {
 
 fn not_visible(who: &Identity, id: &str) -> ApiError {
     if who.administrator {
-        ApiError::not_found(format!("cluster {id:?} not found"))
+        authz::no_such_cluster(id)
     } else {
-        ApiError::forbidden(format!(
-            "user {:?} may not reach cluster {id:?}",
-            who.username
-        ))
+        let user = &who.username;
+        Denied(format!("user {user:?} may not reach cluster {id:?}")).into()
     }
 }
 

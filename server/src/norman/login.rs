@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use apiserver::error::ApiError;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use lariat_api::{Kind, Token, UserId};
@@ -10,7 +11,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::answer;
-use crate::edge::{ApiError, Body, RequestContext, collect};
+use crate::edge::{Body, RequestContext, collect};
 use crate::state::App;
 use crate::tokens::{self, NewToken};
 

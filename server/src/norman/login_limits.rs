@@ -4,10 +4,9 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use apiserver::error::ApiError;
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
-
-use crate::edge::ApiError;
 
 /// Attempts from one address: as many at once, then one every so often.
 const PER_ADDRESS: (u32, Duration) = (20, Duration::from_secs(3));
@@ -76,10 +75,7 @@ mod tests {
         for attempt in 0..10 {
             assert!(limits.check(address(attempt), "admin").is_ok());
         }
-        assert_eq!(
-            limits.check(address(99), "admin").unwrap_err().status(),
-            429
-        );
+        assert_eq!(limits.check(address(99), "admin").unwrap_err().code(), 429);
         assert!(limits.check(address(99), "other").is_ok());
     }
 
@@ -90,6 +86,6 @@ mod tests {
         for attempt in 0..20 {
             assert!(limits.check(address, &attempt.to_string()).is_ok());
         }
-        assert_eq!(limits.check(address, "21").unwrap_err().status(), 429);
+        assert_eq!(limits.check(address, "21").unwrap_err().code(), 429);
     }
 }

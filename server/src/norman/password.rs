@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use apiserver::error::ApiError;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use lariat_api::User;
@@ -12,7 +13,8 @@ use store::Txn;
 
 use super::answer;
 use crate::authn::Identity;
-use crate::edge::{ApiError, Body, RequestContext, collect};
+use crate::authz::Denied;
+use crate::edge::{Body, RequestContext, collect};
 use crate::objects::revision_of;
 use crate::state::App;
 
@@ -38,10 +40,10 @@ pub(super) async fn change(
     let hash = app.directory.password(&who.user);
     let right = app.passwords.check(hash, input.current_password).await;
     if !right.map_err(ApiError::internal)? {
-        return Err(ApiError::forbidden("the current password is wrong"));
+        return Err(Denied("the current password is wrong".to_owned()).into());
     }
     User::check_new_password(input.new_password.expose_secret())
-        .map_err(|error| ApiError::invalid(format!("newPassword: {}", error.rule)))?;
+        .map_err(|error| answer::invalid(format!("newPassword: {}", error.rule)))?;
     let set = app.passwords.set(&who.user, input.new_password).await;
     let stored: User = app.objects.get("", who.user.as_str()).await?;
     let mut user = stored.clone();

@@ -1,12 +1,13 @@
 //! Registration tokens: their secret is in the answer to the create request and nowhere else.
 
 use apiserver::admission::{Effects, Write};
-use apiserver::error::{About, ApiError};
+use apiserver::error::ApiError;
 use apiserver::object::Object;
 use apiserver::schema::FieldError;
-use lariat_api::{Cluster, ClusterId, ClusterRegistrationToken, GROUP, Kind as _};
+use lariat_api::{ClusterId, ClusterRegistrationToken, Kind as _};
 
 use super::{Context, Managed};
+use crate::authz::no_such_cluster;
 use crate::objects::random_bits;
 use crate::registration;
 
@@ -33,11 +34,7 @@ impl Managed for ClusterRegistrationToken {
             write.invalid(self.name(), &[error])
         })?;
         if context.directory.cluster(&cluster).is_none() {
-            return Err(ApiError::not_found(About {
-                group: GROUP,
-                what: Cluster::PLURAL,
-                name: cluster.as_str(),
-            }));
+            return Err(no_such_cluster(cluster.as_str()));
         }
         self.spec.cluster_name = cluster.to_string();
         let secret = registration::issue(self, write.now);
