@@ -7,6 +7,10 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
+use std::borrow::Cow;
+
+/// Seconds after which a client may try again when the store does not take anything.
+const STORE_AWAY: u32 = 5;
 
 /// The resource that a failure is about.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +27,7 @@ pub struct About<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct ApiError {
     code: StatusCode,
-    reason: &'static str,
+    reason: Cow<'static, str>,
     message: String,
     details: Option<Value>,
     log: Option<String>,
@@ -31,10 +35,14 @@ pub struct ApiError {
 
 impl ApiError {
     /// A failure with that code. `reason` is one of the API's words, for example `NotFound`.
-    pub fn new(code: StatusCode, reason: &'static str, message: impl Into<String>) -> Self {
+    pub fn new(
+        code: StatusCode,
+        reason: impl Into<Cow<'static, str>>,
+        message: impl Into<String>,
+    ) -> Self {
         Self {
             code,
-            reason,
+            reason: reason.into(),
             message: message.into(),
             details: None,
             log: None,
@@ -266,8 +274,8 @@ impl ApiError {
 
     /// The API's word for it.
     #[must_use]
-    pub fn reason(&self) -> &'static str {
-        self.reason
+    pub fn reason(&self) -> &str {
+        &self.reason
     }
 
     /// What the client is told.
@@ -330,6 +338,17 @@ impl std::fmt::Display for ApiError {
 }
 
 impl std::error::Error for ApiError {}
+
+impl From<store::Error> for ApiError {
+    fn from(error: store::Error) -> Self {
+        match error {
+            store::Error::Unavailable | store::Error::Write(_) => {
+                Self::unavailable("the store cannot be written", STORE_AWAY).with_log(error)
+            }
+            other => Self::internal(other),
+        }
+    }
+}
 
 impl About<'_> {
     /// As messages name it: `clusters.management.cattle.io`.

@@ -32,6 +32,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use store::Txn;
 use tokio_util::sync::CancellationToken;
 
 /// The form of discovery that kubectl prefers.
@@ -88,6 +89,11 @@ struct Sent {
     body: Bytes,
 }
 
+/// Is written together with what a request writes, or not at all. For requests that are made in
+/// process, in whose extensions it is.
+#[derive(Clone, Debug, Default)]
+pub struct Beside(pub Txn);
+
 /// A request for a resource that is served.
 #[derive(Clone)]
 pub(crate) struct Call {
@@ -103,6 +109,7 @@ pub(crate) struct Call {
     pub(crate) kind: Arc<KindCache>,
     /// Which objects the user sees.
     pub(crate) visible: Visible,
+    pub(crate) beside: Beside,
 }
 
 impl ApiServer {
@@ -334,6 +341,7 @@ impl ApiServer {
             wanted: Wanted::of(&request.headers, verb == Verb::Watch)?,
             kind,
             visible: Visible::default(),
+            beside: request.extensions.get().cloned().unwrap_or_default(),
         };
         call.visible = self.authorize(&call)?;
         Ok(call)

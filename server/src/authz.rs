@@ -19,8 +19,8 @@ pub use management::ManagementAuthorizer;
 pub use request_info::RequestInfo;
 
 use crate::authn::{Directory, Identity};
-use crate::objects::decode;
 use crate::state::App;
+use crate::stored::decode;
 
 /// Where a user carries the only cluster that its token is good for.
 pub(crate) const ONLY_CLUSTER: &str = "cluster";
@@ -156,10 +156,10 @@ impl Membership {
     }
 }
 
+/// Whether somebody administers the server, as the server itself does.
 pub(crate) fn is_administrator(user: &User) -> bool {
-    user.groups
-        .iter()
-        .any(|group| group == GROUP_ADMINISTRATORS)
+    let mut groups = user.groups.iter();
+    user.is_master() || groups.any(|group| group == GROUP_ADMINISTRATORS)
 }
 
 fn is_list(what: &ResourceAttributes<'_>) -> bool {

@@ -1,12 +1,13 @@
 //! The first administrator.
 
+use anyhow::Context as _;
+use kube::api::{Api, PostParams};
 use lariat_api::{User, UserId};
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::authn::{Directory, Passwords, new_secret};
+use crate::authn::{Directory, new_secret};
 use crate::config::{BootstrapPassword, Config};
-use crate::management::claim;
-use crate::objects::{Objects, random_bits, revision_of};
+use crate::random;
 
 /// Name used to log in.
 pub const USERNAME: &str = "admin";
@@ -17,13 +18,10 @@ pub const USERNAME: &str = "admin";
 /// # Errors
 /// When the password cannot be read or breaks a rule, or the store fails.
 pub async fn administrator(
+    client: &kube::Client,
     config: &Config,
-    objects: &Objects,
     directory: &Directory,
-    passwords: &Passwords,
 ) -> anyhow::Result<Option<SecretString>> {
-    use anyhow::Context;
-
     if directory.has_users() {
         return Ok(None);
     }
@@ -40,15 +38,12 @@ pub async fn administrator(
         }
     };
     User::check_new_password(password.expose_secret()).context("bootstrap password")?;
-    let id = UserId::from_random(random_bits());
-    let mut user = User::new(&id, USERNAME);
+    let mut user = User::new(&UserId::from_random(random::bits()), USERNAME);
     user.display_name = "Default Admin".to_owned();
     user.administrator = true;
-    user.must_change_password = false;
-    let set_password = passwords.set(&id, password.clone()).await?;
-    let made = objects
-        .create_with(user, claim(USERNAME, vec![set_password]))
-        .await?;
-    directory.wait_for(revision_of(&made)?).await;
+    user.password = Some(password.expose_secret().to_owned());
+    let users: Api<User> = Api::all(client.clone());
+    let made = users.create(&PostParams::default(), &user).await;
+    made.context("cannot make the first administrator")?;
     Ok(made_up.then_some(password))
 }

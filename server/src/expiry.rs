@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apiserver::error::ApiError;
+use http::StatusCode;
 use jiff::SignedDuration;
-use lariat_api::{ClusterRegistrationToken, Kind};
-use store::Txn;
+use kube::api::{Api, DeleteParams, ListParams};
+use lariat_api::{ClusterRegistrationToken, Kind as _};
 
-use crate::objects::{ListOptions, ObjectError};
+use crate::management::{answered, failure};
 use crate::state::App;
 use crate::tokens;
 
@@ -40,18 +41,11 @@ pub async fn sweep(app: &App) -> Result<(), ApiError> {
     let now = app.clock.now();
     for token in app.directory.tokens() {
         if token.expires_at.is_some_and(|end| end + KEEP_TOKENS < now) {
-            let name = token.name.as_str();
-            match tokens::revoke(&app.objects, &app.directory, name).await {
-                Err(ObjectError::NotFound(_)) | Ok(_) => {}
-                Err(error) => return Err(error.into()),
-            }
+            tokens::revoke(app, token.name.as_str()).await?;
         }
     }
-    let listed = app
-        .objects
-        .list::<ClusterRegistrationToken>(&ListOptions::default())
-        .await?;
-    for token in listed.items {
+    let all: Api<ClusterRegistrationToken> = Api::all(app.own.clone());
+    for token in all.list(&ListParams::default()).await.map_err(failure)? {
         let end = token
             .status
             .as_ref()
@@ -59,11 +53,13 @@ pub async fn sweep(app: &App) -> Result<(), ApiError> {
         if end.is_none_or(|end| end.0 + KEEP_REGISTRATION_TOKENS >= now) {
             continue;
         }
-        match app.objects.delete(&token, Txn::default()).await {
-            Ok(_) => tracing::debug!(token = token.name(), "deleted a registration token"),
-            // Somebody else was faster.
-            Err(ObjectError::Conflict(_)) => {}
-            Err(error) => return Err(error.into()),
+        let beside: Api<ClusterRegistrationToken> =
+            Api::namespaced(app.own.clone(), token.namespace());
+        let deleted = beside.delete(token.name(), &DeleteParams::default()).await;
+        // Somebody else may have been faster.
+        if !answered(&deleted, StatusCode::NOT_FOUND) {
+            deleted.map_err(failure)?;
+            tracing::debug!(token = token.name(), "deleted a registration token");
         }
     }
     Ok(())

@@ -3,7 +3,7 @@
 //! The folders follow a request: [`edge`] accepts it, gives it an id and decides where it goes;
 //! [`authn`] says who it is; [`authz`] whether it may; then it is answered by [`management`] (the
 //! Kubernetes-style API), [`norman`] (the Rancher-shaped one), `kube_proxy` (clusters) or `tunnels`
-//! (agents). [`objects`] is typed access to what is stored.
+//! (agents). What the server itself writes goes through the Kubernetes-style API as well.
 //!
 //! The library exists so that tests can start servers; the product is the binary.
 
@@ -19,10 +19,11 @@ mod kube_proxy;
 pub mod management;
 pub mod metrics;
 pub mod norman;
-pub mod objects;
+mod random;
 pub mod registration;
 mod server;
 pub mod state;
+mod stored;
 pub mod tokens;
 pub mod tunnels;
 

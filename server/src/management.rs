@@ -24,14 +24,13 @@ use hyper::body::Incoming;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use client::client;
-pub(crate) use kinds::{Context, claim};
-pub(crate) use namespaces::ensure as ensure_namespaces;
-pub(crate) use settings::settings;
+pub(crate) use client::{answered, client, failure};
+pub(crate) use kinds::Context;
 
 use crate::authn::{Directory, Identity};
 use crate::authz::AUTHENTICATED;
-use crate::edge::Body;
+use crate::config::Config;
+use crate::edge::{Body, CertificateKeeper};
 use crate::state::App;
 
 /// Starts a server of the management API's objects: the cache, and what keeps them in order. Roles
@@ -42,7 +41,7 @@ pub(crate) async fn start(
     authorizer: Arc<dyn Authorizer>,
     shutdown: CancellationToken,
 ) -> anyhow::Result<Arc<ApiServer>> {
-    let store = Arc::clone(context.objects.store());
+    let store = Arc::clone(&context.store);
     tokio::spawn(rbac.clone().follow(Arc::clone(&store)));
     let cache = Arc::new(Cache::new(store));
     let following = Arc::clone(&cache);
@@ -72,6 +71,20 @@ pub(crate) async fn start(
     made.map_err(|error| anyhow!("cannot make the default roles: {error}"))?;
     tokio::spawn(rbac::aggregate(Arc::clone(&server), rbac));
     Ok(server)
+}
+
+/// Makes what every server has, where it is missing.
+///
+/// # Errors
+/// When the store fails.
+pub(crate) async fn furnish(
+    client: &kube::Client,
+    config: &Config,
+    certificates: &CertificateKeeper,
+) -> kube::Result<()> {
+    let namespaces = namespaces::ensure(client);
+    let settings = settings::ensure(client, config, certificates);
+    futures::try_join!(namespaces, settings).map(drop)
 }
 
 /// Answers requests under `/api` and `/apis`. A watch ends in order when the user's token does.

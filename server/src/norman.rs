@@ -50,7 +50,7 @@ async fn route(
     let who = authenticate(app, request.headers(), context)?;
     match (segments, action.as_deref(), request.method()) {
         (["tokens"], Some("logout"), &Method::POST) => {
-            crate::tokens::revoke(&app.objects, &app.directory, who.token.as_str()).await?;
+            crate::tokens::revoke(app, who.token.as_str()).await?;
             let mut response = Response::new(empty());
             *response.status_mut() = StatusCode::OK;
             Ok(response)

@@ -3,15 +3,15 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use lariat_api::{ClusterId, ClusterRegistrationToken, ClusterRegistrationTokenStatus, Kind};
-use store::Txn;
+use store::{Entry, Txn};
 
 use crate::authn::{SecretHash, new_secret};
 use crate::management::Context;
-use crate::objects::{self, ObjectError};
 use crate::state::App;
+use crate::stored::{Damaged, decode, encode, prefix};
 
 /// A registration token is not good. Its text is for the one who sets up the agent.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum RegistrationError {
     /// No such token, or its cluster was deleted.
     #[error("the registration token is not known; create one: lariat cluster import NAME")]
@@ -24,7 +24,10 @@ pub enum RegistrationError {
     UsedUp,
     /// The store failed.
     #[error(transparent)]
-    Objects(#[from] ObjectError),
+    Store(#[from] store::Error),
+    /// What is in the store does not parse.
+    #[error(transparent)]
+    Damaged(#[from] Damaged),
 }
 
 /// The cluster of a registration token that is good for another registration now.
@@ -32,7 +35,7 @@ pub enum RegistrationError {
 /// # Errors
 /// When it is not good.
 pub async fn inspect(app: &App, token: &str) -> Result<ClusterId, RegistrationError> {
-    let token = find(app, token).await?;
+    let (token, _) = find(app, token).await?;
     cluster_of(&token)
 }
 
@@ -42,23 +45,23 @@ pub async fn inspect(app: &App, token: &str) -> Result<ClusterId, RegistrationEr
 /// # Errors
 /// When it is not good.
 pub async fn redeem(app: &App, token: &str) -> Result<(ClusterId, Txn), RegistrationError> {
-    let stored = find(app, token).await?;
-    let mut used = stored.clone();
-    used.status.get_or_insert_default().uses += 1;
-    Ok((cluster_of(&stored)?, objects::update(&mut used, &stored)?))
+    let (mut token, entry) = find(app, token).await?;
+    token.status.get_or_insert_default().uses += 1;
+    let used = encode(&token, &entry)?;
+    let spent = Txn::put_if(entry.key.clone(), entry.modified, used);
+    Ok((cluster_of(&token)?, spent))
 }
 
-async fn find(app: &App, token: &str) -> Result<ClusterRegistrationToken, RegistrationError> {
+async fn find(
+    app: &App,
+    token: &str,
+) -> Result<(ClusterRegistrationToken, Entry), RegistrationError> {
     let place = app.directory.registration(token);
     let (namespace, name) = place.ok_or(RegistrationError::Unknown)?;
-    let found = app
-        .objects
-        .get::<ClusterRegistrationToken>(&namespace, &name)
-        .await;
-    let found = found.map_err(|error| match error {
-        ObjectError::NotFound(_) => RegistrationError::Unknown,
-        other => RegistrationError::Objects(other),
-    })?;
+    let key = format!("{}{namespace}/{name}", prefix::<ClusterRegistrationToken>());
+    let entry = app.store.get(key.as_bytes()).await?;
+    let entry = entry.ok_or(RegistrationError::Unknown)?;
+    let found: ClusterRegistrationToken = decode(&entry)?;
     // The tokens of a deleted cluster are deleted a little later.
     if app.directory.cluster(&cluster_of(&found)?).is_none() {
         return Err(RegistrationError::Unknown);
@@ -75,7 +78,7 @@ async fn find(app: &App, token: &str) -> Result<ClusterRegistrationToken, Regist
     if status.uses >= found.spec.max_uses() {
         return Err(RegistrationError::UsedUp);
     }
-    Ok(found)
+    Ok((found, entry))
 }
 
 /// A cluster's tokens are in the namespace of its name.

@@ -25,7 +25,6 @@ use crate::expiry;
 use crate::management;
 use crate::metrics::Metrics;
 use crate::norman::LoginLimits;
-use crate::objects::Objects;
 use crate::state::App;
 use crate::tunnels::Tunnels;
 
@@ -72,13 +71,7 @@ impl Server {
         let directory = Arc::new(Directory::load(&*store, clock.clone()).await?);
         tokio::spawn(Arc::clone(&directory).follow(Arc::clone(&store)));
         let tunnels = Tunnels::open(&config.data_dir)?;
-        let objects = Objects::new(store, clock.clone());
         let passwords = Passwords::new()?;
-        let made_up_password =
-            bootstrap::administrator(&config, &objects, &directory, &passwords).await?;
-        if let Some(revision) = management::settings(&objects, &config, &certificates).await? {
-            directory.wait_for(revision).await;
-        }
         let descriptors = edge::raise_file_limit();
         if descriptors < config.limits.connections {
             let allowed = config.limits.connections;
@@ -93,25 +86,29 @@ impl Server {
             config.limits.connections_per_address,
         );
         let context = management::Context {
-            objects: objects.clone(),
+            store: Arc::clone(&store),
             directory: Arc::clone(&directory),
             passwords: passwords.clone(),
             certificates: Arc::clone(&certificates),
             server_url: config.server_url.clone(),
             clock: clock.clone(),
         };
-        let rbac = Rbac::load(&**objects.store()).await?;
+        let rbac = Rbac::load(&*store).await?;
         let membership = Membership::new(Arc::clone(&directory));
         let authorizer: Arc<dyn Authorizer> =
             Arc::new(ManagementAuthorizer::new(membership, rbac.clone()));
         let api = management::start(context, rbac, authorizer, shutdown.clone()).await?;
+        let own = management::client(&api, &User::server());
+        management::furnish(&own, &config, &certificates).await?;
+        let made_up_password = bootstrap::administrator(&own, &config, &directory).await?;
         let app = Arc::new(App {
             metrics: Metrics::new(limits.clone(), audit.clone()),
             config,
             clock,
-            objects,
+            store,
             directory,
             api,
+            own,
             passwords,
             login_limits: LoginLimits::default(),
             certificates,
@@ -121,7 +118,6 @@ impl Server {
             cut: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });
-        management::ensure_namespaces(app.client(&User::server())).await?;
         Ok(Self {
             app,
             listener,
@@ -159,10 +155,7 @@ impl Server {
             tokio::spawn(Arc::clone(&app.certificates).keep()),
             tokio::spawn(expiry::keep_swept(Arc::clone(&app))),
             tokio::spawn(self.backups.serve()),
-            tokio::spawn(keep_last_used(
-                Arc::clone(&app.directory),
-                app.objects.clone(),
-            )),
+            tokio::spawn(keep_last_used(Arc::clone(&app.directory), app.own.clone())),
         ];
         let tls = TlsAcceptor::from(Arc::new(self.tls));
         let drain = app.config.drain_timeout;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use apiserver::serve::{ApiServer, User};
+use store::Store;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -13,22 +14,22 @@ use crate::edge::{AuditSink, CertificateKeeper};
 use crate::management;
 use crate::metrics::Metrics;
 use crate::norman::LoginLimits;
-use crate::objects::Objects;
 use crate::tunnels::Tunnels;
 
 /// What all parts of the server share.
-#[derive(Debug)]
 pub struct App {
     /// What the operator decided. `server_url` is complete: port 0 is replaced by the real one.
     pub config: Config,
     /// What time it is.
     pub clock: Clock,
-    /// The objects of the management API.
-    pub objects: Objects,
+    /// Where everything is kept. Written through the management API.
+    pub store: Arc<dyn Store>,
     /// Users, tokens and clusters in memory.
     pub directory: Arc<Directory>,
-    /// The management API in front of them.
+    /// The management API.
     pub api: Arc<ApiServer>,
+    /// A client of it that acts as the server itself.
+    pub own: kube::Client,
     /// Hashes and checks passwords.
     pub passwords: Passwords,
     /// How often somebody may try to log in.
@@ -54,5 +55,13 @@ impl App {
     #[must_use]
     pub fn client(&self, user: &User) -> kube::Client {
         management::client(&self.api, user)
+    }
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
     }
 }

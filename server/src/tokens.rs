@@ -1,15 +1,12 @@
 //! Making and ending tokens, whichever face of the API asks.
 
-use std::num::TryFromIntError;
-
 use apiserver::error::ApiError;
 use http::StatusCode;
-use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use lariat_api::{Kind, Token, TokenName, UserId};
+use kube::api::{Api, DeleteParams, PostParams};
+use lariat_api::{Token, TokenName, UserId};
 
-use crate::authn::{Directory, SecretHash, new_secret};
-use crate::objects::{ObjectError, Objects, random_bits, revision_of};
+use crate::management::{answered, failure};
+use crate::random;
 use crate::state::App;
 
 /// How often another name is tried when a random one is taken.
@@ -47,64 +44,32 @@ pub async fn create(app: &App, new: NewToken) -> Result<Token, ApiError> {
         is_derived: new.derived,
         ..Token::default()
     };
-    token.validate().map_err(|error| {
-        ApiError::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "Invalid",
-            error.to_string(),
-        )
-    })?;
-    let secret = issue(&mut token, app.clock.now()).map_err(ApiError::internal)?;
+    let tokens: Api<Token> = Api::all(app.own.clone());
     for _ in 0..ATTEMPTS {
         let name = if new.kubeconfig {
-            TokenName::kubeconfig(&user, random_bits())
+            TokenName::kubeconfig(&user, random::bits())
         } else {
-            TokenName::from_random(random_bits())
+            TokenName::from_random(random::bits())
         };
         token.metadata.name = Some(name.to_string());
-        match app.objects.create(token.clone()).await {
-            Ok(mut made) => {
-                app.directory.wait_for(revision_of(&made)?).await;
-                made.token = format!("{name}:{secret}");
-                return Ok(made);
-            }
-            Err(ObjectError::AlreadyExists(_)) => {}
-            Err(error) => return Err(error.into()),
+        let made = tokens.create(&PostParams::default(), &token).await;
+        if !answered(&made, StatusCode::CONFLICT) {
+            return made.map_err(failure);
         }
     }
     Err(ApiError::internal("no free name for a token"))
 }
 
-/// Gives a new token its secret, of which the hash is kept, and its end. Returns the secret.
+/// Ends a token, if there is one of that name. When this returns, it is no longer accepted, and what
+/// is open with it ends.
 ///
 /// # Errors
-/// When its time to live is no time.
-pub(crate) fn issue(token: &mut Token, now: Timestamp) -> Result<String, TryFromIntError> {
-    let secret = new_secret();
-    let milliseconds = i64::try_from(token.ttl_milliseconds())?;
-    token.token_hash = SecretHash::of(&secret).to_hex();
-    token.expires_at = Some(Time(now + SignedDuration::from_millis(milliseconds)));
-    Ok(secret)
-}
-
-/// Ends a token. When this returns, it is no longer accepted, and what is open with it ends.
-///
-/// # Errors
-/// [`ObjectError::NotFound`] when there is none.
-pub async fn revoke(
-    objects: &Objects,
-    directory: &Directory,
-    name: &str,
-) -> Result<Token, ObjectError> {
-    loop {
-        let token: Token = objects.get("", name).await?;
-        match objects.delete(&token, store::Txn::default()).await {
-            Ok(revision) => {
-                directory.wait_for(revision).await;
-                return Ok(token);
-            }
-            Err(ObjectError::Conflict(_)) => {}
-            Err(error) => return Err(error),
-        }
+/// When the store fails.
+pub async fn revoke(app: &App, name: &str) -> Result<(), ApiError> {
+    let tokens: Api<Token> = Api::all(app.own.clone());
+    let deleted = tokens.delete(name, &DeleteParams::default()).await;
+    if answered(&deleted, StatusCode::NOT_FOUND) {
+        return Ok(());
     }
+    deleted.map(drop).map_err(failure)
 }

@@ -185,21 +185,10 @@ async fn an_answer_is_streamed_while_it_is_made() {
         assert_eq!(frame.into_data().unwrap(), piece);
     }
     // Access that ends, ends what is open with it.
-    tokens::revoke(&server).await;
+    let revoked = lariat_server::tokens::revoke(&server.app, &server.token_name);
+    revoked.await.unwrap();
     let end = within(response.frame()).await;
     assert!(end.is_none_or(|frame| frame.is_err()));
-}
-
-mod tokens {
-    pub(super) async fn revoke(server: &super::Running) {
-        lariat_server::tokens::revoke(
-            &server.app.objects,
-            &server.app.directory,
-            &server.token_name,
-        )
-        .await
-        .unwrap();
-    }
 }
 
 #[tokio::test]

@@ -5,7 +5,8 @@
 mod agents;
 
 use agents::{Running, mirror, serve, until, within};
-use lariat_api::{Cluster, ClusterRegistrationToken};
+use kube::api::{DeleteParams, Patch, PatchParams};
+use serde_json::json;
 use tunnel::dial::DialError;
 use tunnel::identity::KeyPair;
 use tunnel_proto::hello::{Rejection, RejectionCode};
@@ -33,7 +34,7 @@ async fn a_key_is_bound_once_and_comes_back_without_a_token() {
     // The same key again, with the used-up token and without any.
     server.dial(&key, Some(&token)).await.unwrap();
     server.dial(&key, None).await.unwrap();
-    let token: ClusterRegistrationToken = server.app.objects.get("c-1", "t").await.unwrap();
+    let token = server.registrations("c-1").get("t").await.unwrap();
     assert_eq!(token.status.unwrap().uses, 1);
 }
 
@@ -55,17 +56,9 @@ async fn a_second_key_needs_the_administrators_word() {
         "{}",
         refused.message
     );
-    server
-        .app
-        .objects
-        .modify("", "c-1", |cluster: &mut Cluster| {
-            cluster.spec.allow_agent_rebind = true;
-            true
-        })
-        .await
-        .unwrap();
+    server.allow_rebind("c-1").await;
     server.dial(&other, Some(&second)).await.unwrap();
-    let cluster: Cluster = server.app.objects.get("", "c-1").await.unwrap();
+    let cluster = server.clusters().get("c-1").await.unwrap();
     assert!(!cluster.spec.allow_agent_rebind);
 }
 
@@ -74,15 +67,7 @@ async fn a_replaced_key_loses_its_session() {
     let server = Running::start().await;
     let session = server.connected(mirror).await;
     let second = server.registration("c-1", "second").await;
-    server
-        .app
-        .objects
-        .modify("", "c-1", |cluster: &mut Cluster| {
-            cluster.spec.allow_agent_rebind = true;
-            true
-        })
-        .await
-        .unwrap();
+    server.allow_rebind("c-1").await;
     let connected = server
         .dial(&KeyPair::generate().unwrap(), Some(&second))
         .await
@@ -102,15 +87,10 @@ async fn unknown_used_up_and_missing_tokens_are_told_apart() {
     let unknown = rejected(&server, &key(), Some("nonsense")).await;
     assert_eq!(unknown.code, RejectionCode::BadToken);
     assert!(unknown.message.contains("not known"));
-    server
-        .app
-        .objects
-        .modify("c-1", "t", |token: &mut ClusterRegistrationToken| {
-            token.status.get_or_insert_default().uses = 1;
-            true
-        })
-        .await
-        .unwrap();
+    let used = Patch::Merge(json!({"status": {"uses": 1}}));
+    let tokens = server.registrations("c-1");
+    let params = PatchParams::default();
+    tokens.patch_status("t", &params, &used).await.unwrap();
     let used = rejected(&server, &key(), Some(&token)).await;
     assert_eq!(used.code, RejectionCode::BadToken);
     assert!(used.message.contains("used up"), "{}", used.message);
@@ -128,18 +108,8 @@ async fn a_deleted_cluster_ends_the_session() {
             .is_some()
     })
     .await;
-    loop {
-        let cluster: Cluster = server.app.objects.get("", "c-1").await.unwrap();
-        if server
-            .app
-            .objects
-            .delete(&cluster, store::Txn::default())
-            .await
-            .is_ok()
-        {
-            break;
-        }
-    }
+    let params = DeleteParams::default();
+    server.clusters().delete("c-1", &params).await.unwrap();
     within(session.over().cancelled()).await;
 }
 
@@ -153,7 +123,7 @@ async fn a_restarted_agent_replaces_its_own_session_and_a_sibling_stays_beside_i
     tokio::spawn(first.driver);
     serve(&first.session, mirror);
     until(|| server.app.tunnels.len() == 1).await;
-    let cluster: Cluster = server.app.objects.get("", "c-1").await.unwrap();
+    let cluster = server.clusters().get("c-1").await.unwrap();
     assert!(cluster.status.unwrap().agent.is_some());
     assert_eq!(
         cluster.metadata.generation,

@@ -205,8 +205,7 @@ async fn update(
 pub(super) async fn stored(server: &ApiServer, call: &Call) -> Result<Object, ApiError> {
     let name = call.name.as_deref().unwrap_or_default();
     let key = key(call, name);
-    let entry = server.cache().store().get(key.as_bytes()).await;
-    let entry = entry.map_err(ApiError::internal)?;
+    let entry = server.cache().store().get(key.as_bytes()).await?;
     let entry = entry.ok_or_else(|| ApiError::not_found(call.about(name)))?;
     let object = Object::decode(&entry.value, entry.modified.0);
     object.map_err(|error| ApiError::internal(format!("{key}: {error}")))
@@ -221,9 +220,8 @@ pub(super) async fn delete_now(
 ) -> Result<Object, ApiError> {
     let key = key(call, object.name());
     let others = call.resource.hooks.release(&object).await?;
-    let txn = together(Txn::delete_if(key, revision), others);
-    let written = server.cache().store().txn(txn);
-    match written.await.map_err(ApiError::internal)? {
+    let txn = together(call, Txn::delete_if(key, revision), others);
+    match server.cache().store().txn(txn).await? {
         TxnOutcome::Applied(revision) => {
             call.resource.hooks.written(revision).await;
             object.set_meta("resourceVersion", revision.to_string());
@@ -251,9 +249,8 @@ pub(super) async fn put(
     if value.len() > store::MAX_VALUE_BYTES {
         return Err(ApiError::too_large(store::MAX_VALUE_BYTES));
     }
-    let txn = together(Txn::put_if(key, expected, value), others);
-    let written = server.cache().store().txn(txn);
-    match written.await.map_err(ApiError::internal)? {
+    let txn = together(call, Txn::put_if(key, expected, value), others);
+    match server.cache().store().txn(txn).await? {
         TxnOutcome::Applied(revision) => {
             call.resource.hooks.written(revision).await;
             object.set_meta("resourceVersion", revision.to_string());
@@ -269,9 +266,11 @@ pub(super) async fn put(
     }
 }
 
-fn together(mut txn: Txn, others: Txn) -> Txn {
-    txn.compares.extend(others.compares);
-    txn.ops.extend(others.ops);
+fn together(call: &Call, mut txn: Txn, others: Txn) -> Txn {
+    for others in [others, call.beside.0.clone()] {
+        txn.compares.extend(others.compares);
+        txn.ops.extend(others.ops);
+    }
     txn
 }
 

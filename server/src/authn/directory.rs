@@ -15,7 +15,7 @@ use super::password::PASSWORDS;
 use super::secret::SecretHash;
 use super::token::{Bearer, TokenRecord};
 use crate::clock::Clock;
-use crate::objects::{decode, prefix};
+use crate::stored::{decode, prefix};
 
 /// How long a writer waits for the directory to know what was written.
 const CATCH_UP: Duration = Duration::from_secs(2);
@@ -241,15 +241,15 @@ impl Content {
         let Ok(text) = std::str::from_utf8(key) else {
             return;
         };
-        if let Some(id) = text.strip_prefix(&prefix::<User>(None)) {
+        if let Some(id) = text.strip_prefix(&prefix::<User>()) {
             self.set_user(id, entry.and_then(parsed));
         } else if let Some(id) = text.strip_prefix(PASSWORDS) {
             self.set_password(id, entry);
-        } else if let Some(name) = text.strip_prefix(&prefix::<Token>(None)) {
+        } else if let Some(name) = text.strip_prefix(&prefix::<Token>()) {
             self.set_token(name, entry.and_then(parsed).as_ref());
-        } else if let Some(id) = text.strip_prefix(&prefix::<Cluster>(None)) {
+        } else if let Some(id) = text.strip_prefix(&prefix::<Cluster>()) {
             self.set_cluster(id, entry.and_then(parsed));
-        } else if let Some(place) = text.strip_prefix(&prefix::<ClusterRegistrationToken>(None)) {
+        } else if let Some(place) = text.strip_prefix(&prefix::<ClusterRegistrationToken>()) {
             self.set_registration(place, entry.and_then(parsed));
         }
     }

@@ -4,18 +4,22 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::StatusCode;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::api::{Api, Patch, PatchParams};
 use lariat_api::{Token, TokenName};
+use serde_json::json;
 
 use super::Directory;
-use crate::objects::{ObjectError, Objects};
+use crate::management::answered;
 
 /// How often what was noted is written.
 const WRITE: Duration = Duration::from_secs(300);
 
 /// Writes when tokens were last used. Does not return; to be dropped.
-pub(crate) async fn keep(directory: Arc<Directory>, objects: Objects) {
+pub(crate) async fn keep(directory: Arc<Directory>, client: kube::Client) {
+    let kept: Api<Token> = Api::all(client);
     let mut written: HashMap<TokenName, Timestamp> = HashMap::new();
     let mut ticks = tokio::time::interval(WRITE);
     // The first tick is at once.
@@ -31,17 +35,14 @@ pub(crate) async fn keep(directory: Arc<Directory>, objects: Objects) {
             if written.insert(token.name.clone(), used) == Some(used) {
                 continue;
             }
-            let write = |token: &mut Token| {
-                token.last_used_at = Some(Time(used));
-                true
-            };
-            match objects
-                .modify::<Token>("", token.name.as_str(), write)
-                .await
+            let patch = Patch::Merge(json!({"lastUsedAt": Time(used)}));
+            let params = PatchParams::default();
+            let noted = kept.patch(token.name.as_str(), &params, &patch).await;
+            // A token that was deleted in the meantime needs no more notes.
+            if !answered(&noted, StatusCode::NOT_FOUND)
+                && let Err(error) = noted
             {
-                // A token that was deleted in the meantime needs no more notes.
-                Ok(_) | Err(ObjectError::NotFound(_)) => {}
-                Err(error) => tracing::warn!(%error, "cannot note when a token was used"),
+                tracing::warn!(%error, "cannot note when a token was used");
             }
         }
     }

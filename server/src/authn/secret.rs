@@ -3,14 +3,14 @@
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::objects::fill_random;
+use crate::random;
 
 /// A new secret: 256 random bits in Crockford's base 32, 52 characters.
 #[must_use]
 pub fn new_secret() -> String {
     const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
     let mut bytes = [0u8; 32];
-    fill_random(&mut bytes);
+    random::fill(&mut bytes);
     let mut secret = String::with_capacity(52);
     let (mut buffer, mut bits) = (0u16, 0u8);
     for byte in bytes {

@@ -26,7 +26,7 @@ pub(super) fn live() -> Result<Response<Body>, ApiError> {
 
 /// Whether requests can be served. With `?verbose` in the query, or when not, every check by name.
 pub(super) async fn ready(app: &Arc<App>, query: Option<&str>) -> Result<Response<Body>, ApiError> {
-    let store = tokio::time::timeout(CHECK, app.objects.store().revision()).await;
+    let store = tokio::time::timeout(CHECK, app.store.revision()).await;
     let revision = store.ok().and_then(Result::ok);
     let directory = match revision {
         Some(revision) => app.directory.wait_for(revision).await,

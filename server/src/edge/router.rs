@@ -18,7 +18,7 @@ use super::route::Route;
 use crate::authn::{Bearer, Identity};
 use crate::authz::{Denied, RequestInfo};
 use crate::state::App;
-use crate::{kube_proxy, management, norman, tunnels};
+use crate::{kube_proxy, management, norman, random, tunnels};
 
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 
@@ -184,7 +184,6 @@ fn shown_uri(request: &Request<Incoming>) -> String {
 }
 
 fn request_id() -> String {
-    let bits =
-        u128::from(crate::objects::random_bits()) << 64 | u128::from(crate::objects::random_bits());
+    let bits = u128::from(random::bits()) << 64 | u128::from(random::bits());
     format!("{bits:032x}")
 }

@@ -4,15 +4,21 @@ use std::sync::Arc;
 
 use apiserver::error::ApiError;
 use apiserver::serve::{ApiServer, User};
-use http::Request;
+use http::header::{HeaderValue, USER_AGENT};
+use http::{Request, StatusCode};
 use kube::client::Body;
+
+/// Under this name the server owns the fields that it writes.
+pub(crate) const MANAGER: &str = "lariat-server";
 
 /// A client that acts as `user`: no socket and no TLS, but the same requests and answers as from
 /// outside, so that a controller runs here as it would against any cluster.
 pub(crate) fn client(api: &Arc<ApiServer>, user: &User) -> kube::Client {
     let (api, user) = (Arc::clone(api), user.clone());
-    let service = tower::service_fn(move |request: Request<Body>| {
+    let service = tower::service_fn(move |mut request: Request<Body>| {
         let (api, user) = (Arc::clone(&api), user.clone());
+        let agent = request.headers_mut().entry(USER_AGENT);
+        agent.or_insert(HeaderValue::from_static(MANAGER));
         async move {
             let answer = api.answer(user, request).await;
             if let Some(log) = answer.extensions().get().and_then(ApiError::log) {
@@ -22,4 +28,20 @@ pub(crate) fn client(api: &Arc<ApiServer>, user: &User) -> kube::Client {
         }
     });
     kube::Client::new(service, "default")
+}
+
+/// Whether the API answered with that code.
+pub(crate) fn answered<T>(result: &kube::Result<T>, code: StatusCode) -> bool {
+    matches!(result, Err(kube::Error::Api(status)) if status.code == code.as_u16())
+}
+
+/// What the API answered, for the client on whose behalf it was asked.
+pub(crate) fn failure(error: kube::Error) -> ApiError {
+    match error {
+        kube::Error::Api(status) => match StatusCode::from_u16(status.code) {
+            Ok(code) => ApiError::new(code, status.reason, status.message),
+            Err(_) => ApiError::internal(status.message),
+        },
+        other => ApiError::internal(other),
+    }
 }

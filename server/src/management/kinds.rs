@@ -22,20 +22,17 @@ use lariat_api::{
     Cluster, ClusterRegistrationToken, GROUP, InvalidField, Kind, Setting, Token, User, VERSION,
 };
 use serde_json::Value;
-use store::{Revision, Txn};
+use store::{Revision, Store, Txn};
 use url::Url;
-
-pub(crate) use user::claim;
 
 use crate::authn::{Directory, Passwords};
 use crate::clock::Clock;
 use crate::edge::CertificateKeeper;
-use crate::objects::Objects;
 
 /// What the kinds need of the server.
 #[derive(Clone, Debug)]
 pub(crate) struct Context {
-    pub(crate) objects: Objects,
+    pub(crate) store: Arc<dyn Store>,
     pub(crate) directory: Arc<Directory>,
     pub(crate) passwords: Passwords,
     pub(crate) certificates: Arc<CertificateKeeper>,
@@ -62,6 +59,9 @@ trait Managed: Kind + schemars::JsonSchema {
     ) -> impl Future<Output = Result<Effects, ApiError>> + Send {
         async { Ok(Effects::default()) }
     }
+
+    /// What else changes when the status is written.
+    fn admit_status(&mut self, _old: &Self) {}
 
     /// What goes with the object. What is returned happens together with its deletion.
     fn release(&self, _context: &Context) -> impl Future<Output = Result<Txn, ApiError>> + Send {
@@ -155,17 +155,23 @@ impl<K: Managed> Hooks for KindHooks<K> {
         object: &'a mut Object,
     ) -> BoxFuture<'a, Result<Effects, ApiError>> {
         Box::pin(async move {
-            // Who writes the status says what is; all else is as it was.
-            if write.subresource == "status" {
-                return Ok(Effects::default());
-            }
             let mut typed: K = typed(write, object)?;
             let old = write.old.map(|old| parsed::<K>(old)).transpose()?;
-            typed.carry_server_fields(old.as_ref());
-            typed
-                .validate()
-                .map_err(|error| write.invalid(object.name(), &[field_error(error)]))?;
-            let effects = typed.admit(&self.context, write, old.as_ref()).await?;
+            let effects = match (write.subresource, &old) {
+                ("status", Some(old)) => {
+                    typed.admit_status(old);
+                    Effects::default()
+                }
+                _ => {
+                    if !write.user.is_master() {
+                        typed.carry_server_fields(old.as_ref());
+                    }
+                    typed
+                        .validate()
+                        .map_err(|error| write.invalid(object.name(), &[field_error(error)]))?;
+                    typed.admit(&self.context, write, old.as_ref()).await?
+                }
+            };
             let value = serde_json::to_value(typed).map_err(ApiError::internal)?;
             *object = Object::new(value).map_err(ApiError::internal)?;
             Ok(effects)

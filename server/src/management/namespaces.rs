@@ -1,7 +1,11 @@
 //! The namespaces that every server has.
 
+use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{Api, ObjectMeta, PostParams};
+use kube::api::{Api, Patch, PatchParams};
+use serde_json::json;
+
+use super::client::MANAGER;
 
 const NAMES: [&str; 3] = ["default", "kube-system", "cattle-system"];
 
@@ -9,20 +13,13 @@ const NAMES: [&str; 3] = ["default", "kube-system", "cattle-system"];
 ///
 /// # Errors
 /// When the store fails.
-pub(crate) async fn ensure(client: kube::Client) -> kube::Result<()> {
-    let namespaces: Api<Namespace> = Api::all(client);
-    for name in NAMES {
-        let namespace = Namespace {
-            metadata: ObjectMeta {
-                name: Some(name.to_owned()),
-                ..ObjectMeta::default()
-            },
-            ..Namespace::default()
-        };
-        match namespaces.create(&PostParams::default(), &namespace).await {
-            Err(kube::Error::Api(status)) if status.code == 409 => {}
-            made => drop(made?),
-        }
-    }
-    Ok(())
+pub(crate) async fn ensure(client: &kube::Client) -> kube::Result<()> {
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    let apply = PatchParams::apply(MANAGER);
+    let made = NAMES.map(|name| {
+        let wanted = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        let (namespaces, apply) = (&namespaces, &apply);
+        async move { namespaces.patch(name, apply, &Patch::Apply(wanted)).await }
+    });
+    try_join_all(made).await.map(drop)
 }

@@ -8,7 +8,6 @@ use serde_json::json;
 
 use super::answer;
 use crate::edge::{Body, with_type};
-use crate::objects::ObjectError;
 use crate::registration::{self, RegistrationError};
 use crate::state::App;
 
@@ -47,7 +46,7 @@ pub(crate) async fn import(
 
 fn refused(error: RegistrationError) -> ApiError {
     match error {
-        RegistrationError::Objects(error @ ObjectError::Store(_)) => error.into(),
+        RegistrationError::Store(error) => error.into(),
         error => ApiError::new(StatusCode::NOT_FOUND, "NotFound", error.to_string()),
     }
 }

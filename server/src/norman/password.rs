@@ -5,17 +5,17 @@ use std::sync::Arc;
 use apiserver::error::ApiError;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
+use kube::api::{Api, Patch, PatchParams};
 use lariat_api::User;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::json;
-use store::Txn;
 
 use super::answer;
 use crate::authn::Identity;
 use crate::authz::Denied;
 use crate::edge::{Body, RequestContext, collect};
-use crate::objects::revision_of;
+use crate::management::failure;
 use crate::state::App;
 
 #[derive(Deserialize)]
@@ -44,15 +44,12 @@ pub(super) async fn change(
     }
     User::check_new_password(input.new_password.expose_secret())
         .map_err(|error| answer::invalid(format!("newPassword: {}", error.rule)))?;
-    let set = app.passwords.set(&who.user, input.new_password).await;
-    let stored: User = app.objects.get("", who.user.as_str()).await?;
-    let mut user = stored.clone();
-    user.must_change_password = false;
-    let txn = Txn {
-        compares: Vec::new(),
-        ops: vec![set.map_err(ApiError::internal)?],
-    };
-    let written = app.objects.update_with(user, &stored, txn).await?;
-    app.directory.wait_for(revision_of(&written)?).await;
+    let users: Api<User> = Api::all(app.own.clone());
+    let change = Patch::Merge(json!({
+        "password": input.new_password.expose_secret(), "mustChangePassword": false,
+    }));
+    let params = PatchParams::default();
+    let changed = users.patch(who.user.as_str(), &params, &change);
+    changed.await.map_err(failure)?;
     Ok(crate::edge::json(StatusCode::OK, &json!({})))
 }

@@ -8,6 +8,7 @@ use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::api::{Api, PostParams};
 use lariat_api::ConditionStatus::{self, False, True, Unknown};
 use lariat_api::{BoundAgent, Cluster, ClusterId, ClusterStatus, set_condition};
 use tokio::time::{Instant, MissedTickBehavior};
@@ -18,6 +19,7 @@ use tunnel_proto::stream::Class;
 
 use super::registry::Tunnel;
 use crate::kube_proxy::no_body;
+use crate::management::answered;
 use crate::state::App;
 
 /// How often the API server is asked.
@@ -193,20 +195,31 @@ fn set_conditions(app: &Arc<App>, status: &mut ClusterStatus, finding: &Finding)
     set("Connected", &finding.connected) | set("Ready", &finding.ready)
 }
 
+/// Writes the status if `change` finds something to change in it: in what the directory knows, and if
+/// somebody was faster, in what they wrote.
 async fn record(
     app: &Arc<App>,
     cluster: &ClusterId,
     mut change: impl FnMut(&mut ClusterStatus) -> bool,
 ) {
-    let written = app
-        .objects
-        .modify("", cluster.as_str(), |cluster: &mut Cluster| {
-            change(cluster.status.get_or_insert_default())
-        })
-        .await;
-    match written {
-        Ok(_) | Err(crate::objects::ObjectError::NotFound(_)) => {}
-        Err(error) => warn!(%cluster, %error, "cannot write the cluster's status"),
+    let clusters: Api<Cluster> = Api::all(app.own.clone());
+    let mut known = app.directory.cluster(cluster).map(Arc::unwrap_or_clone);
+    while let Some(mut found) = known {
+        if !change(found.status.get_or_insert_default()) {
+            return;
+        }
+        let name = cluster.as_str();
+        let params = PostParams::default();
+        let written = clusters.replace_status(name, &params, &found).await;
+        if !answered(&written, StatusCode::CONFLICT) {
+            if !answered(&written, StatusCode::NOT_FOUND)
+                && let Err(error) = written
+            {
+                warn!(%cluster, %error, "cannot write the cluster's status");
+            }
+            return;
+        }
+        known = clusters.get_opt(name).await.unwrap_or_default();
     }
 }
 

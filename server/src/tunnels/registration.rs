@@ -2,17 +2,24 @@
 
 use std::sync::Arc;
 
+use apiserver::serve::Beside;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use http::StatusCode;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::Resource as _;
+use kube::api::{Api, PostParams};
+use kube::core::Request;
 use lariat_api::{BoundAgent, Cluster, ClusterId, Kind as _};
+use store::Txn;
 use tracing::{error, info};
 use tunnel::accept::{AcceptError, Accepted, Admission};
 use tunnel::session::Session;
 use tunnel_proto::hello::{AgentKind, Hello, Rejection, RejectionCode};
 
-use crate::objects::{ObjectError, random_bits, revision_of};
+use crate::management::answered;
+use crate::random;
 use crate::registration::{self as tokens, RegistrationError};
 use crate::state::App;
 
@@ -30,7 +37,7 @@ pub(super) async fn admit(app: &Arc<App>, hello: &Hello) -> Result<Admission, Re
     check_uid(&cluster, cluster_uid.as_deref())?;
     Ok(Admission {
         bound_to: cluster.name().to_owned(),
-        session: format!("s-{:016x}", random_bits()),
+        session: format!("s-{:016x}", random::bits()),
     })
 }
 
@@ -56,29 +63,34 @@ async fn register(app: &Arc<App>, hello: &Hello, key: &str) -> Result<Arc<Cluste
                        token; apply the cluster's import manifest again";
         return Err(Rejection::new(RejectionCode::UnknownKey, message));
     };
+    let clusters: Api<Cluster> = Api::all(app.own.clone());
     let bound = loop {
         let (id, used) = tokens::redeem(app, token)
             .await
             .map_err(|error| bad_token(&error))?;
-        let stored: Cluster = app
-            .objects
-            .get("", id.as_str())
-            .await
-            .map_err(|error| failed(&error))?;
+        let stored = clusters.get(id.as_str()).await.map_err(failed)?;
         if !takes(&stored, key) {
             return Err(bound_to_another(&stored));
         }
-        let cluster = bind(stored.clone(), key, app.clock.now());
-        match app.objects.update_with(cluster, &stored, used).await {
-            // Another agent was faster, or somebody changed the cluster: decided again.
-            Err(ObjectError::Conflict(_)) => {}
-            written => break written.map_err(|error| failed(&error))?,
+        let cluster = bind(stored, key, app.clock.now());
+        let written = replace_status(app, &cluster, used).await;
+        // Another agent was faster, or somebody changed the cluster: decided again.
+        if !answered(&written, StatusCode::CONFLICT) {
+            break written.map_err(failed)?;
         }
     };
     info!(cluster = bound.name(), "bound an agent's key");
-    let revision = revision_of(&bound).map_err(|error| internal(&error))?;
-    app.directory.wait_for(revision).await;
     Ok(Arc::new(bound))
+}
+
+/// Writes the status of a cluster, together with another transaction.
+async fn replace_status(app: &App, cluster: &Cluster, beside: Txn) -> kube::Result<Cluster> {
+    let all = Request::new(Cluster::url_path(&(), None));
+    let sent = serde_json::to_vec(cluster).map_err(kube::Error::SerdeError)?;
+    let request = all.replace_subresource("status", cluster.name(), &PostParams::default(), sent);
+    let mut request = request.map_err(kube::Error::BuildRequest)?;
+    request.extensions_mut().insert(Beside(beside));
+    app.own.request(request).await
 }
 
 /// Whether a key may be bound: no other one is, or an administrator allows it.
@@ -99,7 +111,6 @@ fn bound_to_another(cluster: &Cluster) -> Rejection {
 
 /// The cluster with this key, and nothing known of an agent before.
 fn bind(mut cluster: Cluster, key: &str, now: Timestamp) -> Cluster {
-    cluster.spec.allow_agent_rebind = false;
     let status = cluster.status.get_or_insert_default();
     status.driver = "imported".into();
     status.info = None;
@@ -114,18 +125,18 @@ fn bind(mut cluster: Cluster, key: &str, now: Timestamp) -> Cluster {
     cluster
 }
 
-fn failed(error: &ObjectError) -> Rejection {
+fn failed(error: kube::Error) -> Rejection {
     match error {
-        ObjectError::NotFound(_) => {
+        kube::Error::Api(status) if status.code == StatusCode::NOT_FOUND => {
             Rejection::new(RejectionCode::Revoked, "the cluster was deleted")
         }
-        other => internal(other),
+        other => internal(&other),
     }
 }
 
 fn bad_token(error: &RegistrationError) -> Rejection {
     match error {
-        RegistrationError::Objects(error) => internal(error),
+        RegistrationError::Store(_) | RegistrationError::Damaged(_) => internal(error),
         told => Rejection::new(RejectionCode::BadToken, told.to_string()),
     }
 }
@@ -171,7 +182,7 @@ pub(super) async fn revoked(app: &Arc<App>, cluster: &ClusterId, session: &Sessi
     }
 }
 
-fn internal(cause: &ObjectError) -> Rejection {
+fn internal(cause: &dyn std::error::Error) -> Rejection {
     error!(error = %cause, "cannot decide over an agent");
     let mut rejection = Rejection::new(
         RejectionCode::Internal,

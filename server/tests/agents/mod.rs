@@ -18,6 +18,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use kube::api::{Api, Patch, PatchParams, PostParams};
 use lariat_api::{Cluster, ClusterRegistrationToken, Kind as _};
 use lariat_server::Server;
 use lariat_server::clock::Clock;
@@ -25,6 +26,7 @@ use lariat_server::config::{Config, Sources};
 use lariat_server::state::App;
 use lariat_server::tokens::{self, NewToken};
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
+use serde_json::json;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tunnel::dial::{Connected, DialError, Dialer, Introduction, Proxies, Trust};
@@ -95,26 +97,39 @@ impl Running {
         self.stop.cancel();
     }
 
+    /// Clusters, for the server itself.
+    pub fn clusters(&self) -> Api<Cluster> {
+        Api::all(self.app.own.clone())
+    }
+
+    /// Registration tokens of a cluster, for the server itself.
+    pub fn registrations(&self, cluster: &str) -> Api<ClusterRegistrationToken> {
+        Api::namespaced(self.app.own.clone(), cluster)
+    }
+
     pub async fn cluster(&self, name: &str) -> Cluster {
         let mut cluster = Cluster::new(name);
         cluster.metadata.name = Some(name.to_owned());
-        self.app.objects.create(cluster).await.unwrap()
+        let clusters = self.clusters();
+        let made = clusters.create(&PostParams::default(), &cluster).await;
+        made.unwrap()
+    }
+
+    /// Lets the next agent take the place of the one that is bound.
+    pub async fn allow_rebind(&self, cluster: &str) {
+        let allowed = Patch::Merge(json!({"spec": {"allowAgentRebind": true}}));
+        let params = PatchParams::default();
+        let clusters = self.clusters();
+        clusters.patch(cluster, &params, &allowed).await.unwrap();
     }
 
     /// A registration token for a cluster.
     pub async fn registration(&self, cluster: &str, name: &str) -> String {
-        let secret = format!("secret-of-{cluster}-{name}");
         let mut token = ClusterRegistrationToken::default();
-        token.metadata.namespace = Some(cluster.to_owned());
         token.metadata.name = Some(name.to_owned());
-        let end = Clock::system().now() + std::time::Duration::from_secs(3600);
-        let status = token.status.get_or_insert_default();
-        status.expires_at = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(end));
-        status.token_hash = lariat_server::authn::SecretHash::of(&secret).to_hex();
-        let made = self.app.objects.create(token).await.unwrap();
-        let revision = lariat_server::objects::revision_of(&made).unwrap();
-        self.app.directory.wait_for(revision).await;
-        secret
+        let tokens = self.registrations(cluster);
+        let made = tokens.create(&PostParams::default(), &token).await;
+        made.unwrap().status.unwrap().token
     }
 
     pub fn dialer(&self) -> Dialer {

@@ -12,13 +12,21 @@ use store::{Revision, Txn};
 
 use super::{Context, Managed};
 use crate::authz::is_administrator;
-use crate::objects::random_bits;
+use crate::random;
 
 impl Managed for Cluster {
     const HAS_STATUS: bool = true;
 
     fn made_up_name() -> Option<String> {
-        Some(ClusterId::from_random(random_bits()).to_string())
+        Some(ClusterId::from_random(random::bits()).to_string())
+    }
+
+    /// A key that is bound uses up the permission to take another one.
+    fn admit_status(&mut self, old: &Self) {
+        let key = |cluster: &Self| cluster.agent().map(|agent| agent.public_key.clone());
+        if key(self) != key(old) {
+            self.spec.allow_agent_rebind = false;
+        }
     }
 
     async fn admit(
@@ -57,12 +65,8 @@ impl Managed for Cluster {
 async fn namespace_of(cluster: &Cluster, context: &Context) -> Result<Txn, ApiError> {
     let name = cluster.name();
     let key = keys::resource("", "namespaces") + name;
-    let store = context.objects.store();
-    let found = store
-        .get(key.as_bytes())
-        .await
-        .map_err(ApiError::internal)?;
-    if found.is_some() {
+    let found = context.store.get(key.as_bytes()).await;
+    if found.map_err(ApiError::internal)?.is_some() {
         return Ok(Txn::default());
     }
     let namespace = Object::new(json!({

@@ -8,14 +8,14 @@ use lariat_api::{ClusterId, ClusterRegistrationToken, Kind as _};
 
 use super::{Context, Managed};
 use crate::authz::no_such_cluster;
-use crate::objects::random_bits;
+use crate::random;
 use crate::registration;
 
 impl Managed for ClusterRegistrationToken {
     const HAS_STATUS: bool = true;
 
     fn made_up_name() -> Option<String> {
-        Some(format!("crt-{:012x}", random_bits() & 0xffff_ffff_ffff))
+        Some(format!("crt-{:012x}", random::bits() & 0xffff_ffff_ffff))
     }
 
     async fn admit(

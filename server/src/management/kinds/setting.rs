@@ -10,10 +10,10 @@ impl Managed for Setting {
     async fn admit(
         &mut self,
         _context: &Context,
-        _write: &Write<'_>,
+        write: &Write<'_>,
         old: Option<&Self>,
     ) -> Result<Effects, ApiError> {
-        if old.is_some_and(|old| old.source == SettingSource::Config) {
+        if old.is_some_and(|old| old.source == SettingSource::Config) && !write.user.is_master() {
             let why = "this setting comes from the configuration of the server; change it there";
             return Err(forbidden::<Self>(self.name(), why));
         }

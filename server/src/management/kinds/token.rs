@@ -4,16 +4,18 @@ use apiserver::admission::{Effects, Write};
 use apiserver::error::ApiError;
 use apiserver::object::Object;
 use apiserver::schema::FieldError;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use lariat_api::{Kind as _, Token, TokenName};
 
 use super::{Context, Managed, forbidden};
+use crate::authn::{SecretHash, new_secret};
 use crate::authz::is_administrator;
-use crate::objects::random_bits;
-use crate::tokens;
+use crate::random;
 
 impl Managed for Token {
     fn made_up_name() -> Option<String> {
-        Some(TokenName::from_random(random_bits()).to_string())
+        Some(TokenName::from_random(random::bits()).to_string())
     }
 
     async fn admit(
@@ -43,8 +45,9 @@ impl Managed for Token {
         if context.directory.user(&self.user_id).is_none() {
             return Err(invalid("userId", &self.user_id, "there is no such user"));
         }
-        self.is_derived = true;
-        let secret = tokens::issue(self, write.now).map_err(ApiError::internal)?;
+        // Only from the server itself comes a token for somebody who has just logged in.
+        self.is_derived |= !write.user.is_master();
+        let secret = issue(self, write.now)?;
         let bearer = format!("{}:{secret}", self.name());
         let show = move |object: &mut Object| {
             object.fields_mut().insert("token".into(), bearer.into());
@@ -54,4 +57,13 @@ impl Managed for Token {
             ..Effects::default()
         })
     }
+}
+
+/// Gives a new token its secret, of which the hash is kept, and its end. Returns the secret.
+fn issue(token: &mut Token, now: Timestamp) -> Result<String, ApiError> {
+    let secret = new_secret();
+    let ttl = i64::try_from(token.ttl_milliseconds()).map_err(ApiError::internal)?;
+    token.token_hash = SecretHash::of(&secret).to_hex();
+    token.expires_at = Some(Time(now + SignedDuration::from_millis(ttl)));
+    Ok(secret)
 }

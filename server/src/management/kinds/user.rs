@@ -5,18 +5,18 @@ use apiserver::error::ApiError;
 use apiserver::schema::FieldError;
 use bytes::Bytes;
 use http::StatusCode;
-use lariat_api::{Kind, User, UserId};
+use lariat_api::{Kind, Token, User, UserId};
 use store::{Compare, Op, Revision, Txn};
 
 use super::{Context, Managed, forbidden};
 use crate::authn::Passwords;
 use crate::authz::is_administrator;
-use crate::objects::{ObjectError, random_bits};
-use crate::tokens;
+use crate::random;
+use crate::stored::prefix;
 
 impl Managed for User {
     fn made_up_name() -> Option<String> {
-        Some(UserId::from_random(random_bits()).to_string())
+        Some(UserId::from_random(random::bits()).to_string())
     }
 
     async fn admit(
@@ -28,7 +28,7 @@ impl Managed for User {
         let id: UserId = self.name().parse().map_err(ApiError::internal)?;
         let password = self.password.take();
         let administers = self.administrator || old.is_some_and(|old| old.administrator);
-        if administers && !is_administrator(write.user) && !write.user.is_master() {
+        if administers && !is_administrator(write.user) {
             let why = "only administrators make and change administrators";
             return Err(forbidden::<Self>(self.name(), why));
         }
@@ -69,13 +69,19 @@ impl Managed for User {
     async fn release(&self, context: &Context) -> Result<Txn, ApiError> {
         let name = self.name();
         let tokens = context.directory.tokens();
-        for token in tokens.iter().filter(|token| token.user.as_str() == name) {
-            let revoked =
-                tokens::revoke(&context.objects, &context.directory, token.name.as_str()).await;
-            match revoked {
-                Err(ObjectError::NotFound(_)) | Ok(_) => {}
-                Err(error) => return Err(ApiError::internal(error)),
-            }
+        let own = tokens.iter().filter(|token| token.user.as_str() == name);
+        let own: Vec<_> = own
+            .map(|token| prefix::<Token>() + token.name.as_str())
+            .collect();
+        for some in own.chunks(store::MAX_TXN_ITEMS) {
+            let ops = some.iter().map(|key| Op::Delete {
+                key: key.clone().into(),
+            });
+            let txn = Txn {
+                compares: Vec::new(),
+                ops: ops.collect(),
+            };
+            context.store.txn(txn).await.map_err(ApiError::internal)?;
         }
         let key = username_key(&self.username);
         Ok(Txn {
@@ -86,7 +92,7 @@ impl Managed for User {
 }
 
 /// The transaction that claims a username for a new user, together with other operations.
-pub(crate) fn claim(username: &str, mut ops: Vec<Op>) -> Txn {
+fn claim(username: &str, mut ops: Vec<Op>) -> Txn {
     let key = username_key(username);
     ops.push(Op::Put {
         key: key.clone(),
