@@ -3,5 +3,7 @@
 mod options;
 mod path;
 
-pub use options::{Continue, FieldValidation, ListOptions, RevisionMatch, WriteOptions};
+pub use options::{
+    Continue, FieldValidation, ListOptions, RevisionMatch, WriteOptions, asks_to_watch,
+};
 pub use path::{Target, Verb};

@@ -288,6 +288,8 @@ impl ApiServer {
 
     /// What a request asks for, if it may.
     async fn call(&self, user: User, target: Target, request: &Parts) -> Result<Call, ApiError> {
+        let query = request.uri.query().unwrap_or_default();
+        let verb = target.verb(&request.method, query);
         let Target::Resource {
             group,
             version,
@@ -295,6 +297,8 @@ impl ApiServer {
             resource,
             name,
             subresource,
+            deeper: false,
+            watch: _,
         } = target
         else {
             return Err(ApiError::no_such_path());
@@ -306,15 +310,13 @@ impl ApiServer {
         let version = resource
             .version(&version)
             .ok_or_else(ApiError::no_such_path)?;
-        let query = request.uri.query().unwrap_or_default();
-        let watch = request.method == Method::GET && asks_to_watch(query);
         let about = About {
             group: &group,
             what: &resource.plural,
             name: "",
         };
-        let verb = Verb::of(&request.method, name.is_some(), watch)
-            .ok_or_else(|| ApiError::method_not_supported(request.method.as_str(), about))?;
+        let verb =
+            verb.ok_or_else(|| ApiError::method_not_supported(request.method.as_str(), about))?;
         if !has(resource, version, subresource.as_deref()) {
             return Err(ApiError::no_such_path());
         }
@@ -501,10 +503,4 @@ fn wants_aggregated(headers: &HeaderMap) -> bool {
             .iter()
             .all(|wanted| parts.contains(wanted))
     })
-}
-
-fn asks_to_watch(query: &str) -> bool {
-    url::form_urlencoded::parse(query.as_bytes())
-        .find(|(name, _)| name == "watch")
-        .is_some_and(|(_, value)| value != "0" && !value.eq_ignore_ascii_case("false"))
 }

@@ -1,7 +1,7 @@
 //! Who may do what. Decides over parsed values, the same that are then carried out.
 
+mod action;
 mod management;
-mod request_info;
 
 use std::sync::Arc;
 
@@ -14,9 +14,9 @@ use lariat_api::{
     GROUP_CLUSTER_OWNERS, Kind as _, Token, UserId,
 };
 
+pub use action::Action;
 pub(crate) use management::AUTHENTICATED;
 pub use management::ManagementAuthorizer;
-pub use request_info::RequestInfo;
 
 use crate::authn::{Directory, Identity};
 use crate::state::App;
@@ -63,7 +63,7 @@ impl Membership {
     pub fn authorize_in_cluster(
         who: &Identity,
         cluster: &Cluster,
-        what: &RequestInfo,
+        what: &Action,
     ) -> Result<Vec<&'static str>, Denied> {
         if who
             .only_cluster
@@ -81,7 +81,7 @@ impl Membership {
                 let cluster = cluster.name();
                 let message = format!(
                     "user {user:?} may not {verb} {} in cluster {cluster:?}: not a member of it",
-                    what.resource_name()
+                    what.target
                 );
                 Err(Denied(message))
             }
@@ -243,7 +243,7 @@ mod tests {
     #[test]
     fn a_token_for_one_cluster_is_good_for_nothing_else() {
         let first = cluster(None);
-        let info = RequestInfo::parse(&http::Method::GET, "/api/v1/pods");
+        let info = Action::parse(&http::Method::GET, "/api/v1/pods");
         let allowed = |who: &Identity| Membership::authorize_in_cluster(who, &first, &info).is_ok();
         let other = somebody("u-1", true, Some("c-2"));
         assert!(!allowed(&other));
@@ -253,7 +253,7 @@ mod tests {
 
     #[test]
     fn groups_in_a_cluster_follow_the_role() {
-        let info = RequestInfo::parse(&http::Method::GET, "/api/v1/pods");
+        let info = Action::parse(&http::Method::GET, "/api/v1/pods");
         let user = somebody("u-1", false, None);
         let member = cluster(Some(ClusterRole::Member));
         let groups = Membership::authorize_in_cluster(&user, &member, &info).unwrap();

@@ -13,10 +13,10 @@ use std::sync::Arc;
 use apiserver::error::ApiError;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version, header};
 use http_body_util::BodyExt as _;
-use tunnel::http::{end_watch_when, is_watch, strip_hop_by_hop};
+use tunnel::http::{end_watch_when, strip_hop_by_hop};
 use tunnel_proto::stream::Class;
 
-use crate::authz::{self, Membership, RequestInfo};
+use crate::authz::{self, Action, Membership};
 use crate::edge::{Body, ProxyRequest, empty};
 use crate::state::App;
 
@@ -33,11 +33,11 @@ pub(crate) async fn handle(
     request: ProxyRequest,
 ) -> Result<Response<Body>, ApiError> {
     let cluster = authz::find_cluster(app, &request.cluster)?;
-    let action = RequestInfo::parse(request.request.method(), &request.rest);
+    let action = Action::parse(request.request.method(), &request.rest);
     request
         .context
         .audit
-        .set_action(action.verb, action.resource_name());
+        .set_action(action.verb, action.target.to_string());
     let groups = Membership::authorize_in_cluster(&request.identity, &cluster, &action)?;
     let ProxyRequest {
         mut request,
@@ -55,7 +55,10 @@ pub(crate) async fn handle(
     let upgrades = prepare(&mut request, &id, &rest, &context.id)?;
     let client_side = upgrades.then(|| hyper::upgrade::on(&mut request));
     let request = request.map(|body| bodies::request(body, context.audit.clone()));
-    let sent = tunnel.client(class_of(&rest)).request(request).await;
+    let sent = tunnel
+        .client(class_of(&action, &rest))
+        .request(request)
+        .await;
     let mut response = sent.map_err(|error| errors::failed(&cluster, &error))?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let Some(client_side) = client_side else {
@@ -71,7 +74,7 @@ pub(crate) async fn handle(
     let clock = app.clock.clone();
     Ok(response.map(|body| {
         let body = bodies::response(body, identity, clock, app.cut.clone());
-        if is_watch(query_of(&rest)) {
+        if action.is_watch() {
             end_watch_when(body, app.shutdown.clone()).boxed_unsync()
         } else {
             body.boxed_unsync()
@@ -107,20 +110,16 @@ fn prepare<B>(
 }
 
 /// A request that stays open and mostly quiet, or one that somebody waits for.
-fn class_of(path_and_query: &str) -> Class {
-    let query = query_of(path_and_query);
+fn class_of(action: &Action, path_and_query: &str) -> Class {
+    let query = path_and_query
+        .split_once('?')
+        .map_or("", |(_, query)| query);
     let follows = |pair: &str| matches!(pair, "follow=true" | "follow=1");
-    if is_watch(query) || query.split('&').any(follows) {
+    if action.is_watch() || query.split('&').any(follows) {
         Class::Watch
     } else {
         Class::Interactive
     }
-}
-
-fn query_of(path_and_query: &str) -> &str {
-    path_and_query
-        .split_once('?')
-        .map_or("", |(_, query)| query)
 }
 
 #[cfg(test)]
@@ -159,9 +158,19 @@ mod tests {
 
     #[test]
     fn watches_and_followed_logs_are_of_their_own_class() {
-        assert_eq!(class_of("/api/v1/pods?watch=true&x=1"), Class::Watch);
-        assert_eq!(class_of("/api/v1/pods/p/log?follow=true"), Class::Watch);
-        assert_eq!(class_of("/api/v1/pods?limit=500"), Class::Interactive);
-        assert_eq!(class_of("/watch=true"), Class::Interactive);
+        for (path, expected) in [
+            ("/api/v1/pods?watch=true&x=1", Class::Watch),
+            ("/api/v1/watch/pods", Class::Watch),
+            ("/api/v1/pods/p/log?follow=true", Class::Watch),
+            ("/api/v1/pods?limit=500", Class::Interactive),
+            (
+                "/api/v1/namespaces/a/pods/p/exec?watch=true",
+                Class::Interactive,
+            ),
+            ("/watch=true", Class::Interactive),
+        ] {
+            let action = Action::parse(&http::Method::GET, path);
+            assert_eq!(class_of(&action, path), expected, "{path}");
+        }
     }
 }

@@ -227,6 +227,12 @@ impl WriteOptions {
     }
 }
 
+/// Whether the query of a request for a collection makes it a watch.
+#[must_use]
+pub fn asks_to_watch(query: &str) -> bool {
+    Parameters::parse(query).flag("watch")
+}
+
 /// The parameters by name. The first value of a name counts where one is wanted.
 struct Parameters(HashMap<String, Vec<String>>);
 

@@ -1,5 +1,6 @@
 //! Method and path.
 
+use super::options::asks_to_watch;
 use http::Method;
 
 /// What the path of a request names.
@@ -19,6 +20,10 @@ pub enum Target {
         name: Option<String>,
         /// For example `status`.
         subresource: Option<String>,
+        /// Whether the path goes on below the subresource, as it does for proxies.
+        deeper: bool,
+        /// Whether it is a path of the older form for watches, such as `/api/v1/watch/pods`.
+        watch: bool,
     },
     /// Anything else, for example `/version` or `/apis/example.org`.
     Path(String),
@@ -39,12 +44,10 @@ pub enum Verb {
 }
 
 impl Verb {
-    /// The verb of a request for a resource. `None`: the method means nothing there.
-    #[must_use]
-    pub fn of(method: &Method, has_name: bool, watch: bool) -> Option<Self> {
+    fn of(method: &Method, has_name: bool, watch: bool) -> Option<Self> {
         Some(match (method.as_str(), has_name) {
-            ("GET" | "HEAD", _) if watch => Self::Watch,
             ("GET" | "HEAD", true) => Self::Get,
+            ("GET" | "HEAD", false) if watch => Self::Watch,
             ("GET" | "HEAD", false) => Self::List,
             ("POST", _) => Self::Create,
             ("PUT", true) => Self::Update,
@@ -94,9 +97,41 @@ impl Target {
         };
         resource.unwrap_or_else(|| Self::Path(path.to_owned()))
     }
+
+    /// What a request does with a resource. `None`: the method means nothing there, or the path is no
+    /// resource.
+    #[must_use]
+    pub fn verb(&self, method: &Method, query: &str) -> Option<Verb> {
+        match self {
+            Self::Resource { watch: true, .. } => {
+                (*method == Method::GET || *method == Method::HEAD).then_some(Verb::Watch)
+            }
+            Self::Resource { name, .. } => Verb::of(method, name.is_some(), asks_to_watch(query)),
+            Self::Path(_) => None,
+        }
+    }
+}
+
+/// As people write it, for example `pods/exec`; the path of what is no resource.
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Path(path) => f.write_str(path),
+            Self::Resource {
+                resource,
+                subresource: Some(subresource),
+                ..
+            } => write!(f, "{resource}/{subresource}"),
+            Self::Resource { resource, .. } => f.write_str(resource),
+        }
+    }
 }
 
 fn resource(group: &str, version: &str, rest: &[&str]) -> Option<Target> {
+    let (watch, rest) = match rest {
+        ["watch", rest @ ..] if !rest.is_empty() => (true, rest),
+        rest => (false, rest),
+    };
     let (namespace, rest) = match rest {
         // The subresources of a namespace itself are not resources in it.
         ["namespaces", namespace, rest @ ..]
@@ -106,11 +141,13 @@ fn resource(group: &str, version: &str, rest: &[&str]) -> Option<Target> {
         }
         rest => (None, rest),
     };
-    let (resource, name, subresource) = match rest {
-        [resource] => (resource, None, None),
-        [resource, name] => (resource, Some(*name), None),
-        [resource, name, subresource] => (resource, Some(*name), Some(*subresource)),
-        _ => return None,
+    let (resource, name, subresource, deeper) = match rest {
+        [resource] => (resource, None, None, false),
+        [resource, name] => (resource, Some(*name), None, false),
+        [resource, name, sub, deeper @ ..] => {
+            (resource, Some(*name), Some(*sub), !deeper.is_empty())
+        }
+        [] => return None,
     };
     Some(Target::Resource {
         group: group.to_owned(),
@@ -119,6 +156,8 @@ fn resource(group: &str, version: &str, rest: &[&str]) -> Option<Target> {
         resource: (*resource).to_owned(),
         name: name.map(str::to_owned),
         subresource: subresource.map(str::to_owned),
+        deeper,
+        watch,
     })
 }
 
@@ -142,10 +181,14 @@ mod tests {
                 resource,
                 name,
                 subresource,
+                deeper,
+                watch,
             } => {
                 let optional = [namespace, Some(resource), name, subresource];
                 let optional = optional.map(|part| part.unwrap_or_else(|| "-".into()));
-                format!("{group} {version} {}", optional.join(" "))
+                let more = [(deeper, " …"), (watch, " watch")];
+                let more = more.map(|(holds, word)| if holds { word } else { "" });
+                format!("{group} {version} {}{}", optional.join(" "), more.concat())
             }
             Target::Path(path) => path,
         }
@@ -162,7 +205,9 @@ mod tests {
             ("/apis/g.io/v3/namespaces/n/things", "g.io v3 n things - -"),
             ("/apis/g.io/v3/things/a%2Fb", "g.io v3 - things a/b -"),
             ("/apis/g.io/v3", "/apis/g.io/v3"),
-            ("/api/v1/a/b/c/d", "/api/v1/a/b/c/d"),
+            ("/api/v1/a/b/c/d", " v1 - a b c …"),
+            ("/api/v1/watch/pods", " v1 - pods - - watch"),
+            ("/api/v1/watch/namespaces/a/pods/b", " v1 a pods b - watch"),
             ("/version", "/version"),
         ] {
             assert_eq!(summary(path), expected, "{path}");
@@ -170,12 +215,58 @@ mod tests {
     }
 
     #[test]
-    fn methods_are_verbs() {
-        let of = |method: &str, name, watch| Verb::of(&method.parse().unwrap(), name, watch);
-        assert_eq!(of("GET", false, false), Some(Verb::List));
-        assert_eq!(of("GET", false, true), Some(Verb::Watch));
-        assert_eq!(of("DELETE", false, false), Some(Verb::DeleteCollection));
-        assert_eq!(of("PUT", false, false), None);
+    fn requests_are_read_as_kube_apiserver_reads_them() {
+        for (method, path, query, expected) in [
+            ("GET", "/api/v1/pods", "limit=5", "list pods"),
+            ("GET", "/api/v1/pods", "watch=true", "watch pods"),
+            ("GET", "/api/v1/pods", "watch", "watch pods"),
+            ("GET", "/api/v1/pods", "watch=0&watch=1", "list pods"),
+            (
+                "GET",
+                "/api/v1/pods",
+                "watch=False&watchable=1",
+                "list pods",
+            ),
+            ("GET", "/api/v1/namespaces/a/pods/b", "watch=1", "get pods"),
+            ("GET", "/api/v1/watch/pods", "", "watch pods"),
+            ("GET", "/api/v1/namespaces/a/pods/b/log", "", "get pods/log"),
+            (
+                "PUT",
+                "/api/v1/namespaces/a/finalize",
+                "",
+                "update namespaces/finalize",
+            ),
+            (
+                "POST",
+                "/apis/apps/v1/namespaces/a/deployments",
+                "",
+                "create deployments",
+            ),
+            (
+                "DELETE",
+                "/api/v1/namespaces/a/pods",
+                "",
+                "deletecollection pods",
+            ),
+            (
+                "PATCH",
+                "/apis/apps/v1/namespaces/a/deployments/b/scale",
+                "",
+                "patch deployments/scale",
+            ),
+            ("PUT", "/api/v1/pods", "", "- pods"),
+            ("POST", "/api/v1/watch/pods", "", "- pods"),
+            ("GET", "/apis/apps/v1", "", "- /apis/apps/v1"),
+        ] {
+            let target = Target::parse(path);
+            let verb = target.verb(&method.parse().unwrap(), query);
+            let verb = verb.map_or("-", Verb::as_str);
+            assert_eq!(
+                format!("{verb} {target}"),
+                expected,
+                "{method} {path}?{query}"
+            );
+        }
     }
 
     proptest! {

@@ -16,7 +16,7 @@ use super::context::{Audited, Connection, RequestContext};
 use super::probes;
 use super::route::Route;
 use crate::authn::{Bearer, Identity};
-use crate::authz::{Denied, RequestInfo};
+use crate::authz::{Action, Denied};
 use crate::state::App;
 use crate::{kube_proxy, management, norman, random, tunnels};
 
@@ -99,10 +99,10 @@ async fn dispatch(
             Ok(norman::handle(app, request, &context, &segments, public).await)
         }
         Route::Management => {
-            let action = RequestInfo::parse(request.method(), target);
+            let action = Action::parse(request.method(), target);
             context
                 .audit
-                .set_action(action.verb, action.resource_name());
+                .set_action(action.verb, action.target.to_string());
             let identity = authenticate(app, request.headers(), &context)?;
             password_is_settled(&identity)?;
             Ok(management::handle(app, request, identity).await)

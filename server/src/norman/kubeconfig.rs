@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::answer;
 use crate::authn::Identity;
-use crate::authz::{self, Denied, Membership, RequestInfo};
+use crate::authz::{self, Action, Denied, Membership};
 use crate::edge::{Body, collect};
 use crate::state::App;
 use crate::tokens::{self, NewToken};
@@ -45,7 +45,7 @@ pub(super) async fn generate(
         .directory
         .cluster(&id)
         .ok_or_else(|| not_visible(who, id.as_str()))?;
-    let asking = RequestInfo::parse(&Method::GET, "/");
+    let asking = Action::parse(&Method::GET, "/");
     Membership::authorize_in_cluster(who, &cluster, &asking)?;
     Membership::authorize_own_tokens(who)?;
     let new = NewToken {

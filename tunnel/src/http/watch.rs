@@ -8,11 +8,14 @@ use std::{
 };
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-/// Whether the query of a request to a Kubernetes API server asks for a watch.
+/// Whether the query of a request to a Kubernetes API server asks for a watch: of several values the
+/// first counts, and all but `0` and `false` mean yes (`Convert_Slice_string_To_bool` in apimachinery's
+/// `pkg/runtime/conversion.go`).
 #[must_use]
 pub fn is_watch(query: &str) -> bool {
-    let asks = |pair: &str| matches!(pair, "watch=true" | "watch=1" | "watch=True");
-    query.split('&').any(asks)
+    url::form_urlencoded::parse(query.as_bytes())
+        .find(|(name, _)| name == "watch")
+        .is_some_and(|(_, value)| value != "0" && !value.eq_ignore_ascii_case("false"))
 }
 
 /// The body of a watch, until `end` is cancelled. It ends in order then, which a client takes as
