@@ -4,10 +4,10 @@ mod graph;
 
 use crate::keys;
 use crate::object::Object;
-use crate::serve::ApiServer;
+use crate::serve::{ApiServer, is_settled};
 use bytes::Bytes;
 use graph::{Graph, Meta, Uid, Verdict};
-use http::{Method, StatusCode};
+use http::Method;
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -168,8 +168,7 @@ impl<'a> Collector<'a> {
             },
             "propagationPolicy": policy,
         });
-        let (code, _) = self.server.ask(Method::DELETE, &path, &options).await;
-        code.is_success() || code == StatusCode::NOT_FOUND
+        is_settled(&self.server.ask(Method::DELETE, &path, &options).await)
     }
 
     /// Keeps of a list in the metadata what `keep` says.
@@ -186,8 +185,7 @@ impl<'a> Collector<'a> {
             }
             let version = object.meta_text("resourceVersion");
             let patch = json!({"metadata": {field: kept, "resourceVersion": version}});
-            let (code, _) = self.server.ask(Method::PATCH, &path, &patch).await;
-            if code.is_success() || code == StatusCode::NOT_FOUND {
+            if is_settled(&self.server.ask(Method::PATCH, &path, &patch).await) {
                 return true;
             }
         }

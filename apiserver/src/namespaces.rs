@@ -5,8 +5,8 @@ use crate::error::{About, ApiError};
 use crate::keys;
 use crate::object::Object;
 use crate::registry::Resource;
-use crate::serve::ApiServer;
-use http::{Method, StatusCode};
+use crate::serve::{ApiServer, is_settled};
+use http::Method;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -152,14 +152,13 @@ async fn empty(server: Arc<ApiServer>, name: String) {
     }
     let path = format!("/api/v1/namespaces/{name}");
     loop {
-        let (code, mut namespace) = server.ask(Method::GET, &path, &Value::Null).await;
-        if code == StatusCode::NOT_FOUND {
-            return;
-        }
-        namespace["spec"]["finalizers"] = json!([]);
-        let finalize = format!("{path}/finalize");
-        let (code, _) = server.ask(Method::PUT, &finalize, &namespace).await;
-        if code.is_success() || code == StatusCode::NOT_FOUND {
+        let let_go = async {
+            let mut namespace = server.ask(Method::GET, &path, &Value::Null).await?;
+            namespace["spec"]["finalizers"] = json!([]);
+            let finalize = format!("{path}/finalize");
+            server.ask(Method::PUT, &finalize, &namespace).await
+        };
+        if is_settled(&let_go.await) {
             return;
         }
         tokio::time::sleep(RETRY).await;
@@ -190,7 +189,8 @@ async fn delete_all(server: &ApiServer, namespace: &str) -> Result<usize, store:
         found += items.len();
         for item in &items {
             let path = resource.path(&version.name, namespace, item.selectable.name());
-            server.ask(Method::DELETE, &path, &json!({})).await;
+            // What is left is found again.
+            let _ = server.ask(Method::DELETE, &path, &json!({})).await;
         }
     }
     Ok(found)

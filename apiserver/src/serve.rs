@@ -4,8 +4,10 @@ mod access;
 mod answer;
 mod body;
 mod delete;
+mod discovery;
 mod metadata;
 mod openapi;
+mod own;
 mod read;
 mod scale;
 mod watch;
@@ -13,30 +15,25 @@ mod write;
 
 pub use access::{Attributes, Authorizer, Decision, ResourceAttributes, Rules};
 pub use body::Body;
+pub(crate) use own::is_settled;
 
 use crate::body::MAX_BODY;
 use crate::cache::{Cache, KindCache, Visible};
-use crate::discovery;
 use crate::error::{About, ApiError};
 use crate::media::Wanted;
 use crate::registry::{Registry, Resource, Served, Version};
 use crate::request::{ListOptions, Target, Verb};
 use crate::{names, namespaces};
 use bytes::Bytes;
-use futures::future::BoxFuture;
-use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use http::header::{CACHE_CONTROL, HeaderValue};
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use http::{HeaderMap, Request, Response};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use jiff::Timestamp;
-use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use store::Txn;
 use tokio_util::sync::CancellationToken;
-
-/// The form of discovery that kubectl prefers.
-const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
 /// Who asks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -217,73 +214,6 @@ impl ApiServer {
             Verb::Delete => delete::delete(self, call, &sent).await,
             _ => delete::delete_collection(self, call, &sent).await,
         }
-    }
-
-    /// Answers what is served.
-    fn describe(
-        &self,
-        path: &str,
-        query: &str,
-        headers: &HeaderMap,
-    ) -> Result<Response<Body>, ApiError> {
-        let registry = self.registry();
-        let aggregated = wants_aggregated(headers);
-        let segments: Vec<_> = path.split('/').filter(|part| !part.is_empty()).collect();
-        if let ["openapi", path @ ..] = segments.as_slice() {
-            let found = self.openapi.answer(&registry, path, query, headers);
-            return found.unwrap_or_else(|| Err(ApiError::no_such_path()));
-        }
-        let found = match segments.as_slice() {
-            ["api"] if aggregated => Some(discovery::aggregated(&registry, true)),
-            ["apis"] if aggregated => Some(discovery::aggregated(&registry, false)),
-            ["api"] => Some(discovery::core_versions(&registry)),
-            ["apis"] => Some(discovery::groups(&registry)),
-            ["api", version] => discovery::resources(&registry, "", version),
-            ["apis", group] => discovery::group(&registry, group),
-            ["apis", group, version] => discovery::resources(&registry, group, version),
-            _ => None,
-        };
-        let found = found.ok_or_else(ApiError::no_such_path)?;
-        let media_type = match found["kind"].as_str() {
-            Some("APIGroupDiscoveryList") => AGGREGATED,
-            _ => "application/json",
-        };
-        Ok(answer::typed(
-            StatusCode::OK,
-            media_type,
-            Body::whole(found.to_string()),
-        ))
-    }
-
-    /// A request of the server itself: what came of it, and the answer. A body that is no JSON comes
-    /// as null.
-    pub(crate) async fn ask(
-        &self,
-        method: Method,
-        path: &str,
-        body: &Value,
-    ) -> (StatusCode, Value) {
-        let media_type = match method {
-            Method::PATCH => "application/merge-patch+json",
-            _ => "application/json",
-        };
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(CONTENT_TYPE, media_type)
-            .body(Full::new(Bytes::from(body.to_string())));
-        let Ok(request) = request else {
-            return (StatusCode::BAD_REQUEST, Value::Null);
-        };
-        // Boxed, as what is asked may ask again.
-        let answer: BoxFuture<'_, _> = Box::pin(self.answer(User::server(), request));
-        let (parts, body) = answer.await.into_parts();
-        if let Some(log) = parts.extensions.get().and_then(ApiError::log) {
-            tracing::error!(path, "{log}");
-        }
-        let Ok(body) = body.collect().await;
-        let value = serde_json::from_slice(&body.to_bytes()).unwrap_or_default();
-        (parts.status, value)
     }
 
     /// What a request asks for, if it may.
@@ -490,17 +420,4 @@ fn check_place(
         return Ok(());
     }
     Err(ApiError::no_such_path())
-}
-
-fn wants_aggregated(headers: &HeaderMap) -> bool {
-    let accept = headers.get_all(ACCEPT).iter();
-    let mut choices = accept
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','));
-    choices.any(|choice| {
-        let parts: Vec<_> = choice.split(';').map(str::trim).collect();
-        ["g=apidiscovery.k8s.io", "v=v2", "as=APIGroupDiscoveryList"]
-            .iter()
-            .all(|wanted| parts.contains(wanted))
-    })
 }

@@ -5,8 +5,8 @@ use super::{CLEANUP, Definitions, GROUP, PLURAL, resource};
 use crate::cache::{Filter, Item, WatchStart};
 use crate::object::Object;
 use crate::registry::Resource;
-use crate::serve::ApiServer;
-use http::{Method, StatusCode};
+use crate::serve::{ApiServer, is_settled};
+use http::Method;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -140,9 +140,11 @@ async fn clean_up(server: Arc<ApiServer>, definition: Object) {
     let kept: Vec<_> = kept.collect();
     let path = format!("/apis/{GROUP}/v1/{PLURAL}/{name}");
     let patch = json!({"metadata": {"finalizers": kept, "uid": definition.uid()}});
-    let (code, _) = server.ask(Method::PATCH, &path, &patch).await;
-    if !code.is_success() && code != StatusCode::NOT_FOUND {
-        tracing::warn!(name, %code, "a deleted definition cannot be let go");
+    let let_go = server.ask(Method::PATCH, &path, &patch).await;
+    if !is_settled(&let_go)
+        && let Err(error) = let_go
+    {
+        tracing::warn!(name, %error, "a deleted definition cannot be let go");
     }
 }
 
@@ -160,7 +162,8 @@ async fn delete_all(server: &ApiServer, defined: &Resource) -> Result<usize, sto
     for item in &found.items {
         let (namespace, name) = (item.selectable.namespace(), item.selectable.name());
         let path = defined.path(&version.name, namespace, name);
-        server.ask(Method::DELETE, &path, &json!({})).await;
+        // What is left is found again.
+        let _ = server.ask(Method::DELETE, &path, &json!({})).await;
     }
     Ok(found.items.len())
 }

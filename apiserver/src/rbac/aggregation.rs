@@ -1,8 +1,8 @@
 //! ClusterRoles whose rules are those of others.
 
 use super::{GROUP, Rbac};
-use crate::serve::ApiServer;
-use http::{Method, StatusCode};
+use crate::serve::{ApiServer, is_settled};
+use http::Method;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,9 +23,11 @@ pub async fn aggregate(server: Arc<ApiServer>, rbac: Rbac) {
         for (name, rules) in stale {
             let path = format!("/apis/{GROUP}/v1/clusterroles/{name}?fieldManager={MANAGER}");
             let patch = json!({"rules": rules});
-            let (code, _) = server.ask(Method::PATCH, &path, &patch).await;
-            if !code.is_success() && code != StatusCode::NOT_FOUND {
-                tracing::warn!(name, %code, "a role cannot be given the rules that it selects");
+            let given = server.ask(Method::PATCH, &path, &patch).await;
+            if !is_settled(&given)
+                && let Err(error) = given
+            {
+                tracing::warn!(name, %error, "a role cannot be given the rules that it selects");
                 done = false;
             }
         }

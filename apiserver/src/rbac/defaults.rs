@@ -2,9 +2,12 @@
 
 use super::object::Role;
 use super::{GROUP, cover};
+use crate::error::ApiError;
 use crate::serve::ApiServer;
+use futures::future::try_join_all;
 use http::{Method, StatusCode};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// What upstream makes at start, as far as it is of use here. See `upstream/README.md`.
 const ROLES: &str = include_str!("../upstream/roles.json");
@@ -17,42 +20,44 @@ const AUTO_UPDATE: &str = "rbac.authorization.kubernetes.io/autoupdate";
 ///
 /// # Errors
 /// With what the API server answered when one of them could not be written.
-pub async fn reconcile(server: &ApiServer) -> Result<(), String> {
-    let wanted: Map<String, Value> = serde_json::from_str(ROLES).expect("a test reads it");
-    for (plural, objects) in &wanted {
-        for object in objects.as_array().into_iter().flatten() {
-            settle(server, plural, object).await?;
-        }
+pub async fn reconcile(server: &ApiServer) -> Result<(), ApiError> {
+    let wanted: BTreeMap<String, Vec<Value>> =
+        serde_json::from_str(ROLES).expect("a test reads it");
+    // Roles before the bindings that name them. Of each all at once: a store writes together what
+    // comes together.
+    for plural in ["clusterroles", "clusterrolebindings"] {
+        let objects = wanted.get(plural).into_iter().flatten();
+        try_join_all(objects.map(|object| settle(server, plural, object))).await?;
     }
     Ok(())
 }
 
-async fn settle(server: &ApiServer, plural: &str, wanted: &Value) -> Result<(), String> {
+async fn settle(server: &ApiServer, plural: &str, wanted: &Value) -> Result<(), ApiError> {
     let collection = format!("/apis/{GROUP}/v1/{plural}");
     let name = wanted["metadata"]["name"].as_str().unwrap_or_default();
     let path = format!("{collection}/{name}");
-    let (code, found) = server.ask(Method::GET, &path, &Value::Null).await;
-    let (code, answer) = match code {
-        StatusCode::NOT_FOUND => server.ask(Method::POST, &collection, wanted).await,
-        StatusCode::OK => {
-            let settled = settled(&found, wanted);
-            if found == settled {
-                return Ok(());
-            }
-            if found["roleRef"] == wanted["roleRef"] {
-                server.ask(Method::PUT, &path, &settled).await
-            } else {
-                // What a binding is for does not change: it becomes another one.
-                server.ask(Method::DELETE, &path, &json!({})).await;
-                server.ask(Method::POST, &collection, wanted).await
-            }
+    let found = match server.ask(Method::GET, &path, &Value::Null).await {
+        Err(error) if error.code() == StatusCode::NOT_FOUND => {
+            return server
+                .ask(Method::POST, &collection, wanted)
+                .await
+                .map(drop);
         }
-        code => (code, found),
+        found => found?,
     };
-    match code.is_success() {
-        true => Ok(()),
-        false => Err(format!("{plural} {name:?}: {}", answer["message"])),
+    let settled = settled(&found, wanted);
+    if found == settled {
+        return Ok(());
     }
+    if found["roleRef"] == wanted["roleRef"] {
+        return server.ask(Method::PUT, &path, &settled).await.map(drop);
+    }
+    // What a binding is for does not change: it becomes another one.
+    server.ask(Method::DELETE, &path, &json!({})).await?;
+    server
+        .ask(Method::POST, &collection, wanted)
+        .await
+        .map(drop)
 }
 
 /// An object with what is wanted of it.
