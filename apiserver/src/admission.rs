@@ -31,6 +31,12 @@ pub trait Hooks: Send + Sync + std::fmt::Debug {
         Box::pin(async { Ok(Effects::default()) })
     }
 
+    /// Called when somebody wants an object deleted, before anything is done: refuses it. The object is
+    /// [`Write::old`].
+    fn admit_deletion<'a>(&'a self, _write: &'a Write<'a>) -> BoxFuture<'a, Result<(), ApiError>> {
+        Box::pin(async { Ok(()) })
+    }
+
     /// Called before an object is deleted. What is returned happens together with it.
     fn release<'a>(&'a self, _object: &'a Object) -> BoxFuture<'a, Result<Txn, ApiError>> {
         Box::pin(async { Ok(Txn::default()) })
@@ -48,7 +54,7 @@ pub struct NoHooks;
 
 impl Hooks for NoHooks {}
 
-/// An object is created or changed.
+/// An object is created, changed or deleted.
 #[derive(Clone, Copy, Debug)]
 pub struct Write<'a> {
     /// Who does it.

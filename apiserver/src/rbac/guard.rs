@@ -168,6 +168,10 @@ impl Hooks for Guard {
         })
     }
 
+    fn admit_deletion<'a>(&'a self, write: &'a Write<'a>) -> BoxFuture<'a, Result<(), ApiError>> {
+        self.inner.admit_deletion(write)
+    }
+
     fn release<'a>(&'a self, object: &'a Object) -> BoxFuture<'a, Result<Txn, ApiError>> {
         self.inner.release(object)
     }

@@ -1,6 +1,8 @@
 //! Delete: one object, or all that a selector means.
 
-use super::write::{changed, delete_now, invalid, is_held, put, revision_of, stored};
+use super::write::{
+    admit_deletion, changed, delete_now, invalid, is_held, put, revision_of, stored,
+};
 use super::{ApiServer, Body, Call, Sent, answer, metadata, read};
 use crate::body::Document;
 use crate::cache::Filter;
@@ -97,6 +99,7 @@ async fn delete_one(
     for _ in 0..ATTEMPTS {
         let old = stored(server, call).await?;
         options.check(call, &old)?;
+        admit_deletion(server, call, &old, options.is_dry_run()).await?;
         let mut object = old.clone();
         options.set_finalizers(&mut object);
         let waits = is_held(call, &object);

@@ -101,7 +101,28 @@ async fn admit(
     old: Option<&Object>,
     dry_run: bool,
 ) -> Result<Effects, ApiError> {
-    let write = Write {
+    let write = write_of(server, call, old, dry_run);
+    call.resource.hooks.admit(&write, object).await
+}
+
+/// Lets the kind have its say before an object is deleted, or begins to be.
+pub(super) async fn admit_deletion(
+    server: &ApiServer,
+    call: &Call,
+    old: &Object,
+    dry_run: bool,
+) -> Result<(), ApiError> {
+    let write = write_of(server, call, Some(old), dry_run);
+    call.resource.hooks.admit_deletion(&write).await
+}
+
+fn write_of<'a>(
+    server: &ApiServer,
+    call: &'a Call,
+    old: Option<&'a Object>,
+    dry_run: bool,
+) -> Write<'a> {
+    Write {
         user: &call.user,
         old,
         subresource: call.subresource.as_deref().unwrap_or_default(),
@@ -109,8 +130,7 @@ async fn admit(
         dry_run,
         group: &call.resource.group,
         kind: &call.resource.kind,
-    };
-    call.resource.hooks.admit(&write, object).await
+    }
 }
 
 fn answered(mut object: Object, answer: Option<Answer>) -> Object {

@@ -63,6 +63,11 @@ trait Managed: Kind + schemars::JsonSchema {
     /// What else changes when the status is written.
     fn admit_status(&mut self, _old: &Self) {}
 
+    /// Whether somebody may delete the object.
+    fn admit_deletion(&self, _write: &Write<'_>) -> Result<(), ApiError> {
+        Ok(())
+    }
+
     /// What goes with the object. What is returned happens together with its deletion.
     fn release(&self, _context: &Context) -> impl Future<Output = Result<Txn, ApiError>> + Send {
         async { Ok(Txn::default()) }
@@ -175,6 +180,13 @@ impl<K: Managed> Hooks for KindHooks<K> {
             let value = serde_json::to_value(typed).map_err(ApiError::internal)?;
             *object = Object::new(value).map_err(ApiError::internal)?;
             Ok(effects)
+        })
+    }
+
+    fn admit_deletion<'a>(&'a self, write: &'a Write<'a>) -> BoxFuture<'a, Result<(), ApiError>> {
+        Box::pin(async move {
+            let old = write.old.map(parsed::<K>).transpose()?;
+            old.map_or(Ok(()), |old| old.admit_deletion(write))
         })
     }
 

@@ -159,3 +159,43 @@ async fn a_user_does_not_make_an_administrator_of_itself() {
     user["administrator"] = json!(true);
     ann.put(&path, &user).await.refusal(403);
 }
+
+/// Who may do everything with users is one step from being an administrator, and must not take it.
+#[tokio::test]
+async fn who_manages_users_has_no_power_over_administrators() {
+    let server = TestServer::start().await;
+    let admin = server.admin().await;
+    let (ann, ann_id) = server.user(&admin, "ann").await;
+    let (_, bob_id) = server.user(&admin, "bob").await;
+    let role = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+        "metadata": {"name": "users"},
+        "rules": [{"apiGroups": ["management.cattle.io"], "resources": ["users"], "verbs": ["*"]}],
+    });
+    let binding = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+        "metadata": {"name": "ann"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "users"},
+        "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": ann_id}],
+    });
+    for (plural, object) in [("clusterroles", role), ("clusterrolebindings", binding)] {
+        let path = format!("/apis/rbac.authorization.k8s.io/v1/{plural}");
+        assert_eq!(admin.post(&path, &object).await.status, StatusCode::CREATED);
+    }
+    let (first, _, _) = server.app.directory.login("admin").unwrap();
+    let path = format!("{}/{first}", users());
+    let mut administrator = ann.get(&path).await.json();
+    administrator["password"] = json!("correct horse battery staple");
+    ann.put(&path, &administrator).await.refusal(403);
+    for how in ["", "?propagationPolicy=Foreground", "?dryRun=All"] {
+        let message = ann.delete(&format!("{path}{how}")).await.refusal(403);
+        assert!(
+            message.contains("only administrators delete administrators"),
+            "{message}"
+        );
+    }
+    let kept = admin.get(&path).await.json();
+    assert_eq!(kept["metadata"]["deletionTimestamp"], json!(null));
+    let bob = format!("{}/{bob_id}", users());
+    assert_eq!(ann.delete(&bob).await.status, StatusCode::OK);
+}

@@ -66,6 +66,14 @@ impl Managed for User {
         })
     }
 
+    fn admit_deletion(&self, write: &Write<'_>) -> Result<(), ApiError> {
+        if self.administrator && !is_administrator(write.user) {
+            let why = "only administrators delete administrators";
+            return Err(forbidden::<Self>(self.name(), why));
+        }
+        Ok(())
+    }
+
     async fn release(&self, context: &Context) -> Result<Txn, ApiError> {
         let name = self.name();
         let tokens = context.directory.tokens();
