@@ -11,7 +11,7 @@ use apiserver::serve::{Attributes, Decision, ResourceAttributes, User};
 use http::StatusCode;
 use lariat_api::{
     Cluster, ClusterId, ClusterRole, GROUP, GROUP_ADMINISTRATORS, GROUP_CLUSTER_MEMBERS,
-    GROUP_CLUSTER_OWNERS, Kind as _, Token, UserId,
+    GROUP_CLUSTER_OWNERS, Kind, Token, UserId,
 };
 
 pub use action::Action;
@@ -172,17 +172,22 @@ fn one_cluster_only() -> Denied {
 
 /// What the object itself says counts: the directory may be ahead of what is told, or behind.
 fn clusters_of(user: &UserId) -> Visible {
-    let user = user.clone();
-    Visible::when(move |item: &Item| {
-        let cluster = decode::<Cluster>(&item.entry);
-        cluster.is_ok_and(|cluster| cluster.role_of(&user).is_some())
+    seen_by(user, |cluster: &Cluster| {
+        let members = cluster.spec.members.iter();
+        members.map(|member| member.user_id.to_string()).collect()
     })
 }
 
 fn tokens_of(user: &UserId) -> Visible {
-    let user = user.clone();
+    seen_by(user, |token: &Token| vec![token.user_id.clone()])
+}
+
+/// Objects that concern a user. `users` says whom an object concerns.
+fn seen_by<K: Kind>(user: &UserId, users: fn(&K) -> Vec<String>) -> Visible {
+    let user = user.to_string();
     Visible::when(move |item: &Item| {
-        decode::<Token>(&item.entry).is_ok_and(|token| token.user_id == user.as_str())
+        let concerned = item.read(|entry| decode(entry).map_or_else(|_| Vec::new(), |k| users(&k)));
+        concerned.is_some_and(|concerned| concerned.contains(&user))
     })
 }
 

@@ -4,7 +4,9 @@ use crate::keys;
 use crate::selector::{FieldSelector, LabelSelector};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use std::{collections::BTreeMap, sync::Arc};
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
 use store::Entry;
 
 /// An object: its bytes, shared with the store, and what selectors look at.
@@ -17,13 +19,15 @@ pub struct Item {
 }
 
 /// What selectors look at.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Selectable {
     namespace: Box<str>,
     name: Box<str>,
     labels: Box<[(Box<str>, Box<str>)]>,
     /// Values of the fields that the resource lets clients select by, in its order.
     fields: Box<[Box<str>]>,
+    /// What somebody else read of the object.
+    read: OnceLock<Box<dyn Any + Send + Sync>>,
 }
 
 impl Item {
@@ -32,6 +36,15 @@ impl Item {
     pub fn new(entry: Arc<Entry>, below: &str, paths: &[String]) -> Self {
         let selectable = Arc::new(Selectable::read(&entry.value, below, paths));
         Self { entry, selectable }
+    }
+
+    /// What `read` makes of the object, which it is asked once for each change, whatever the number of
+    /// watchers and lists. All who ask for objects of a resource must ask for the same type; the others
+    /// get nothing.
+    pub fn read<T: Any + Send + Sync>(&self, read: impl FnOnce(&Entry) -> T) -> Option<&T> {
+        let kept = &self.selectable.read;
+        let known = kept.get_or_init(|| Box::new(read(&self.entry)));
+        known.downcast_ref()
     }
 }
 
@@ -60,6 +73,7 @@ impl Selectable {
             name: name.into(),
             labels: labels.unwrap_or_default().into_iter().collect(),
             fields: fields.collect(),
+            read: OnceLock::new(),
         }
     }
 
@@ -153,5 +167,20 @@ mod tests {
         assert!(!meant("a=2", ""));
         assert!(!meant("", "metadata.name=you"));
         assert_eq!(Selectable::read(b"broken", "me", &paths).name(), "me");
+    }
+
+    #[test]
+    fn an_object_is_read_once_for_all_who_ask() {
+        let entry = Entry {
+            key: "/k".into(),
+            value: "12".into(),
+            created: store::Revision(7),
+            modified: store::Revision(7),
+            version: 1,
+        };
+        let item = Item::new(Arc::new(entry), "k", &[]);
+        assert_eq!(item.read(|entry| entry.value.len()), Some(&2));
+        assert_eq!(item.clone().read(|_| -> usize { unreachable!() }), Some(&2));
+        assert_eq!(item.read(|_| String::new()), None);
     }
 }

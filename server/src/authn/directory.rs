@@ -254,7 +254,12 @@ impl Content {
         }
     }
 
-    fn set_user(&mut self, id: &str, user: Option<User>) {
+    fn set_user(&mut self, id: &str, mut user: Option<User>) {
+        if let Some(user) = &mut user {
+            user.metadata.managed_fields = None;
+            // Who is being deleted is gone, whatever its object waits for.
+            user.enabled &= user.metadata.deletion_timestamp.is_none();
+        }
         let enabled = user.as_ref().is_some_and(|user| user.enabled);
         let before = match (id.parse::<UserId>(), user) {
             (Ok(id), Some(user)) => self.users.insert(id, Arc::new(user)),
@@ -304,7 +309,8 @@ impl Content {
         if let Some(key) = before.and_then(|before| agent(&before)) {
             self.agents.remove(&key);
         }
-        if let (Ok(id), Some(cluster)) = (id.parse::<ClusterId>(), cluster) {
+        if let (Ok(id), Some(mut cluster)) = (id.parse::<ClusterId>(), cluster) {
+            cluster.metadata.managed_fields = None;
             if let Some(key) = agent(&cluster) {
                 self.agents.insert(key, id.clone());
             }

@@ -64,7 +64,8 @@ impl TokenRecord {
             },
             // A token without an end was not made here.
             expires_at: Some(token.expires_at.as_ref()?.0),
-            enabled: token.enabled,
+            // What is being deleted is gone, whatever its object waits for.
+            enabled: token.enabled && token.metadata.deletion_timestamp.is_none(),
             hash: SecretHash::from_hex(&token.token_hash)?,
             ended: CancellationToken::new(),
             last_used: AtomicI64::new(0),

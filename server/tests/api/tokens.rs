@@ -194,3 +194,22 @@ async fn expired_tokens_are_deleted_after_a_while() {
     let left = second.get(&tokens()).await.json();
     assert_eq!(left["items"].as_array().unwrap().len(), 1);
 }
+
+/// A finalizer keeps the object, not what it gives.
+#[tokio::test]
+async fn a_token_that_is_being_deleted_is_refused() {
+    let server = TestServer::start().await;
+    let admin = server.admin().await;
+    let held = json!({"metadata": {"finalizers": ["example.org/held"]}});
+    let made = admin
+        .post(&tokens(), &object("Token", "", held))
+        .await
+        .json();
+    let name = made["metadata"]["name"].as_str().unwrap().to_owned();
+    let held = admin.with_token(made["token"].as_str().unwrap());
+    assert_eq!(held.get(&tokens()).await.status, StatusCode::OK);
+    let path = format!("{}/{name}", tokens());
+    assert_eq!(admin.delete(&path).await.status, StatusCode::OK);
+    held.get(&tokens()).await.refusal(401);
+    assert_eq!(admin.get(&path).await.status, StatusCode::OK);
+}
