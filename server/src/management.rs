@@ -8,7 +8,7 @@ mod settings;
 
 use std::sync::Arc;
 
-use anyhow::anyhow;
+use anyhow::Context as _;
 use apiserver::cache::Cache;
 use apiserver::crd::{self, Definitions};
 use apiserver::rbac::{self, Rbac};
@@ -67,24 +67,35 @@ pub(crate) async fn start(
     tokio::spawn(crd::follow(Arc::clone(&server), definitions));
     tokio::spawn(garbage::collect(Arc::clone(&server)));
     tokio::spawn(apiserver::namespaces::follow(Arc::clone(&server)));
-    let made = rbac::reconcile(&server).await;
-    made.map_err(|error| anyhow!("cannot make the default roles: {error}"))?;
     tokio::spawn(rbac::aggregate(Arc::clone(&server), rbac));
     Ok(server)
 }
 
-/// Makes what every server has, where it is missing.
+/// Makes what every server has, where it is missing. All at once: a store writes together what comes
+/// together.
 ///
 /// # Errors
 /// When the store fails.
 pub(crate) async fn furnish(
+    api: &ApiServer,
     client: &kube::Client,
     config: &Config,
     certificates: &CertificateKeeper,
-) -> kube::Result<()> {
-    let namespaces = namespaces::ensure(client);
-    let settings = settings::ensure(client, config, certificates);
-    futures::try_join!(namespaces, settings).map(drop)
+) -> anyhow::Result<()> {
+    let roles = async {
+        rbac::reconcile(api)
+            .await
+            .context("cannot make the default roles")
+    };
+    let namespaces = async {
+        let made = namespaces::ensure(client).await;
+        made.context("cannot make the namespaces")
+    };
+    let settings = async {
+        let made = settings::ensure(client, config, certificates).await;
+        made.context("cannot write the settings")
+    };
+    futures::try_join!(roles, namespaces, settings).map(drop)
 }
 
 /// Answers requests under `/api` and `/apis`. A watch ends in order when the user's token does.

@@ -71,7 +71,7 @@ impl Server {
         let directory = Arc::new(Directory::load(&*store, clock.clone()).await?);
         tokio::spawn(Arc::clone(&directory).follow(Arc::clone(&store)));
         let tunnels = Tunnels::open(&config.data_dir)?;
-        let passwords = Passwords::new()?;
+        let passwords = Passwords::default();
         let descriptors = edge::raise_file_limit();
         if descriptors < config.limits.connections {
             let allowed = config.limits.connections;
@@ -99,8 +99,9 @@ impl Server {
             Arc::new(ManagementAuthorizer::new(membership, rbac.clone()));
         let api = management::start(context, rbac, authorizer, shutdown.clone()).await?;
         let own = management::client(&api, &User::server());
-        management::furnish(&own, &config, &certificates).await?;
-        let made_up_password = bootstrap::administrator(&own, &config, &directory).await?;
+        let furnished = management::furnish(&api, &own, &config, &certificates);
+        let administrator = bootstrap::administrator(&own, &config, &directory);
+        let ((), made_up_password) = futures::try_join!(furnished, administrator)?;
         let app = Arc::new(App {
             metrics: Metrics::new(limits.clone(), audit.clone()),
             config,
