@@ -24,7 +24,7 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tower_service::Service;
 use tunnel_proto::stream::{Class, OpenV1, Refusal, Target};
 
@@ -211,21 +211,90 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) -> Option<HeaderValue> {
 /// Joins two upgraded connections until both directions have ended; each is half-closed on its
 /// own.
 ///
+/// A side that takes nothing more may still have sent what was not read yet, so that a failed
+/// write ends its own direction only.
+///
 /// # Errors
 ///
 /// A connection broke.
 pub async fn splice(
-    mut left: impl AsyncRead + AsyncWrite + Unpin,
-    mut right: impl AsyncRead + AsyncWrite + Unpin,
+    left: impl AsyncRead + AsyncWrite,
+    right: impl AsyncRead + AsyncWrite,
 ) -> io::Result<()> {
-    tokio::io::copy_bidirectional_with_sizes(&mut left, &mut right, SPLICE_BUFFER, SPLICE_BUFFER)
-        .await
-        .map(|_| ())
+    let (left_reader, left_writer) = tokio::io::split(left);
+    let (right_reader, right_writer) = tokio::io::split(right);
+    let (there, back) = tokio::try_join!(
+        carry(left_reader, right_writer),
+        carry(right_reader, left_writer)
+    )?;
+    there.and(back)
+}
+
+/// Carries bytes to the end of one direction: the outer error is one of reading, the inner one of
+/// writing.
+async fn carry(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+) -> io::Result<io::Result<()>> {
+    let mut buffer = vec![0; SPLICE_BUFFER];
+    loop {
+        let read = from.read(&mut buffer).await;
+        let written = match &read {
+            Ok(0) | Err(_) => to.shutdown().await,
+            Ok(length) => match to.write_all(&buffer[..*length]).await {
+                Ok(()) => to.flush().await,
+                Err(error) => Err(error),
+            },
+        };
+        match (read?, written) {
+            (0, result) | (_, result @ Err(_)) => return Ok(result),
+            (_, Ok(())) => {}
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn what_a_side_has_sent_arrives_though_it_takes_nothing_more() {
+        let (mut client, left) = tokio::io::duplex(64);
+        let (right, cluster) = tokio::io::duplex(64 * 1024);
+        let (cluster_reader, mut cluster_writer) = tokio::io::split(cluster);
+        cluster_writer.write_all(&[7; 64 * 1024]).await.unwrap();
+        // A side that refuses what is written to it, as a closed socket does.
+        let right = tokio::io::join(right, Refusing);
+        let joined = tokio::spawn(splice(left, right));
+        client.write_all(b"anything").await.unwrap();
+        drop((cluster_reader, cluster_writer));
+        let mut arrived = Vec::new();
+        client.read_to_end(&mut arrived).await.unwrap();
+        assert_eq!(arrived.len(), 64 * 1024);
+        drop(client);
+        let error = joined.await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    struct Refusing;
+
+    impl AsyncWrite for Refusing {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
 
     fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
         pairs
