@@ -238,17 +238,19 @@ async fn carry(
 ) -> io::Result<io::Result<()>> {
     let mut buffer = vec![0; SPLICE_BUFFER];
     loop {
-        let read = from.read(&mut buffer).await;
-        let written = match &read {
-            Ok(0) | Err(_) => to.shutdown().await,
-            Ok(length) => match to.write_all(&buffer[..*length]).await {
-                Ok(()) => to.flush().await,
-                Err(error) => Err(error),
-            },
+        let length = match from.read(&mut buffer).await {
+            Ok(length) if length > 0 => length,
+            end => {
+                let ended = to.shutdown().await;
+                return end.map(|_| ended);
+            }
         };
-        match (read?, written) {
-            (0, result) | (_, result @ Err(_)) => return Ok(result),
-            (_, Ok(())) => {}
+        let written = match to.write_all(&buffer[..length]).await {
+            Ok(()) => to.flush().await,
+            failed => failed,
+        };
+        if written.is_err() {
+            return Ok(written);
         }
     }
 }

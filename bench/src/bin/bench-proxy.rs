@@ -23,7 +23,6 @@ use kube::{
 };
 use serde_json::json;
 use std::{
-    net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -313,9 +312,6 @@ async fn simulated(
 ) -> anyhow::Result<()> {
     println!("starting a server for simulated agents");
     let options = ServerOptions {
-        folder: folder.join("idle-server"),
-        address: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        port: 0,
         flags: [
             "--max-connections-per-address",
             "20000",
@@ -324,6 +320,7 @@ async fn simulated(
         ]
         .map(String::from)
         .to_vec(),
+        ..ServerOptions::loopback(folder.join("idle-server"))
     };
     let server = Server::start(testbed, options).await?;
     let api = server.api().await?;

@@ -2,7 +2,6 @@
 #![allow(clippy::print_stdout, reason = "the report is what the program is for")]
 
 use std::{
-    net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
     process::{Command, ExitCode},
     time::Instant,
@@ -39,12 +38,7 @@ async fn main() -> Result<ExitCode> {
     let testbed = Testbed::open("e2e-apiserver")?;
     let folder = std::env::current_dir()?.join("target/e2e-apiserver");
     let _ = std::fs::remove_dir_all(&folder);
-    let options = ServerOptions {
-        folder: folder.join("server"),
-        address: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        port: 0,
-        flags: Vec::new(),
-    };
+    let options = ServerOptions::loopback(folder.join("server"));
     let server = Server::start(&testbed, options).await?;
     println!("starting a kube-apiserver …");
     let cluster = testbed.cluster("oracle").tier(Tier::Loopback).start()?;

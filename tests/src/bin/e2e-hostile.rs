@@ -7,7 +7,7 @@ use e2e::lariat::{Api, Raw, Server, ServerOptions, binary};
 use futures::{StreamExt as _, TryStreamExt as _, future::BoxFuture};
 use serde_json::json;
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     process::Command,
     time::{Duration, Instant},
 };
@@ -34,12 +34,7 @@ async fn main() -> anyhow::Result<()> {
     let testbed = Testbed::open("e2e-hostile")?;
     let folder = std::env::current_dir()?.join("target/e2e-hostile");
     let _ = std::fs::remove_dir_all(&folder);
-    let options = ServerOptions {
-        folder: folder.clone(),
-        address: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        port: 0,
-        flags: Vec::new(),
-    };
+    let options = ServerOptions::loopback(&folder);
     let server = Server::start(&testbed, options).await?;
     let api = server.api().await?;
     let ca = std::fs::read_to_string(server.ca_file())?;

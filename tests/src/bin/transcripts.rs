@@ -3,7 +3,6 @@
 
 use std::{
     fs,
-    net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -38,12 +37,7 @@ async fn main() -> Result<ExitCode> {
     let folder = std::env::current_dir()?.join("target/transcripts");
     let _ = fs::remove_dir_all(&folder);
     let testbed = Testbed::open("transcripts")?;
-    let options = ServerOptions {
-        folder: folder.join("server"),
-        address: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        port: 0,
-        flags: Vec::new(),
-    };
+    let options = ServerOptions::loopback(folder.join("server"));
     let server = Server::start(&testbed, options).await?;
     let programs = tools::ensure(&[Tool::Kubernetes(KubernetesVersion::V1_35)])?;
     let home = folder.join("home");

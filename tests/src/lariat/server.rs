@@ -4,7 +4,7 @@ use super::{api::Api, binary};
 use anyhow::Context as _;
 use serde_json::json;
 use std::{
-    net::{IpAddr, SocketAddr, TcpListener},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
@@ -28,6 +28,19 @@ pub struct ServerOptions {
     pub port: u16,
     /// More flags.
     pub flags: Vec<String>,
+}
+
+impl ServerOptions {
+    /// A server on loopback with its data in `folder`.
+    #[must_use]
+    pub fn loopback(folder: impl Into<PathBuf>) -> Self {
+        Self {
+            folder: folder.into(),
+            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            port: 0,
+            flags: Vec::new(),
+        }
+    }
 }
 
 /// A running server. It ends when it is dropped, and at the latest with the testbed's owner.

@@ -1,6 +1,5 @@
 //! A backup of a running server, over its command line.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::process::Command;
 
 use anyhow::{Result, ensure};
@@ -13,12 +12,7 @@ const CLUSTERS: &str = "/apis/management.cattle.io/v3/clusters";
 
 /// Takes a backup while the server runs, changes something, and goes back.
 pub(super) async fn backup(world: &World) -> Result<String> {
-    let options = ServerOptions {
-        folder: world.folder.join("server"),
-        address: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        port: 0,
-        flags: Vec::new(),
-    };
+    let options = ServerOptions::loopback(world.folder.join("server"));
     let mut server = Server::start(&world.testbed, options).await?;
     let kept = server.api().await?.create_cluster("before").await?;
     let file = world.folder.join("server.backup");
