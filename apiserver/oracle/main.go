@@ -2,8 +2,9 @@
 //
 // It reads one case per line from its standard input and writes one answer per line: a sequence of
 // writes to one object, answered by the object after each of them, an encoded field set, answered by
-// its encoding, a strategic merge patch, answered by the patched object, or an OpenAPI v2 document as
-// protobuf, answered by the same as JSON. The Rust tests of apiserver compare the answers with their
+// its encoding, a strategic merge patch, answered by the patched object, an OpenAPI v2 document as
+// protobuf, answered by the same as JSON, an object, answered by the same as JSON and as protobuf, or
+// the wish for the fields of all messages. The Rust tests of apiserver compare the answers with their
 // own.
 package main
 
@@ -27,6 +28,10 @@ type request struct {
 	Patch *patch `json:"patch"`
 	// An OpenAPI v2 document as protobuf.
 	OpenAPI []byte `json:"openapi"`
+	// An object in one of several forms.
+	Encoded *encoded `json:"encoded"`
+	// Whether the fields of messages are wanted.
+	Messages bool `json:"messages"`
 }
 
 type response struct {
@@ -34,7 +39,10 @@ type response struct {
 	Fields  *string                `json:"fields,omitempty"`
 	Object  map[string]interface{} `json:"object,omitempty"`
 	OpenAPI json.RawMessage        `json:"openapi,omitempty"`
-	Error   string                 `json:"error,omitempty"`
+	Encoded *forms                 `json:"encoded,omitempty"`
+	// By the name of their message.
+	Messages map[string][]field `json:"messages,omitempty"`
+	Error    string             `json:"error,omitempty"`
 }
 
 func main() {
@@ -76,6 +84,20 @@ func answer(req *request) (resp response) {
 			return response{Error: err.Error()}
 		}
 		return response{OpenAPI: document}
+	}
+	if req.Encoded != nil {
+		both, err := req.Encoded.forms()
+		if err != nil {
+			return response{Error: err.Error()}
+		}
+		return response{Encoded: both}
+	}
+	if req.Messages {
+		found, err := table()
+		if err != nil {
+			return response{Error: err.Error()}
+		}
+		return response{Messages: found}
 	}
 	if req.Patch != nil {
 		object, err := req.Patch.apply()

@@ -1,6 +1,7 @@
-//! Bodies of requests: JSON or YAML, with the fields that are named twice.
+//! Bodies of requests: JSON, YAML or protobuf, with the fields that are named twice.
 
 use crate::error::ApiError;
+use crate::protobuf;
 use http::{HeaderMap, header::CONTENT_TYPE};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
@@ -21,16 +22,29 @@ pub struct Document {
 }
 
 impl Document {
-    /// Parses a body by the content type in `headers`; none means JSON.
+    /// Parses a body by the content type in `headers`; none means JSON. Protobuf is only parsed for a
+    /// kind that has a message.
     ///
     /// # Errors
     /// 415 for other content types, 400 for what does not parse.
-    pub fn parse(headers: &HeaderMap, body: &[u8]) -> Result<Self, ApiError> {
+    pub fn parse(
+        headers: &HeaderMap,
+        body: &[u8],
+        message: Option<&protobuf::Expected>,
+    ) -> Result<Self, ApiError> {
         let media_type = media_type(headers);
-        match media_type.as_str() {
-            "" | JSON => Self::from_json(body),
-            YAML | "application/x-yaml" | "text/yaml" => Self::from_yaml(body),
-            other => Err(ApiError::unsupported_media_type(other, &[JSON, YAML])),
+        match (media_type.as_str(), message) {
+            ("" | JSON, _) => Self::from_json(body),
+            (YAML | "application/x-yaml" | "text/yaml", _) => Self::from_yaml(body),
+            (protobuf::MEDIA_TYPE, Some(expected)) => Ok(Self {
+                value: protobuf::decode(body, expected)?,
+                duplicates: Vec::new(),
+            }),
+            (other, Some(_)) => {
+                let understood = [JSON, YAML, protobuf::MEDIA_TYPE];
+                Err(ApiError::unsupported_media_type(other, &understood))
+            }
+            (other, None) => Err(ApiError::unsupported_media_type(other, &[JSON, YAML])),
         }
     }
 
@@ -199,7 +213,8 @@ mod tests {
         assert!(Document::from_yaml(bomb.as_bytes()).is_err());
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, "application/cbor".parse().unwrap());
-        assert_eq!(Document::parse(&headers, b"").unwrap_err().code(), 415);
+        let parsed = Document::parse(&headers, b"", None);
+        assert_eq!(parsed.unwrap_err().code(), 415);
     }
 
     proptest! {

@@ -1,10 +1,12 @@
 //! In which form an answer is sent.
 
 use crate::error::ApiError;
+use crate::protobuf;
 use http::{HeaderMap, header::ACCEPT};
 
-/// What can be sent, for a client that asked for something else.
-const OFFERED: [&str; 2] = ["application/json", "application/yaml"];
+/// What can be sent, for a client that asked for something else. The last only of Kubernetes' own
+/// kinds, and of the metadata of others.
+const OFFERED: [&str; 3] = ["application/json", "application/yaml", protobuf::MEDIA_TYPE];
 
 /// How an answer is sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,6 +37,8 @@ pub enum Encoding {
     Json,
     /// `application/yaml`.
     Yaml,
+    /// `application/vnd.kubernetes.protobuf`.
+    Protobuf,
 }
 
 /// One of the things that a client takes.
@@ -46,17 +50,25 @@ struct Choice<'a> {
 }
 
 impl Wanted {
-    /// The best of what the client takes. A watch is never YAML.
+    /// The best of what the client takes. A watch is never YAML. Whole objects are protobuf only if
+    /// they are of one of Kubernetes' own kinds.
     ///
     /// # Errors
     /// 406 when it takes nothing that can be sent.
-    pub fn of(headers: &HeaderMap, watch: bool) -> Result<Self, ApiError> {
+    pub fn of(headers: &HeaderMap, watch: bool, built_in: bool) -> Result<Self, ApiError> {
         let choices = Choice::all(headers);
         if choices.is_empty() {
             return Ok(Self::default());
         }
-        let wanted = choices.iter().find_map(|choice| choice.wanted(watch));
-        wanted.ok_or_else(|| ApiError::not_acceptable(&OFFERED))
+        let wanted = choices.iter().filter_map(Choice::wanted);
+        let mut possible = wanted.filter(|wanted| match (wanted.encoding, wanted.form) {
+            (Encoding::Json, _) | (Encoding::Protobuf, Form::Metadata) => true,
+            (Encoding::Yaml, _) => !watch,
+            (Encoding::Protobuf, Form::Objects) => built_in,
+            (Encoding::Protobuf, Form::Table) => false,
+        });
+        let found = possible.next();
+        found.ok_or_else(|| ApiError::not_acceptable(&OFFERED))
     }
 }
 
@@ -86,8 +98,11 @@ impl<'a> Choice<'a> {
             .filter(|choice| !choice.is_empty())
             .map(Self::parse)
             .collect();
-        // Stable: among equals the first counts.
-        choices.sort_by(|one, other| other.quality.total_cmp(&one.quality));
+        // Among equals what is named counts before what is not, and then the first.
+        choices.sort_by(|one, other| {
+            let quality = other.quality.total_cmp(&one.quality);
+            quality.then(one.is_wild().cmp(&other.is_wild()))
+        });
         choices
     }
 
@@ -103,6 +118,11 @@ impl<'a> Choice<'a> {
         }
     }
 
+    /// Whether it is not one type.
+    fn is_wild(&self) -> bool {
+        self.media_type.ends_with("/*")
+    }
+
     /// What it takes of `offered`, of which the first is preferred.
     fn among<'o, 't>(&self, offered: &'o [&'t str]) -> Option<&'o &'t str> {
         if self.quality <= 0.0 {
@@ -114,13 +134,14 @@ impl<'a> Choice<'a> {
         })
     }
 
-    fn wanted(&self, watch: bool) -> Option<Wanted> {
+    fn wanted(&self) -> Option<Wanted> {
         if self.quality <= 0.0 {
             return None;
         }
         let encoding = match self.media_type.to_ascii_lowercase().as_str() {
             "application/json" | "*/*" | "application/*" => Encoding::Json,
-            "application/yaml" if !watch => Encoding::Yaml,
+            "application/yaml" => Encoding::Yaml,
+            protobuf::MEDIA_TYPE => Encoding::Protobuf,
             _ => return None,
         };
         let parameter = |wanted: &str| {
@@ -143,10 +164,11 @@ impl<'a> Choice<'a> {
 mod tests {
     use super::*;
 
+    /// Of a kind that is not Kubernetes' own.
     fn wanted(accept: &str) -> Option<Wanted> {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, accept.parse().unwrap());
-        Wanted::of(&headers, false).ok()
+        Wanted::of(&headers, false, false).ok()
     }
 
     #[test]
@@ -161,16 +183,45 @@ mod tests {
         assert_eq!(wanted(kubectl), json(Form::Table));
         assert_eq!(wanted("*/*"), json(Form::Objects));
         let informer = "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
-        assert_eq!(wanted(informer), json(Form::Metadata));
+        let protobuf = |form| Wanted {
+            form,
+            encoding: Encoding::Protobuf,
+        };
+        assert_eq!(wanted(informer), Some(protobuf(Form::Metadata)));
         let client = "application/vnd.kubernetes.protobuf, application/json;q=0.9";
         assert_eq!(wanted(client), json(Form::Objects));
         assert_eq!(
             wanted("application/json;q=0.1, application/yaml").map(|wanted| wanted.encoding),
             Some(Encoding::Yaml)
         );
+        let yaml = wanted("*/*, application/yaml");
+        assert_eq!(yaml.map(|wanted| wanted.encoding), Some(Encoding::Yaml));
         assert_eq!(wanted("application/vnd.kubernetes.protobuf"), None);
         assert_eq!(wanted("application/json;as=Chair;v=v1"), None);
         assert_eq!(wanted("application/json;q=0"), None);
+    }
+
+    #[test]
+    fn whole_objects_of_kubernetes_own_kinds_are_sent_as_protobuf() {
+        for (accept, watch, encoding) in [
+            (protobuf::MEDIA_TYPE, true, Some(Encoding::Protobuf)),
+            (
+                "application/vnd.kubernetes.protobuf;q=0.5, application/json",
+                false,
+                Some(Encoding::Json),
+            ),
+            (
+                "application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io",
+                false,
+                None,
+            ),
+            ("application/yaml", true, None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT, accept.parse().unwrap());
+            let wanted = Wanted::of(&headers, watch, true).ok();
+            assert_eq!(wanted.map(|wanted| wanted.encoding), encoding, "{accept}");
+        }
     }
 
     #[test]

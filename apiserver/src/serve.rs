@@ -183,7 +183,8 @@ impl ApiServer {
             Verb::Watch => watch::watch(self, &call).await,
             _ => self.write(&call, parts.headers, body).await,
         };
-        let mut answer = answered.unwrap_or_else(answer::failure);
+        let failed = |error| answer::failure_as(call.wanted.encoding, error);
+        let mut answer = answered.unwrap_or_else(failed);
         if let Some(warning) = &call.version.deprecation {
             answer::warn(&mut answer, warning);
         }
@@ -270,7 +271,7 @@ impl ApiServer {
             name,
             subresource,
             query: query.to_owned(),
-            wanted: Wanted::of(&request.headers, verb == Verb::Watch)?,
+            wanted: Wanted::of(&request.headers, verb == Verb::Watch, resource.built_in)?,
             kind,
             visible: Visible::default(),
             beside: request.extensions.get().cloned().unwrap_or_default(),

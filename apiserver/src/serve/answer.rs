@@ -3,6 +3,7 @@
 use super::Body;
 use crate::error::ApiError;
 use crate::media::Encoding;
+use crate::protobuf;
 use http::header::{CONTENT_TYPE, HeaderValue, WARNING};
 use http::{Response, StatusCode};
 use serde_json::Value;
@@ -16,6 +17,10 @@ pub(super) fn json(code: StatusCode, body: Body) -> Response<Body> {
 pub(super) fn value(code: StatusCode, encoding: Encoding, value: &Value) -> Response<Body> {
     match encoding {
         Encoding::Json => json(code, Body::whole(value.to_string())),
+        Encoding::Protobuf => match protobuf::encode(value) {
+            Some(body) => typed(code, protobuf::MEDIA_TYPE, Body::whole(body)),
+            None => json(code, Body::whole(value.to_string())),
+        },
         Encoding::Yaml => match serde_saphyr::to_string(value) {
             Ok(text) => typed(code, "application/yaml", Body::whole(text)),
             Err(error) => failure(ApiError::internal(error)),
@@ -26,6 +31,21 @@ pub(super) fn value(code: StatusCode, encoding: Encoding, value: &Value) -> Resp
 /// The answer to a failed request.
 pub(super) fn failure(error: ApiError) -> Response<Body> {
     error.into_response().map(Body::whole)
+}
+
+/// The same in protobuf for a client that takes it, and else in JSON.
+pub(super) fn failure_as(encoding: Encoding, error: ApiError) -> Response<Body> {
+    let status = match encoding {
+        Encoding::Json | Encoding::Yaml => None,
+        Encoding::Protobuf => protobuf::encode(&error.to_status()),
+    };
+    let mut response = failure(error);
+    if let Some(status) = status {
+        *response.body_mut() = Body::whole(status);
+        let media_type = HeaderValue::from_static(protobuf::MEDIA_TYPE);
+        response.headers_mut().insert(CONTENT_TYPE, media_type);
+    }
+    response
 }
 
 /// Adds a warning, which kubectl prints.

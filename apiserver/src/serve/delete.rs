@@ -9,8 +9,10 @@ use crate::cache::Filter;
 use crate::error::ApiError;
 use crate::namespaces;
 use crate::object::Object;
+use crate::protobuf;
 use crate::request::{ListOptions, WriteOptions};
 use crate::schema::FieldError;
+use crate::upstream;
 use http::{HeaderMap, Response, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -18,6 +20,9 @@ use store::Txn;
 
 /// How often a delete is tried again when somebody changed the object.
 const ATTEMPTS: usize = 5;
+
+/// The kind of a body.
+const KIND: &str = "DeleteOptions";
 
 const FOREGROUND: &str = "foregroundDeletion";
 const ORPHAN: &str = "orphan";
@@ -127,13 +132,34 @@ async fn delete_one(
     Err(changed(call))
 }
 
+/// What the options are in protobuf, of whatever group they are said to be.
+fn message() -> protobuf::Expected {
+    protobuf::Expected {
+        type_name: upstream::meta(KIND),
+        api_version: String::new(),
+        kind: KIND.into(),
+    }
+}
+
+/// Whether it is what may be sent to delete something.
+fn check_kind(options: &Value) -> Result<(), ApiError> {
+    match options["kind"].as_str() {
+        None | Some("" | KIND) => Ok(()),
+        Some(other) => {
+            let message = format!("{other:?} cannot be handled as {KIND}");
+            Err(ApiError::bad_request(message))
+        }
+    }
+}
+
 impl DeleteOptions {
     fn read(call: &Call, headers: &HeaderMap, body: &[u8]) -> Result<Self, ApiError> {
         let query = WriteOptions::parse(&call.query, false)?;
         let mut options: Self = if body.is_empty() {
             Self::default()
         } else {
-            let document = Document::parse(headers, body)?;
+            let document = Document::parse(headers, body, Some(&message()))?;
+            check_kind(&document.value)?;
             serde_json::from_value(document.value).map_err(|error| {
                 ApiError::bad_request(format!("the body is no DeleteOptions: {error}"))
             })?

@@ -6,6 +6,7 @@ use crate::error::ApiError;
 use crate::keys;
 use crate::media::{Encoding, Form};
 use crate::object::{self, Object};
+use crate::protobuf::Expected;
 use crate::request::{Continue, ListOptions, RevisionMatch};
 use crate::table::{Carried, metadata_of};
 use bytes::Bytes;
@@ -234,6 +235,16 @@ impl Call {
     /// `apiVersion` of the version that is asked for.
     pub(super) fn api_version(&self) -> String {
         self.resource.api_version(&self.version.name)
+    }
+
+    /// What the kind's objects are in protobuf, if they are anything there.
+    pub(super) fn message(&self) -> Option<Expected> {
+        let kind = &self.resource.kind;
+        self.resource.built_in.then(|| Expected {
+            type_name: self.resource.type_name(&self.version.name, kind),
+            api_version: self.api_version(),
+            kind: kind.clone(),
+        })
     }
 
     /// An object in the version that is asked for.

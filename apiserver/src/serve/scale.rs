@@ -5,9 +5,11 @@ use super::{ApiServer, Body, Call, Sent, answer};
 use crate::body::{Document, media_type};
 use crate::error::ApiError;
 use crate::object::Object;
+use crate::protobuf;
 use crate::registry::Scale;
 use crate::request::{Verb, WriteOptions};
 use crate::schema::FieldError;
+use crate::upstream;
 use http::{Response, StatusCode};
 use serde_json::{Map, Value, json};
 
@@ -33,7 +35,7 @@ pub(super) async fn answer(
     for _ in 0..ATTEMPTS {
         let old = stored(server, call).await?;
         let wanted = match call.verb {
-            Verb::Update => Document::parse(&sent.headers, &sent.body)?.value,
+            Verb::Update => Document::parse(&sent.headers, &sent.body, Some(&message()))?.value,
             Verb::Patch => patched(scale_of(&old, paths), sent)?,
             verb => {
                 return Err(ApiError::method_not_supported(
@@ -49,6 +51,14 @@ pub(super) async fn answer(
         }
     }
     Err(changed(call))
+}
+
+fn message() -> protobuf::Expected {
+    protobuf::Expected {
+        type_name: upstream::SCALE.into(),
+        api_version: API_VERSION.into(),
+        kind: "Scale".into(),
+    }
 }
 
 fn shown(call: &Call, scale: &Value) -> Response<Body> {

@@ -1,10 +1,11 @@
-//! Watches: a line of JSON for each change.
+//! Watches: a line of JSON, or a frame of protobuf, for each change.
 
 use super::{ApiServer, Body, Call, Clock, answer, read};
 use crate::cache::{Event, Item, Seen, WatchStart, Watcher, watch_line};
 use crate::error::ApiError;
-use crate::media::Form;
+use crate::media::{Encoding, Form, Wanted};
 use crate::object::Object;
+use crate::protobuf;
 use crate::registry::Version;
 use crate::request::{ListOptions, RevisionMatch};
 use crate::table::{Carried, metadata_of};
@@ -54,7 +55,15 @@ pub(super) async fn watch(server: &ApiServer, call: &Call) -> Result<Response<Bo
         let line = lines.next().await?;
         Some((line, lines))
     });
-    Ok(answer::json(StatusCode::OK, Body::lines(lines)))
+    let media_type = match call.wanted.encoding {
+        Encoding::Json | Encoding::Yaml => "application/json",
+        Encoding::Protobuf => protobuf::WATCH_MEDIA_TYPE,
+    };
+    Ok(answer::typed(
+        StatusCode::OK,
+        media_type,
+        Body::lines(lines),
+    ))
 }
 
 fn bookmarks() -> Interval {
@@ -126,7 +135,7 @@ enum LineForm {
 }
 
 struct OwnForm {
-    form: Form,
+    wanted: Wanted,
     kind: String,
     api_version: String,
     version: Arc<Version>,
@@ -140,7 +149,7 @@ impl LineForm {
             return Self::Stored { kind, api_version };
         }
         Self::Own(OwnForm {
-            form: call.wanted.form,
+            wanted: call.wanted,
             kind,
             api_version,
             version: Arc::clone(&call.version),
@@ -173,11 +182,17 @@ impl LineForm {
             meta["annotations"] = json!({"k8s.io/initial-events-end": "true"});
         }
         let object = json!({"kind": kind, "apiVersion": api_version, "metadata": meta});
-        let object = match self {
-            Self::Own(own) if own.form == Form::Table => own.version.printer.table(&meta, &[]),
-            _ => object,
+        let Self::Own(own) = self else {
+            return line("BOOKMARK", &object);
         };
-        line("BOOKMARK", &object)
+        let object = match own.wanted.form {
+            Form::Objects => object,
+            Form::Metadata => json!({
+                "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": meta,
+            }),
+            Form::Table => own.version.printer.table(&meta, &[]),
+        };
+        own.written("BOOKMARK", &object)
     }
 }
 
@@ -190,7 +205,7 @@ impl OwnForm {
         object
             .fields_mut()
             .insert("apiVersion".into(), version.into());
-        let value = match self.form {
+        let value = match self.wanted.form {
             Form::Objects => object.into_value(),
             Form::Metadata => metadata_of(&object),
             Form::Table => {
@@ -199,7 +214,17 @@ impl OwnForm {
                 self.version.printer.table(&meta, &[row])
             }
         };
-        line(seen.as_str(), &value)
+        self.written(seen.as_str(), &value)
+    }
+
+    fn written(&self, word: &str, object: &Value) -> Bytes {
+        match self.wanted.encoding {
+            Encoding::Json | Encoding::Yaml => line(word, object),
+            // There is a message for all that is sent as protobuf.
+            Encoding::Protobuf => protobuf::watch_frame(word, object)
+                .unwrap_or_default()
+                .into(),
+        }
     }
 }
 

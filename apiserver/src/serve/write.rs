@@ -296,7 +296,7 @@ fn together(call: &Call, mut txn: Txn, others: Txn) -> Txn {
 
 /// The object in a body, put where the URL says.
 fn placed(call: &Call, sent: &Sent, options: &WriteOptions) -> Result<Incoming, ApiError> {
-    let document = Document::parse(&sent.headers, &sent.body)?;
+    let document = Document::parse(&sent.headers, &sent.body, call.message().as_ref())?;
     let mut found = incoming(call, document, options.validation)?;
     metadata::place(call, &mut found.object)?;
     Ok(found)

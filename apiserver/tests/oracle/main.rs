@@ -1,13 +1,15 @@
-//! Server-side apply and strategic merge patches compared with kube-apiserver's own code.
+//! Server-side apply, strategic merge patches and protobuf compared with kube-apiserver's own code.
 //!
 //! Writes from a fixed seed are played here and by a Go program (`../oracle`) that calls upstream's
-//! field managers and `strategicpatch`. Both must give the same objects, managers and errors.
+//! field managers and `strategicpatch`. Both must give the same objects, managers and errors. Objects
+//! in protobuf are made by that program.
 
 #[path = "../harness/kubernetes.rs"]
 mod kubernetes;
 mod openapi;
 mod play;
 mod program;
+mod protobuf;
 mod published;
 mod schemas;
 mod strategic;
