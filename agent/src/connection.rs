@@ -183,10 +183,15 @@ impl Connection {
     }
 }
 
-/// Closes a session behind the last of its requests, or at the end of the drain time.
+/// Waits until the server, which has opened the streams, has read them to their ends and closes the
+/// session; at the end of the drain time this side does.
 async fn finish(session: Session, requests: TaskTracker, limit: Duration) {
     requests.close();
-    if tokio::time::timeout(limit, requests.wait()).await.is_err() {
+    let finished = async {
+        requests.wait().await;
+        session.over().cancelled().await;
+    };
+    if tokio::time::timeout(limit, finished).await.is_err() {
         warn!(
             session = session.id(),
             running = requests.len(),

@@ -16,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use lariat_api::ClusterId;
 use tracing::{Instrument as _, info, info_span, warn};
 use tunnel::accept::{AcceptError, Accepted, Upgrade, UpgradeError, Verified};
-use tunnel::session::{End, Session};
+use tunnel::session::{End, Phase, Session};
 use tunnel_proto::frame::CloseCode;
 use tunnel_proto::stream::RefusalReason;
 
@@ -144,23 +144,31 @@ async fn refuse_streams(session: &Session) {
     }
 }
 
-/// When the server stops: the agent is told, what runs may finish, then the session is closed.
-/// When the cluster is deleted or its agent replaced, it is closed at once.
+/// When the server or the agent stops, what runs may finish, and then this side closes the session:
+/// it has opened the streams, and knows when they were read to their ends. When the cluster is
+/// deleted or its agent replaced, it is closed at once.
 async fn leave(app: &Arc<App>, cluster: &ClusterId, session: &Session) {
+    let drained = async {
+        let mut phase = session.phase();
+        let reason = tokio::select! {
+            () = app.shutdown.cancelled() => {
+                session.drain(app.config.drain_timeout, "the server is stopping");
+                app.tunnels.remove(cluster, session);
+                "the server is stopping"
+            }
+            _ = phase.wait_for(|phase| *phase != Phase::Live) => "drained",
+        };
+        tokio::select! {
+            () = session.idle() => reason,
+            () = app.cut.cancelled() => reason,
+        }
+    };
     tokio::select! {
-        () = app.shutdown.cancelled() => {}
+        reason = drained => session.close(CloseCode::Normal, reason),
         () = registration::revoked(app, cluster, session) => {
             session.close(CloseCode::Revoked, "the cluster no longer knows this agent");
-            return;
         }
     }
-    session.drain(app.config.drain_timeout, "the server is stopping");
-    app.tunnels.remove(cluster, session);
-    tokio::select! {
-        () = session.idle() => {}
-        () = app.cut.cancelled() => {}
-    }
-    session.close(CloseCode::Normal, "the server is stopping");
 }
 
 /// Why the last session of a cluster ended, for people.

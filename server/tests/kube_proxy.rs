@@ -4,15 +4,19 @@
 
 mod agents;
 
+use std::time::Duration;
+
 use agents::{Running, answer, mirror, until, within};
 use bytes::Bytes;
 use futures::StreamExt as _;
-use http::StatusCode;
+use http::{StatusCode, header};
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::Frame;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
+use tunnel::session::{End, Phase};
+use tunnel_proto::frame::CloseCode;
 
 fn message(body: &[u8]) -> String {
     let status: serde_json::Value = serde_json::from_slice(body).unwrap();
@@ -299,11 +303,47 @@ async fn a_stopping_server_lets_what_runs_finish() {
     within(arrived.wait_for(|arrived| *arrived)).await.unwrap();
     server.stop();
     let mut phase = session.phase();
-    within(phase.wait_for(|phase| matches!(phase, tunnel::session::Phase::Draining { .. })))
+    within(phase.wait_for(|phase| matches!(phase, Phase::Draining { .. })))
         .await
         .unwrap();
     go.send_replace(true);
     let response = within(slow).await.unwrap().unwrap();
     assert_eq!(response.status(), StatusCode::OK);
     within(session.over().cancelled()).await;
+}
+
+#[tokio::test]
+async fn the_session_of_a_leaving_agent_is_closed_behind_the_last_answer() {
+    let server = Running::start().await;
+    let (go, wait) = tokio::sync::watch::channel(false);
+    let (arrive, mut arrived) = tokio::sync::watch::channel(false);
+    let session = server
+        .connected(move |_: http::Request<_>| {
+            let (mut wait, arrive) = (wait.clone(), arrive.clone());
+            async move {
+                arrive.send_replace(true);
+                wait.wait_for(|go| *go).await.unwrap();
+                let mut answer = answer(200, "done");
+                let close = http::HeaderValue::from_static("close");
+                answer.headers_mut().insert(header::CONNECTION, close);
+                answer
+            }
+        })
+        .await;
+    let mut client = server.client("localhost").await;
+    let request = server.request("GET", "/k8s/clusters/c-1/slow");
+    let request = request.body(Full::default().boxed_unsync()).unwrap();
+    let slow = tokio::spawn(async move { client.send_request(request).await });
+    within(arrived.wait_for(|arrived| *arrived)).await.unwrap();
+    session.drain(Duration::from_secs(60), "agent is stopping");
+    go.send_replace(true);
+    let response = within(slow).await.unwrap().unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    let mut phase = session.phase();
+    let closed = within(phase.wait_for(|phase| matches!(phase, Phase::Closed(_)))).await;
+    let (code, reason) = (CloseCode::Normal, "drained".to_owned());
+    assert_eq!(
+        *closed.unwrap(),
+        Phase::Closed(End::ClosedByPeer { code, reason })
+    );
 }

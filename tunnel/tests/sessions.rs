@@ -160,6 +160,22 @@ async fn a_reader_wakes_when_the_session_is_closed_on_either_side() {
 }
 
 #[tokio::test]
+async fn what_has_come_is_read_though_the_session_is_over() {
+    let (server, agent) = pair().await;
+    let mut stream = server.open(&open_to(Target::KubeApi)).await.unwrap();
+    let (mut far, confirmed) = futures::join!(accepted(&agent), stream.confirmed());
+    confirmed.unwrap();
+    far.write_all(b"last words").await.unwrap();
+    assert_eq!(within(stream.read_u8()).await.unwrap(), b'l');
+    agent.close(CloseCode::Normal, "drained");
+    within(server.over().cancelled()).await;
+    let mut rest = [0; 9];
+    stream.read_exact(&mut rest).await.unwrap();
+    assert_eq!(&rest, b"ast words");
+    assert!(within(stream.read_u8()).await.is_err());
+}
+
+#[tokio::test]
 async fn draining_refuses_new_streams_on_both_sides_and_lets_old_ones_finish() {
     // Y4: yamux itself has no drain.
     let (server, agent) = pair().await;

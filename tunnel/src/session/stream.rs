@@ -107,6 +107,19 @@ impl Stream {
         Ok(())
     }
 
+    fn poll_data(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        // A reader that never writes still has to say what it wants.
+        ready!(self.poll_preamble(cx))?;
+        ready!(self.poll_answer(cx))?;
+        // What is below sets all the room it is offered to zero, each time.
+        let room = buf.remaining().min(MOST_READ);
+        let mut part = ReadBuf::new(buf.initialize_unfilled_to(room));
+        ready!(Pin::new(&mut self.inner).poll_read(cx, &mut part))?;
+        let read = part.filled().len();
+        buf.advance(read);
+        Poll::Ready(Ok(()))
+    }
+
     /// Sends the preamble. It leaves with the first data where there is some, in one frame or two
     /// that share a message.
     fn poll_preamble(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -186,17 +199,13 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.poll_over(cx)?;
-        // A reader that never writes still has to say what it wants.
-        ready!(self.poll_preamble(cx))?;
-        ready!(self.poll_answer(cx))?;
-        // What is below sets all the room it is offered to zero, each time.
-        let room = buf.remaining().min(MOST_READ);
-        let mut part = ReadBuf::new(buf.initialize_unfilled_to(room));
-        ready!(Pin::new(&mut self.inner).poll_read(cx, &mut part))?;
-        let read = part.filled().len();
-        buf.advance(read);
-        Poll::Ready(Ok(()))
+        let before = buf.filled().len();
+        let read = self.poll_data(cx, buf);
+        // What has come is read, though the session is over.
+        if buf.filled().len() == before {
+            self.poll_over(cx)?;
+        }
+        read
     }
 }
 
