@@ -278,12 +278,18 @@ async fn limits_are_kept(store: &dyn Store) {
     };
     let error = store.txn(twice).await.unwrap_err();
     assert!(matches!(error, Error::DuplicateKey));
-    let ops = (0..=MAX_TXN_ITEMS).map(|number| put_op(&format!("h/{number}"), ""));
-    let many = Txn {
-        compares: vec![],
-        ops: ops.collect(),
+    let many = |items: usize| {
+        let key = |at| format!("h/{at}");
+        let absent = |at| Compare {
+            key: key(at).into(),
+            modified: Revision::ZERO,
+        };
+        Txn {
+            compares: (0..items).map(absent).collect(),
+            ops: (0..items).map(|at| put_op(&key(at), "")).collect(),
+        }
     };
-    let error = store.txn(many).await.unwrap_err();
+    let error = store.txn(many(MAX_TXN_ITEMS + 1)).await.unwrap_err();
     assert!(matches!(error, Error::TxnLength(_)));
     let half = "v".repeat(MAX_VALUE_BYTES / 2 + 100_000);
     let large = Txn {
@@ -297,6 +303,10 @@ async fn limits_are_kept(store: &dyn Store) {
         before,
         "what breaks a limit writes nothing"
     );
+    let most = store.txn(many(MAX_TXN_ITEMS)).await.unwrap();
+    assert!(matches!(most, TxnOutcome::Applied(_)), "{most:?}");
+    let again = store.txn(many(MAX_TXN_ITEMS)).await.unwrap();
+    assert!(matches!(again, TxnOutcome::Conflict(found) if found.len() == MAX_TXN_ITEMS));
     put(
         store,
         &"k".repeat(MAX_KEY_BYTES),

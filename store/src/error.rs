@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::{BackupError, OptionsError, Revision};
+use crate::{BackupError, OptionsError, Revision, SealFault};
 
 /// A request to a store failed.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -47,6 +47,14 @@ pub enum Error {
     /// Nothing was written.
     #[error("etcd refuses: {0}")]
     Refused(Arc<str>),
+    /// A value cannot be opened. Others are not affected.
+    #[error("the value of {key} cannot be opened: {fault}")]
+    Sealed {
+        /// Whose value.
+        key: Arc<str>,
+        /// Why.
+        fault: SealFault,
+    },
     /// The store has stopped or cannot be reached. Whether a write happened is not known.
     #[error("store is not available")]
     Unavailable,

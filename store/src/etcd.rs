@@ -9,6 +9,7 @@
 //! go on rising when a store moves here from somewhere else. Others who use the same etcd take
 //! revisions too; the store then has gaps in its count and is otherwise not touched.
 
+mod claim;
 mod connection;
 mod follow;
 mod options;
@@ -17,15 +18,18 @@ mod rpc;
 mod space;
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use tokio::sync::{oneshot, watch};
 
+pub use claim::{Claim, ClaimError};
 pub use options::{EtcdLogin, EtcdOptions, EtcdTls, OptionsError};
 
-use crate::backup::Reader;
+use crate::backup::{Reader, Summary};
 use crate::{Entry, Error, Op, OpenError, Page, Range, Revision, Store, Txn, TxnOutcome, Watch};
 use connection::{Agreement, Connection, Failure};
 use rpc::{
@@ -48,6 +52,10 @@ pub struct EtcdStore {
     space: Space,
     prefix: String,
     watch_capacity: usize,
+    /// The last revision that was read as that of the store, in etcd's count.
+    wanted: Arc<watch::Sender<i64>>,
+    /// What the claim of this process says, once it has one.
+    claim: Arc<RwLock<Option<Bytes>>>,
 }
 
 impl EtcdStore {
@@ -62,22 +70,36 @@ impl EtcdStore {
         Ok(store)
     }
 
-    /// Puts a backup into etcd, under the prefix in the options, and opens the store. No server
-    /// may use that store meanwhile. Revisions go on above those of the backup, by
+    /// Puts a backup into etcd, under the prefix in the options, and opens the store. It is
+    /// [claimed](Self::claim) meanwhile. Revisions go on above those of the backup, by
     /// [`crate::backup::REVISION_GAP`].
     ///
     /// # Errors
-    /// When there is something under the prefix and `overwrite` is not set; when the backup is
-    /// damaged, and then the store can be opened only after another restore; as for
-    /// [`Self::open`].
+    /// When there is something under the prefix and `overwrite` is not set; when somebody has
+    /// claimed the store; when the backup is damaged, and then the store can be opened only after
+    /// another restore; as for [`Self::open`].
     pub async fn restore(
         options: EtcdOptions,
         backup: Reader<impl std::io::Read>,
         overwrite: bool,
-    ) -> Result<Self, OpenError> {
+    ) -> Result<(Self, Summary), OpenError> {
         let mut store = Self::without_record(options)?;
-        store.restore_record(backup, overwrite).await?;
-        Ok(store)
+        let holder = format!("a restore, process {}", std::process::id());
+        let claim = store.claim(&holder).await.map_err(|error| match error {
+            ClaimError::Taken(_) => OpenError::InUse(PathBuf::from(&store.prefix)),
+            ClaimError::Store(error) => OpenError::Etcd(error),
+        })?;
+        let (restoring, restored) = oneshot::channel::<()>();
+        let keeping = claim.keep(restored.map(drop));
+        let restoring = async {
+            let summary = store.restore_record(backup, overwrite).await;
+            drop(restoring);
+            summary
+        };
+        // Who loses the claim cannot write, and fails.
+        let (summary, _) = tokio::join!(restoring, keeping);
+        *store.claim.write().unwrap_or_else(PoisonError::into_inner) = None;
+        Ok((store, summary?))
     }
 
     fn without_record(options: EtcdOptions) -> Result<Self, OpenError> {
@@ -86,6 +108,8 @@ impl EtcdStore {
             space: Space::new(&options.prefix, 0),
             watch_capacity: options.watch_capacity,
             prefix: options.prefix,
+            wanted: Arc::new(watch::Sender::new(0)),
+            claim: Arc::default(),
         })
     }
 
@@ -166,7 +190,7 @@ impl EtcdStore {
             key: self.space.key(&compare.key),
             ..RangeRequest::default()
         });
-        let request = TxnRequest {
+        let mut request = TxnRequest {
             compare: (txn.compares.iter())
                 .map(|compare| {
                     let modified = self.space.to_compare(compare.modified);
@@ -176,15 +200,22 @@ impl EtcdStore {
             success: txn.ops.iter().map(|op| self.operation(op).into()).collect(),
             failure: compared.map(|range| Request::Range(range).into()).collect(),
         };
+        let claim = self.guard(&mut request);
         let answer: TxnResponse =
             (self.connection.write(rpc::TXN, &request).await).map_err(plain_error)?;
         if answer.succeeded {
             return Ok(TxnOutcome::Applied(self.header(answer.header.as_ref())));
         }
-        let found = answer.responses.into_iter().map(|response| {
-            let kvs = response.range.unwrap_or_default().kvs;
-            kvs.first().map(|kv| self.space.entry(kv))
-        });
+        let found = answer.responses.into_iter();
+        let mut found = found.map(|response| response.range.unwrap_or_default().kvs);
+        if let Some(claim) = claim {
+            let holder = found.next_back().unwrap_or_default();
+            if holder.first().is_none_or(|holder| holder.value != claim) {
+                // Nothing was written. It passes when the claim is there again.
+                return Err(Error::Unavailable);
+            }
+        }
+        let found = found.map(|kvs| kvs.first().map(|kv| self.space.entry(kv)));
         Ok(TxnOutcome::Conflict(found.collect()))
     }
 
@@ -194,6 +225,7 @@ impl EtcdStore {
             Op::Put { value, .. } => Request::Put(PutRequest {
                 key,
                 value: value.clone(),
+                lease: 0,
             }),
             Op::Delete { .. } => Request::DeleteRange(DeleteRangeRequest {
                 key,
@@ -212,6 +244,7 @@ impl EtcdStore {
             space: self.space.clone(),
             prefix: Bytes::copy_from_slice(prefix),
             seen: self.space.to_etcd(after)?,
+            wanted: self.wanted.subscribe(),
             feed,
         };
         // Owned by the watch: it ends when that is dropped.
@@ -285,7 +318,13 @@ impl Store for EtcdStore {
     fn revision(&self) -> BoxFuture<'_, Result<Revision, Error>> {
         async move {
             let answer = self.read_now(self.probe()).await?;
-            Ok(self.header(answer.header.as_ref()))
+            let read = rpc::revision(answer.header.as_ref());
+            self.wanted.send_if_modified(|wanted| {
+                let later = read > *wanted;
+                *wanted = read.max(*wanted);
+                later
+            });
+            Ok(self.space.revision(read))
         }
         .boxed()
     }

@@ -7,24 +7,30 @@
 //! holds into a file, and back into either.
 //!
 //! The store knows nothing of Kubernetes: keys and values are bytes. It has no leases: nothing
-//! needs a key that disappears by itself yet, and expiry can be decided by who reads. It does not
-//! encrypt: what is secret is sealed above it.
+//! needs a key that disappears by itself yet, and expiry can be decided by who reads. Back ends do
+//! not encrypt: [`SealedStore`] does, over any of them.
 
 pub mod backup;
 pub mod conformance;
 mod error;
 mod etcd;
+mod follow;
 mod limits;
 mod model;
 mod redb;
+mod seal;
 mod watch;
 
 pub use backup::BackupError;
 pub use error::{Error, OpenError, WatchError};
-pub use etcd::{EtcdLogin, EtcdOptions, EtcdStore, EtcdTls, OptionsError};
+pub use etcd::{Claim, ClaimError, EtcdLogin, EtcdOptions, EtcdStore, EtcdTls, OptionsError};
+pub use follow::{Follow, Followed, read_all};
 pub use limits::{MAX_KEY_BYTES, MAX_TXN_BYTES, MAX_TXN_ITEMS, MAX_VALUE_BYTES};
 pub use model::{Change, Compare, Entry, Op, Page, Range, Revision, Txn, TxnOutcome};
 pub use redb::{RedbOptions, RedbStore};
+pub use seal::{
+    KeyId, KeyRing, Resealed, RingError, RingKey, SealFault, SealedStore, Survey, is_sealed,
+};
 pub use watch::{Changes, Watch};
 
 use futures::future::BoxFuture;

@@ -9,8 +9,9 @@ pub const MAX_KEY_BYTES: usize = 1024;
 /// Largest value, in bytes. With the longest key it still fits into a request to an etcd with its
 /// default limit of 1.5 MiB.
 pub const MAX_VALUE_BYTES: usize = 1_500_000;
-/// Most comparisons, and most operations, in one transaction. The same as etcd's default.
-pub const MAX_TXN_ITEMS: usize = 128;
+/// Most comparisons, and most operations, in one transaction: etcd's default, less the comparison
+/// with the claim of a process.
+pub const MAX_TXN_ITEMS: usize = 127;
 /// Largest transaction, in bytes as [`Txn::bytes`] counts them: etcd's default for a request,
 /// less a little for what surrounds it.
 pub const MAX_TXN_BYTES: usize = 1_536 * 1024 - 8 * 1024;

@@ -1,6 +1,7 @@
 //! The reading end of a watch.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,17 +18,28 @@ use crate::{Change, Revision, WatchError};
 pub struct Changes {
     /// The revision. Watching again after it misses nothing and repeats nothing.
     pub revision: Revision,
-    /// At least one.
+    /// At least one; none in a watch [with progress](Watch::with_progress).
     pub changes: Vec<Arc<Change>>,
 }
 
+/// What is done to changes on their way to the reader.
+pub(crate) type Map = Arc<dyn Fn(Changes) -> Changes + Send + Sync>;
+
 /// A stream of [`Changes`]. Ends after its first error. Dropping it ends the watch.
-#[derive(Debug)]
 pub struct Watch {
     backlog: VecDeque<Changes>,
     live: mpsc::Receiver<Changes>,
     lagged: Arc<AtomicBool>,
     ended: bool,
+    progress: bool,
+    map: Option<Map>,
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = formatter.debug_struct("Watch");
+        shown.field("ended", &self.ended).finish_non_exhaustive()
+    }
 }
 
 impl Watch {
@@ -45,8 +57,28 @@ impl Watch {
             live,
             lagged,
             ended: false,
+            progress: false,
+            map: None,
         };
         (feed, watch)
+    }
+
+    /// The same watch, whose changes are mapped when they are read.
+    pub(crate) fn mapped(self, map: Map) -> Self {
+        Self {
+            map: Some(map),
+            ..self
+        }
+    }
+
+    /// The same watch, which also yields revisions at which nothing happened under its prefix, with
+    /// no changes. Others who use the same etcd take such revisions; in redb there are none.
+    #[must_use]
+    pub fn with_progress(self) -> Self {
+        Self {
+            progress: true,
+            ..self
+        }
     }
 
     /// The next changes. Cancellation-safe.
@@ -65,11 +97,21 @@ impl Stream for Watch {
         if self.ended {
             return Poll::Ready(None);
         }
-        if let Some(changes) = self.backlog.pop_front() {
-            return Poll::Ready(Some(Ok(changes)));
-        }
-        if let Some(changes) = ready!(self.live.poll_recv(context)) {
-            return Poll::Ready(Some(Ok(changes)));
+        loop {
+            let next = match self.backlog.pop_front() {
+                Some(changes) => Some(changes),
+                None => ready!(self.live.poll_recv(context)),
+            };
+            match next {
+                Some(changes) if changes.changes.is_empty() && !self.progress => {}
+                Some(changes) => {
+                    return Poll::Ready(Some(Ok(match &self.map {
+                        Some(map) => map(changes),
+                        None => changes,
+                    })));
+                }
+                None => break,
+            }
         }
         self.ended = true;
         let error = if self.lagged.load(Ordering::Acquire) {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
-use futures::Stream;
+use futures::{Stream, stream};
 use http::uri::PathAndQuery;
 use tokio::time::{Instant, sleep, timeout};
 use tonic::client::Grpc;
@@ -18,7 +18,10 @@ use tonic::{Code, Request, Status, Streaming};
 use tonic_prost::ProstCodec;
 
 use super::options::{EtcdLogin, EtcdOptions, OptionsError};
-use super::rpc::{self, AuthenticateRequest, AuthenticateResponse, WatchRequest, WatchResponse};
+use super::rpc::{
+    self, AuthenticateRequest, AuthenticateResponse, LeaseKeepAliveResponse, LeaseRequest,
+    WatchRequest, WatchResponse,
+};
 
 /// Between two attempts of a read.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -156,6 +159,32 @@ impl Connection {
             _ => self.leave(member, &status),
         }
         Err(status)
+    }
+
+    /// Renews a lease once. Returns how many seconds it lasts; 0: it is no more.
+    pub(super) async fn keep_alive(&self, id: i64) -> Result<i64, Status> {
+        let member = self.current.load(Ordering::Relaxed);
+        let asked = async {
+            let mut client = self.client(member).await?;
+            let once = stream::iter([LeaseRequest { id }]);
+            let request = self.request(once, Agreement::Majority);
+            let path = PathAndQuery::from_static(rpc::LEASE_KEEP_ALIVE);
+            let codec = ProstCodec::<_, LeaseKeepAliveResponse>::default();
+            let answers = client.streaming(request, path, codec).await?;
+            let answer = answers.into_inner().message().await?;
+            let ended = || Status::unavailable("the stream ended");
+            Ok(answer.ok_or_else(ended)?.ttl)
+        };
+        let answer = timeout(self.patience, asked).await;
+        let answer = answer.unwrap_or_else(|_| Err(silent()));
+        if let Err(status) = &answer {
+            match fault(status) {
+                // What became of it shows at the next attempt.
+                Fault::Login => drop(self.log_in(member).await),
+                _ => self.leave(member, status),
+            }
+        }
+        answer
     }
 
     /// Turns to the next member, if nobody has done so already.

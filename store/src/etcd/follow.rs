@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tonic::Status;
 
@@ -24,6 +24,8 @@ use crate::{Change, Changes};
 /// A stream that is silent for so long is asked for its revision, and given up when it is silent
 /// for as long again.
 const QUIET: Duration = Duration::from_secs(5);
+/// How long a change that is known to be there may take before its stream is asked for progress.
+const GRACE: Duration = Duration::from_millis(20);
 /// Before a new stream is opened.
 const PAUSE: Duration = Duration::from_millis(200);
 /// How long a reader may take for a change that was made before its watch began. Such changes come
@@ -36,6 +38,8 @@ pub(super) struct Follower {
     pub(super) prefix: Bytes,
     /// Everything up to here was handed over. In etcd's count.
     pub(super) seen: i64,
+    /// The last revision that somebody has read. Who reads may wait until it is seen.
+    pub(super) wanted: watch::Receiver<i64>,
     pub(super) feed: Feed,
 }
 
@@ -72,7 +76,7 @@ impl Follower {
             return End::Broken;
         };
         loop {
-            let response = match stream.next().await {
+            let response = match stream.next(&mut self.wanted, self.seen).await {
                 Ok(response) => response,
                 Err(status) => {
                     self.connection.leave(stream.member, &status);
@@ -107,11 +111,23 @@ impl Follower {
         let events = std::mem::take(&mut stream.pieces);
         if events.is_empty() {
             // Progress: everything up to this revision was sent.
-            self.seen = self.seen.max(revision);
-            return None;
+            let sent = self.progress(revision);
+            return (!sent).then_some(End::CutOff);
         }
         let sent = self.deliver(events, stream.began).await;
         (!sent).then_some(End::CutOff)
+    }
+
+    /// Tells how far it is. Returns whether the watch goes on.
+    fn progress(&mut self, revision: i64) -> bool {
+        if revision <= self.seen {
+            return true;
+        }
+        self.seen = revision;
+        self.feed.offer(Changes {
+            revision: self.space.revision(revision),
+            changes: Vec::new(),
+        })
     }
 
     /// Hands over what was not seen yet, by revision. Returns whether the watch goes on.
@@ -176,10 +192,26 @@ impl Stream {
         })
     }
 
-    async fn next(&mut self) -> Result<WatchResponse, Status> {
+    /// The next answer. Asks for progress when it is quiet, or when a revision after `seen` is
+    /// wanted.
+    async fn next(
+        &mut self,
+        wanted: &mut watch::Receiver<i64>,
+        seen: i64,
+    ) -> Result<WatchResponse, Status> {
         let ended = || Status::unavailable("the stream ended");
-        if let Ok(response) = timeout(QUIET, self.responses.message()).await {
-            return response?.ok_or_else(ended);
+        // The change itself comes at once if there is one; a question on its heels costs little.
+        let more_wanted = async {
+            // An error: nobody reads any more.
+            if wanted.wait_for(|wanted| *wanted > seen).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            sleep(GRACE).await;
+        };
+        tokio::select! {
+            response = self.responses.message() => return response?.ok_or_else(ended),
+            () = more_wanted => {}
+            () = sleep(QUIET) => {}
         }
         let ask = Some(WatchAsk::Progress(WatchProgressRequest {}));
         // No room means that it was asked before and did not even take that.
@@ -196,8 +228,9 @@ impl Stream {
 pub(super) async fn compacted(connection: &Connection, key: Bytes) -> Option<i64> {
     let keys = (key, Bytes::new());
     let mut stream = Stream::open(connection, keys, 1).await.ok()?;
+    let (_nothing_wanted, mut wanted) = watch::channel(0);
     loop {
-        let response = stream.next().await.ok()?;
+        let response = stream.next(&mut wanted, 0).await.ok()?;
         if response.canceled {
             return (response.compact_revision > 0).then_some(response.compact_revision);
         }

@@ -10,8 +10,8 @@ use super::rpc::{
     self, Compare, DeleteRangeRequest, PutRequest, RangeRequest, Request, TxnRequest, TxnResponse,
 };
 use super::{EtcdStore, plain_error};
-use crate::backup::{REVISION_GAP, Reader};
-use crate::{Error, MAX_TXN_BYTES, MAX_TXN_ITEMS, Op, OpenError, Txn};
+use crate::backup::{REVISION_GAP, Reader, Summary};
+use crate::{Error, MAX_TXN_BYTES, MAX_TXN_ITEMS, Op, OpenError, Store, Txn};
 
 /// Raised when what is under the prefix changes its meaning.
 const FORMAT: u64 = 1;
@@ -73,7 +73,7 @@ impl EtcdStore {
         &mut self,
         mut backup: Reader<impl Read>,
         overwrite: bool,
-    ) -> Result<(), OpenError> {
+    ) -> Result<Summary, OpenError> {
         let (begin, end) = self.space.range(b"", None);
         let count = RangeRequest {
             key: begin.clone(),
@@ -102,7 +102,9 @@ impl EtcdStore {
         let unfinished = self.put_record(record(UNFINISHED));
         self.ask(Vec::new(), vec![unfinished, clear]).await?;
         let mut txn = Txn::default();
+        let mut entries = 0;
         while let Some(entry) = backup.next_entry()? {
+            entries += 1;
             txn.ops.push(Op::Put {
                 key: entry.key,
                 value: entry.value,
@@ -116,7 +118,10 @@ impl EtcdStore {
         self.write(txn).await?;
         self.ask(Vec::new(), vec![self.put_record(record(FORMAT))])
             .await?;
-        Ok(())
+        Ok(Summary {
+            revision: self.revision().await?,
+            entries,
+        })
     }
 
     async fn record(&self) -> Result<Option<Record>, Error> {
@@ -138,6 +143,7 @@ impl EtcdStore {
         Request::Put(PutRequest {
             key: self.record_key(),
             value: record.to_text().into(),
+            lease: 0,
         })
     }
 

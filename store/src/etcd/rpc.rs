@@ -9,6 +9,9 @@ pub(super) const RANGE: &str = "/etcdserverpb.KV/Range";
 pub(super) const TXN: &str = "/etcdserverpb.KV/Txn";
 pub(super) const COMPACT: &str = "/etcdserverpb.KV/Compact";
 pub(super) const WATCH: &str = "/etcdserverpb.Watch/Watch";
+pub(super) const LEASE_GRANT: &str = "/etcdserverpb.Lease/LeaseGrant";
+pub(super) const LEASE_REVOKE: &str = "/etcdserverpb.Lease/LeaseRevoke";
+pub(super) const LEASE_KEEP_ALIVE: &str = "/etcdserverpb.Lease/LeaseKeepAlive";
 pub(super) const AUTHENTICATE: &str = "/etcdserverpb.Auth/Authenticate";
 
 #[derive(Clone, PartialEq, Message)]
@@ -69,6 +72,9 @@ pub(super) struct PutRequest {
     pub(super) key: Bytes,
     #[prost(bytes = "bytes", tag = "2")]
     pub(super) value: Bytes,
+    /// The lease that the key goes with; 0: none.
+    #[prost(int64, tag = "3")]
+    pub(super) lease: i64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -121,6 +127,8 @@ pub(super) struct Compare {
     /// One of several in a `oneof`: it is sent even when it is 0.
     #[prost(int64, optional, tag = "6")]
     pub(super) mod_revision: Option<i64>,
+    #[prost(bytes = "bytes", optional, tag = "7")]
+    pub(super) value: Option<Bytes>,
 }
 
 impl Compare {
@@ -133,6 +141,20 @@ impl Compare {
             target: MOD,
             key,
             mod_revision: Some(mod_revision),
+            value: None,
+        }
+    }
+
+    /// That the key has a value.
+    pub(super) fn holds(key: Bytes, value: Bytes) -> Self {
+        const EQUAL: i32 = 0;
+        const VALUE: i32 = 3;
+        Self {
+            result: EQUAL,
+            target: VALUE,
+            key,
+            mod_revision: None,
+            value: Some(value),
         }
     }
 }
@@ -165,6 +187,35 @@ pub(super) struct CompactionRequest {
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct CompactionResponse {}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct LeaseGrantRequest {
+    /// In seconds.
+    #[prost(int64, tag = "1")]
+    pub(super) ttl: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct LeaseGrantResponse {
+    #[prost(int64, tag = "2")]
+    pub(super) id: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct LeaseRequest {
+    #[prost(int64, tag = "1")]
+    pub(super) id: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct LeaseRevokeResponse {}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct LeaseKeepAliveResponse {
+    /// In seconds; 0: there is no such lease any more.
+    #[prost(int64, tag = "3")]
+    pub(super) ttl: i64,
+}
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct WatchRequest {

@@ -76,7 +76,7 @@ pub(super) async fn backups(world: &World) -> Result<String> {
 
     let etcd = world.etcd("moved", 1, false)?;
     let options = EtcdOptions::new(etcd.endpoints());
-    let moved = EtcdStore::restore(options.clone(), reader()?, false).await?;
+    let (moved, _) = EtcdStore::restore(options.clone(), reader()?, false).await?;
     let content = |entries: &[Arc<store::Entry>]| -> Vec<_> {
         entries
             .iter()
