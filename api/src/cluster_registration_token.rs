@@ -102,6 +102,7 @@ impl Kind for ClusterRegistrationToken {
     const SINGULAR: &'static str = "clusterregistrationtoken";
     const SHORT_NAMES: &'static [&'static str] = &["crt"];
     const NAMESPACED: bool = true;
+    const SECRET: bool = true;
     const COLUMNS: &'static [Column] = &[
         Column::new("Uses", "integer", "How often an agent registered with it"),
         Column::new(

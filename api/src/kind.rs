@@ -36,6 +36,9 @@ pub trait Kind:
     const SHORT_NAMES: &'static [&'static str];
     /// Whether objects live in a namespace (which is then the id of a cluster).
     const NAMESPACED: bool;
+    /// Whether objects hold what nobody may read who holds the store, hashes of tokens for example:
+    /// they are sealed in it.
+    const SECRET: bool = false;
     /// Columns of `kubectl get` after NAME.
     const COLUMNS: &'static [Column];
 

@@ -103,6 +103,7 @@ impl Kind for Token {
     const SINGULAR: &'static str = "token";
     const SHORT_NAMES: &'static [&'static str] = &[];
     const NAMESPACED: bool = false;
+    const SECRET: bool = true;
     const COLUMNS: &'static [Column] = &[
         Column::new("User", "string", "Id of the user"),
         Column::new("Description", "string", "What the token is for"),

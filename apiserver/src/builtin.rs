@@ -77,6 +77,7 @@ struct BuiltIn {
     short_names: &'static [&'static str],
     categories: &'static [&'static str],
     namespaced: bool,
+    secret: bool,
     naming: Naming,
     status: bool,
     selectable: &'static [&'static str],
@@ -88,6 +89,12 @@ struct BuiltIn {
 #[must_use]
 pub fn resources() -> Vec<Resource> {
     kinds::ALL.iter().map(BuiltIn::resource).collect()
+}
+
+/// Group and plural of those whose objects are [secret](Resource::secret).
+pub fn secret() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let secret = kinds::ALL.iter().filter(|kind| kind.secret);
+    secret.map(|kind| (kind.group, kind.plural))
 }
 
 /// The kinds that are answered and never kept, without what answers them.
@@ -109,6 +116,7 @@ impl BuiltIn {
             namespaced: self.namespaced,
             built_in: true,
             defined: false,
+            secret: self.secret,
             naming: self.naming,
             versions: Vec::new(),
             storage: self.version.into(),

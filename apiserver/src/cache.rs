@@ -3,10 +3,12 @@
 //! One task follows the store; each change is read once, whatever the number of watchers. Values
 //! are shared with the store and stay as they were written: only what selectors look at is parsed.
 
+mod follow;
 mod item;
 mod kind;
 mod watcher;
 
+pub use follow::{Follow, Followed};
 pub use item::{Item, Selectable};
 pub use kind::{KindCache, Snapshot, TooOld};
 pub use watcher::{Event, Filter, Seen, Visible, WatchStart, Watcher, watch_line};
@@ -124,7 +126,8 @@ impl Cache {
     /// Reads the store and follows it until its watch ends; why it did.
     async fn follow_once(&self) -> Result<WatchError, store::Error> {
         let from = self.store.revision().await?;
-        let mut changes = self.store.watch(b"", from).await?;
+        // What others do in the same etcd takes revisions, which requests may wait for.
+        let mut changes = self.store.watch(b"", from).await?.with_progress();
         let kinds: Vec<_> = self.read_kinds().values().cloned().collect();
         for kind in kinds {
             self.load_kind(&kind).await?;

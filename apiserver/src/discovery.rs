@@ -257,6 +257,7 @@ mod tests {
                 namespaced: true,
                 defined: false,
                 built_in: false,
+                secret: false,
                 naming: Naming::Subdomain,
                 versions: versions.into_iter().map(version).map(Arc::new).collect(),
                 storage: "v1".into(),

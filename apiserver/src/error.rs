@@ -9,8 +9,8 @@ use http::{Response, StatusCode};
 use serde_json::{Value, json};
 use std::borrow::Cow;
 
-/// Seconds after which a client may try again when the store does not take anything.
-const STORE_AWAY: u32 = 5;
+/// Seconds after which a client may try again when the store takes no writes.
+const STORE_FULL: u32 = 5;
 
 /// The resource that a failure is about.
 #[derive(Clone, Copy, Debug)]
@@ -339,13 +339,27 @@ impl std::fmt::Display for ApiError {
 
 impl std::error::Error for ApiError {}
 
+/// 500 if a secret in the store cannot be opened; 503 if the store is away or takes no writes.
 impl From<store::Error> for ApiError {
     fn from(error: store::Error) -> Self {
-        match error {
-            store::Error::Unavailable | store::Error::Write(_) => {
-                Self::unavailable("the store cannot be written", STORE_AWAY).with_log(error)
+        match &error {
+            store::Error::Sealed { .. } => {
+                let mut failed = Self::internal(&error);
+                failed.message = format!("Internal error occurred: {error}");
+                failed
             }
-            other => Self::internal(other),
+            // Says nothing of when to try again, as clients would then repeat a write by themselves.
+            store::Error::Unavailable => {
+                let message =
+                    "the store is not available; whether a write has happened is not known";
+                let code = StatusCode::SERVICE_UNAVAILABLE;
+                Self::new(code, "ServiceUnavailable", message).with_log(error)
+            }
+            store::Error::Write(_) | store::Error::Refused(_) => {
+                let message = "the store takes no writes; the server's log has the reason";
+                Self::unavailable(message, STORE_FULL).with_log(error)
+            }
+            _ => Self::internal(error),
         }
     }
 }

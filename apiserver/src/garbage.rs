@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
-use store::{Range, Revision, WatchError};
+use store::{Changes, Follow, Followed};
 
 /// How long to wait before what went wrong is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -20,21 +20,31 @@ const RETRY: Duration = Duration::from_secs(1);
 /// How often an object that others change meanwhile is read again.
 const ATTEMPTS: usize = 5;
 
-/// Entries that are read at once.
-const PAGE: usize = 10_000;
-
 /// Deletes what has lost its owners, for ever; to be dropped.
 pub async fn collect(server: Arc<ApiServer>) {
+    let store = Arc::clone(server.cache().store());
+    let mut store = Follow::new(store, keys::ROOT);
+    let mut collector = Collector::new(&server);
     loop {
-        match Collector::load(&server).await {
-            Ok((mut collector, revision)) => {
-                if let Err(error) = collector.run(revision).await {
-                    tracing::warn!(%error, "reading owners and dependents again");
+        // What failed is tried again, even if nothing changes.
+        let limit = if collector.due.is_empty() {
+            Duration::MAX
+        } else {
+            RETRY
+        };
+        match tokio::time::timeout(limit, store.next()).await {
+            Ok(Some(Followed::All(entries, _))) => {
+                collector = Collector::new(&server);
+                for entry in &entries {
+                    collector.put(&entry.key, &entry.value);
                 }
             }
-            Err(error) => tracing::warn!(%error, "owners and dependents cannot be read"),
+            Ok(Some(Followed::Changes(changes))) => collector.apply(&changes),
+            // There is nothing to collect from any more.
+            Ok(None) => return,
+            Err(_) => {}
         }
-        tokio::time::sleep(RETRY).await;
+        collector.work().await;
     }
 }
 
@@ -43,69 +53,43 @@ struct Collector<'a> {
     graph: Graph,
     /// To be looked at.
     due: HashSet<Uid>,
+    /// Keys of objects that cannot be read. Anything may be owned by them.
+    unreadable: HashSet<Box<[u8]>>,
 }
 
 impl<'a> Collector<'a> {
-    async fn load(server: &'a ApiServer) -> Result<(Self, Revision), store::Error> {
-        let mut collector = Self {
+    fn new(server: &'a ApiServer) -> Self {
+        Self {
             server,
             graph: Graph::default(),
             due: HashSet::new(),
-        };
-        let mut range = Range::prefix(keys::ROOT);
-        range.limit = Some(PAGE);
-        loop {
-            let page = server.cache().store().range(range.clone()).await?;
-            for entry in &page.entries {
-                collector.put(&entry.key, &entry.value);
-            }
-            range.after = page.entries.last().map(|entry| entry.key.clone());
-            range.revision = Some(page.revision);
-            if page.remaining == 0 {
-                return Ok((collector, page.revision));
-            }
+            unreadable: HashSet::new(),
         }
     }
 
     fn put(&mut self, key: &[u8], value: &[u8]) {
+        if store::is_sealed(value) {
+            self.unreadable.insert(key.into());
+            return;
+        }
+        self.unreadable.remove(key);
         if let (Ok(key), Some(meta)) = (std::str::from_utf8(key), Meta::read(value)) {
             self.due.extend(self.graph.put(key, &meta));
         }
     }
 
-    async fn run(&mut self, after: Revision) -> Result<(), store::Error> {
-        let store = self.server.cache().store();
-        let mut changes = store.watch(keys::ROOT.as_bytes(), after).await?;
-        self.work().await;
-        loop {
-            // What failed is tried again, even if nothing changes.
-            let next = match self.due.is_empty() {
-                true => changes.next().await,
-                false => match tokio::time::timeout(RETRY, changes.next()).await {
-                    Ok(next) => next,
-                    Err(_) => {
-                        self.work().await;
-                        continue;
+    fn apply(&mut self, changes: &Changes) {
+        for change in &changes.changes {
+            match (&change.current, &change.previous) {
+                (Some(entry), _) => self.put(&entry.key, &entry.value),
+                (None, Some(gone)) => {
+                    self.unreadable.remove(&*gone.key);
+                    if let Some(meta) = Meta::read(&gone.value) {
+                        self.due.extend(self.graph.remove(&meta));
                     }
-                },
-            };
-            let changes = match next {
-                Some(Ok(changes)) => changes,
-                Some(Err(WatchError::Lagged)) => return Ok(()),
-                Some(Err(WatchError::Stopped)) | None => return std::future::pending().await,
-            };
-            for change in &changes.changes {
-                match (&change.current, &change.previous) {
-                    (Some(entry), _) => self.put(&entry.key, &entry.value),
-                    (None, Some(gone)) => {
-                        if let Some(meta) = Meta::read(&gone.value) {
-                            self.due.extend(self.graph.remove(&meta));
-                        }
-                    }
-                    (None, None) => {}
                 }
+                (None, None) => {}
             }
-            self.work().await;
         }
     }
 
@@ -121,6 +105,7 @@ impl<'a> Collector<'a> {
     async fn settle(&self, verdict: Verdict) -> bool {
         match verdict {
             Verdict::Keep => true,
+            Verdict::Delete { .. } | Verdict::Disown { .. } if !self.unreadable.is_empty() => false,
             Verdict::Delete { key, foreground } => self.delete(&key, foreground).await,
             Verdict::DeleteDependents { keys } => {
                 let mut done = true;

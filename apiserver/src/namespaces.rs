@@ -1,6 +1,6 @@
 //! Namespaces: what is in them needs them, and goes with them.
 
-use crate::cache::{Filter, Item, KindCache, WatchStart};
+use crate::cache::{Filter, Follow, Followed, Item};
 use crate::error::{About, ApiError};
 use crate::keys;
 use crate::object::Object;
@@ -72,8 +72,8 @@ pub(crate) async fn check_creation(
     }
     // The store itself, as somebody may have made it a moment ago.
     let key = keys::resource("", "namespaces") + namespace;
-    let found = server.cache().store().get(key.as_bytes()).await;
-    let Some(entry) = found.map_err(ApiError::internal)? else {
+    let found = server.cache().store().get(key.as_bytes()).await?;
+    let Some(entry) = found else {
         let about = About {
             name: namespace,
             ..ABOUT
@@ -102,37 +102,27 @@ pub(crate) async fn check_creation(
 
 /// Empties namespaces that are being deleted, for ever; to be dropped.
 pub async fn follow(server: Arc<ApiServer>) {
+    let mut kind = Follow::new(Arc::clone(server.cache()), "", "namespaces");
     loop {
-        let kind = match server.cache().kind("", "namespaces", &[]).await {
-            Ok(kind) => kind,
-            Err(error) => {
-                tracing::warn!(%error, "reading namespaces again");
-                tokio::time::sleep(RETRY).await;
-                continue;
+        match kind.next().await {
+            Followed::All(snapshot) => {
+                let deleting = snapshot.items.iter().filter(|item| is_deleting(item));
+                deleting.for_each(|item| begin_to_empty(&server, item));
             }
-        };
-        follow_once(&server, &kind).await;
+            Followed::Event(event) => {
+                let was_deleting = event.previous.as_ref().is_some_and(is_deleting);
+                let deleting = event.current.as_ref().filter(|item| is_deleting(item));
+                if let Some(item) = deleting.filter(|_| !was_deleting) {
+                    begin_to_empty(&server, item);
+                }
+            }
+        }
     }
 }
 
-async fn follow_once(server: &Arc<ApiServer>, kind: &KindCache) {
-    let revision = server.cache().revision();
-    let watched = kind.watch(Filter::default(), WatchStart::Objects, revision);
-    let Ok((snapshot, mut watcher)) = watched else {
-        return;
-    };
-    let is_new =
-        |item: &Item, before: Option<&Item>| is_deleting(item) && !before.is_some_and(is_deleting);
-    for item in snapshot.items.iter().filter(|item| is_deleting(item)) {
-        tokio::spawn(empty(Arc::clone(server), item.selectable.name().to_owned()));
-    }
-    while let Some((_, event)) = watcher.next().await {
-        if let Some(item) = &event.current
-            && is_new(item, event.previous.as_ref())
-        {
-            tokio::spawn(empty(Arc::clone(server), item.selectable.name().to_owned()));
-        }
-    }
+fn begin_to_empty(server: &Arc<ApiServer>, namespace: &Item) {
+    let name = namespace.selectable.name().to_owned();
+    tokio::spawn(empty(Arc::clone(server), name));
 }
 
 fn is_deleting(item: &Item) -> bool {

@@ -23,20 +23,14 @@ use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
-use store::{Entry, Range, Revision, Store, WatchError};
+use store::{Entry, Follow, Followed, Revision, Store};
 use tokio::sync::watch;
 
 /// The group of roles and bindings.
 pub const GROUP: &str = "rbac.authorization.k8s.io";
 
-/// How long to wait before the store is asked again after it failed.
-const RETRY: Duration = Duration::from_millis(500);
-
 /// How long a writer waits until what was written is in force.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// Entries that are read at once.
-const PAGE: usize = 10_000;
 
 /// An authoriser that knows the roles and bindings of a store. Clones share what they know.
 #[derive(Clone, Debug)]
@@ -59,61 +53,37 @@ impl Rbac {
             index: RwLock::default(),
             in_force: watch::Sender::new(0),
         }));
-        rbac.reload(store).await?;
+        let (entries, revision) = store::read_all(store, prefix()).await?;
+        rbac.replace(&entries, revision);
         Ok(rbac)
     }
 
-    /// Follows the store. Returns when the store has stopped; to be dropped otherwise.
+    /// Follows the store, through times in which it is away. Returns when it has stopped for good; to
+    /// be dropped otherwise.
     pub async fn follow(self, store: Arc<dyn Store>) {
-        loop {
-            match self.follow_once(&*store).await {
-                Ok(WatchError::Stopped) => return,
-                Ok(WatchError::Lagged) => tracing::warn!("roles fell behind the store"),
-                Err(error) => tracing::warn!(%error, "reading roles again"),
-            }
-            while let Err(error) = self.reload(&*store).await {
-                tracing::warn!(%error, "roles cannot be read");
-                tokio::time::sleep(RETRY).await;
-            }
-        }
-    }
-
-    async fn follow_once(&self, store: &dyn Store) -> Result<WatchError, store::Error> {
         let after = Revision(*self.0.in_force.borrow());
-        let mut changes = store.watch(prefix().as_bytes(), after).await?;
-        while let Some(next) = changes.next().await {
-            let changes = match next {
-                Ok(changes) => changes,
-                Err(ended) => return Ok(ended),
-            };
-            {
-                let mut index = self.write();
-                for change in &changes.changes {
-                    set(&mut index, &change.key, change.current.as_deref());
+        let mut store = Follow::after(store, prefix(), after);
+        while let Some(next) = store.next().await {
+            match next {
+                Followed::All(entries, revision) => self.replace(&entries, revision),
+                Followed::Changes(changes) => {
+                    for change in &changes.changes {
+                        set(&mut self.write(), &change.key, change.current.as_deref());
+                    }
+                    self.0.in_force.send_replace(changes.revision.0);
                 }
             }
-            self.0.in_force.send_replace(changes.revision.0);
         }
-        Ok(WatchError::Stopped)
     }
 
-    async fn reload(&self, store: &dyn Store) -> Result<(), store::Error> {
-        let mut range = Range::prefix(prefix());
-        range.limit = Some(PAGE);
+    /// Takes in all roles and bindings, in place of those that were known.
+    fn replace(&self, entries: &[Arc<Entry>], revision: Revision) {
         let mut index = Index::default();
-        loop {
-            let page = store.range(range.clone()).await?;
-            for entry in &page.entries {
-                set(&mut index, &entry.key, Some(entry));
-            }
-            range.after = page.entries.last().map(|entry| entry.key.clone());
-            range.revision = Some(page.revision);
-            if page.remaining == 0 {
-                *self.write() = index;
-                self.0.in_force.send_replace(page.revision.0);
-                return Ok(());
-            }
+        for entry in entries {
+            set(&mut index, &entry.key, Some(entry));
         }
+        *self.write() = index;
+        self.0.in_force.send_replace(revision.0);
     }
 
     /// Waits until what was written at a revision is in force, for some seconds at most.

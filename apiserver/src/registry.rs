@@ -31,6 +31,8 @@ pub struct Resource {
     /// Whether it is one of Kubernetes' own: its name in OpenAPI is that of its Go type, and it takes
     /// strategic merge patches.
     pub built_in: bool,
+    /// Whether its objects hold what nobody may read who holds the store: they are sealed in it.
+    pub secret: bool,
     /// How objects may be named.
     pub naming: Naming,
     /// The versions that are served, the preferred one first.

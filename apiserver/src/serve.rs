@@ -260,8 +260,7 @@ impl ApiServer {
         let kind = self
             .cache
             .kind(&group, &resource.plural, &resource.selectable())
-            .await
-            .map_err(ApiError::internal)?;
+            .await?;
         let mut call = Call {
             user,
             verb,
@@ -320,7 +319,7 @@ impl ApiServer {
         }
     }
 
-    pub(crate) fn cache(&self) -> &Cache {
+    pub(crate) fn cache(&self) -> &Arc<Cache> {
         &self.cache
     }
 

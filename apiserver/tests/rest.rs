@@ -66,6 +66,7 @@ fn widgets() -> Resource {
         namespaced: true,
         defined: false,
         built_in: false,
+        secret: false,
         naming: Naming::Subdomain,
         versions: vec![Arc::new(Version {
             name: "v1".into(),

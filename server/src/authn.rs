@@ -10,6 +10,7 @@ mod token;
 pub use directory::{Directory, TokenError};
 pub use identity::Identity;
 pub(crate) use last_used::keep as keep_last_used;
+pub(crate) use password::PASSWORDS;
 pub use password::{PasswordError, Passwords};
 pub use secret::{SecretHash, new_secret};
 pub use token::{Bearer, TokenRecord};

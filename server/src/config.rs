@@ -14,7 +14,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::Url;
 
-pub use reference::{help, reference};
+pub use reference::{help, keys_help, reference};
 pub use sources::{Command, Sources};
 
 /// Everything the operator decides, checked.
@@ -24,6 +24,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Where to listen.
     pub listen: SocketAddr,
+    /// Where the objects are kept.
+    pub store: StoreChoice,
     /// How clients and agents reach the server: scheme `https`, no path.
     pub server_url: Url,
     /// Names and addresses in the certificate that the server makes, besides those it knows.
@@ -32,6 +34,8 @@ pub struct Config {
     pub tls_files: Option<TlsFiles>,
     /// Password of the first administrator. Used only while there is no user.
     pub bootstrap_password: BootstrapPassword,
+    /// The key ring that seals secrets in the store, if it is not in the data directory.
+    pub encryption_keys: Option<PathBuf>,
     /// Which events are logged, in the syntax of `RUST_LOG`.
     pub log: String,
     /// How they are written.
@@ -55,6 +59,30 @@ pub struct TlsFiles {
     pub key: PathBuf,
     /// The CA that clients must trust, if it is not among their platform's roots.
     pub ca: Option<PathBuf>,
+}
+
+/// Where the objects are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreChoice {
+    /// In a file in the data directory.
+    Redb,
+    /// In an etcd.
+    Etcd(EtcdSettings),
+}
+
+/// Where an etcd is and how it is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EtcdSettings {
+    /// The client URLs of its members, all `https` or all `http`.
+    pub endpoints: Vec<String>,
+    /// What the store's keys begin with.
+    pub prefix: String,
+    /// The CA (PEM) that its members' certificates are from; there for `https` and only then.
+    pub ca: Option<PathBuf>,
+    /// A certificate and its key (PEM) to show to it.
+    pub identity: Option<(PathBuf, PathBuf)>,
+    /// A user, and the file with the password.
+    pub login: Option<(String, PathBuf)>,
 }
 
 /// Where the password of the first administrator comes from.

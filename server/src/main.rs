@@ -9,6 +9,7 @@ use lariat_server::Server;
 use lariat_server::backup;
 use lariat_server::clock::Clock;
 use lariat_server::config::{self, Command, Config, LogFormat, Sources};
+use lariat_server::encryption;
 use secrecy::ExposeSecret;
 use store::backup::Summary;
 use tokio::signal::unix::{SignalKind, signal};
@@ -46,6 +47,13 @@ fn main() -> ExitCode {
             println!("{entries} entries are restored; the store goes on from revision {revision}");
             Ok(())
         }),
+        Command::Keys(command) => configured(&sources, |config| {
+            encryption::ask_or_run(&config, *command, |line| println!("{line}"))
+        }),
+        Command::KeysHelp => {
+            print!("{}", config::keys_help());
+            ExitCode::SUCCESS
+        }
         Command::Help => {
             print!("{}", config::help());
             ExitCode::SUCCESS

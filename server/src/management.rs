@@ -8,14 +8,15 @@ mod settings;
 
 use std::sync::Arc;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use apiserver::cache::Cache;
 use apiserver::crd::{self, Definitions};
 use apiserver::rbac::{self, Rbac};
 use apiserver::registry::Served;
 use apiserver::review::{self, Tokens};
 use apiserver::serve::{ApiServer, Authorizer, User};
-use apiserver::{builtin, garbage};
+use apiserver::{builtin, garbage, keys};
+use bytes::Bytes;
 use futures::StreamExt as _;
 use http::{Request, Response, StatusCode};
 use http_body::Body as _;
@@ -27,11 +28,19 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use client::{answered, client, failure};
 pub(crate) use kinds::Context;
 
-use crate::authn::{Directory, Identity};
+use crate::authn::{Directory, Identity, PASSWORDS};
 use crate::authz::AUTHENTICATED;
 use crate::config::Config;
 use crate::edge::{Body, CertificateKeeper};
 use crate::state::App;
+
+/// The prefixes of the keys of all that is secret: it is to be sealed in the store.
+pub(crate) fn secret_prefixes() -> Vec<Bytes> {
+    let built_in = builtin::secret().map(|(group, plural)| keys::resource(group, plural));
+    let passwords = [PASSWORDS.to_owned()];
+    let all = built_in.chain(kinds::secret_prefixes()).chain(passwords);
+    all.map(Bytes::from).collect()
+}
 
 /// Starts a server of the management API's objects: the cache, and what keeps them in order. Roles
 /// and bindings are those of `rbac`.
@@ -53,6 +62,15 @@ pub(crate) async fn start(
     let mut resources = builtin::resources();
     resources.extend(kinds::resources(context)?);
     resources.extend(review::resources(&authorizer, &tokens));
+    let sealed = secret_prefixes();
+    for resource in resources.iter().filter(|resource| resource.secret) {
+        let prefix = keys::resource(&resource.group, &resource.plural);
+        ensure!(
+            sealed.contains(&Bytes::from(prefix)),
+            "{} are not sealed",
+            resource.plural
+        );
+    }
     served.change(|registry| {
         for mut resource in resources {
             if (resource.group.as_str(), resource.plural.as_str()) == (crd::GROUP, crd::PLURAL) {

@@ -1,14 +1,14 @@
 //! Building a server and running it until it is told to stop.
 
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
 use anyhow::Context;
 use apiserver::rbac::Rbac;
 use apiserver::serve::{Authorizer, User};
 use secrecy::SecretString;
-use store::{RedbOptions, RedbStore, Store};
+use store::Store;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -16,16 +16,18 @@ use tokio_util::task::TaskTracker;
 
 use crate::authn::{Directory, Passwords, keep_last_used};
 use crate::authz::{ManagementAuthorizer, Membership};
-use crate::backup::{self, Backups};
 use crate::bootstrap;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::control::Control;
 use crate::edge::{self, AuditSink, CertificateKeeper, ConnectionLimits};
+use crate::encryption::Encryption;
 use crate::expiry;
 use crate::management;
 use crate::metrics::Metrics;
 use crate::norman::LoginLimits;
 use crate::state::App;
+use crate::storage::{self, Storage};
 use crate::tunnels::Tunnels;
 
 /// A server that is built and bound, and not yet serving.
@@ -36,7 +38,9 @@ pub struct Server {
     limits: ConnectionLimits,
     tls: rustls::ServerConfig,
     made_up_password: Option<SecretString>,
-    backups: Backups,
+    encryption: Encryption,
+    control: Control,
+    storage: Storage,
 }
 
 impl Server {
@@ -50,17 +54,13 @@ impl Server {
         clock: Clock,
         shutdown: CancellationToken,
     ) -> anyhow::Result<Self> {
-        let folder = &config.data_dir;
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)
-            .with_context(|| format!("cannot create the data directory {}", folder.display()))?;
+        storage::make_directory(&config)?;
         warn_if_readable_by_others(&config);
-        let path = config.data_file(backup::STORE);
-        let opening = move || RedbStore::open(&path, RedbOptions::default());
-        let store: Arc<dyn Store> = Arc::new(tokio::task::spawn_blocking(opening).await??);
-        let backups = Backups::listen(&config, &store);
+        let storage = storage::open(&config, shutdown.clone()).await?;
+        let store = Arc::clone(&storage.store);
+        let encryption = Encryption::open(&config, store, clock.now()).await?;
+        let control = Control::listen(&config, encryption.clone(), clock.clone());
+        let store: Arc<dyn Store> = Arc::new(encryption.store().clone());
         let listener = TcpListener::bind(config.listen)
             .await
             .with_context(|| format!("cannot listen on {}", config.listen))?;
@@ -125,7 +125,9 @@ impl Server {
             limits,
             tls,
             made_up_password,
-            backups,
+            encryption,
+            control,
+            storage,
         })
     }
 
@@ -155,13 +157,15 @@ impl Server {
         let keeping = [
             tokio::spawn(Arc::clone(&app.certificates).keep()),
             tokio::spawn(expiry::keep_swept(Arc::clone(&app))),
-            tokio::spawn(self.backups.serve()),
+            tokio::spawn(self.encryption.keep()),
+            tokio::spawn(self.control.serve()),
             tokio::spawn(keep_last_used(Arc::clone(&app.directory), app.own.clone())),
         ];
         let tls = TlsAcceptor::from(Arc::new(self.tls));
         let drain = app.config.drain_timeout;
         let cut = edge::serve(self.listener, tls, self.limits, Arc::clone(&app), drain).await;
         keeping.iter().for_each(tokio::task::JoinHandle::abort);
+        self.storage.release().await;
         let audit = app.audit.clone();
         // Waits at most a second; there is nothing to be done about a failure now.
         let _ = tokio::task::spawn_blocking(move || audit.flush()).await;

@@ -17,6 +17,7 @@ const PLAIN: BuiltIn = BuiltIn {
     short_names: &[],
     categories: &[],
     namespaced: true,
+    secret: false,
     naming: Naming::Subdomain,
     status: false,
     selectable: &[],
@@ -92,6 +93,7 @@ pub(super) const ALL: &[BuiltIn] = &[
     BuiltIn {
         kind: "Secret",
         plural: "secrets",
+        secret: true,
         selectable: &["type"],
         shown: shown::SECRET,
         rules: config::SECRET,

@@ -174,7 +174,9 @@ impl KindCache {
     }
 
     pub(super) fn load(&self, entries: Vec<Arc<Entry>>, revision: Revision) {
-        let items = entries.into_iter().map(|entry| {
+        // What does not open is as good as not there; the store has said so.
+        let readable = entries.into_iter().filter(|entry| is_readable(entry));
+        let items = readable.map(|entry| {
             let item = self.item(entry);
             (self.below(&item.entry).into(), item)
         });
@@ -212,6 +214,14 @@ impl KindCache {
         let Some(below) = self.below_key(&change.key) else {
             return;
         };
+        if change
+            .current
+            .as_deref()
+            .is_some_and(|entry| !is_readable(entry))
+        {
+            // Nobody changed or deleted the object: it stays as it was last seen.
+            return;
+        }
         let current = change.current.clone().map(|entry| self.item(entry));
         let previous = match &current {
             Some(item) => state.items.insert(below.into(), item.clone()),
@@ -254,6 +264,10 @@ impl KindCache {
     fn write(&self) -> RwLockWriteGuard<'_, State> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn is_readable(entry: &Entry) -> bool {
+    !store::is_sealed(&entry.value)
 }
 
 impl State {

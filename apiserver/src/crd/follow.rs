@@ -2,7 +2,7 @@
 
 use super::hooks::Terminating;
 use super::{CLEANUP, Definitions, GROUP, PLURAL, resource};
-use crate::cache::{Filter, Item, WatchStart};
+use crate::cache::{Filter, Follow, Followed, Item};
 use crate::object::Object;
 use crate::registry::Resource;
 use crate::serve::{ApiServer, is_settled};
@@ -11,38 +11,29 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long to wait before what went wrong is tried again, and before objects that have finalizers
-/// are looked at again.
+/// How long to wait before objects that have finalizers are looked at again.
 const RETRY: Duration = Duration::from_millis(500);
 
 /// Serves what is defined, for ever; to be dropped.
 pub async fn follow(server: Arc<ApiServer>, definitions: Definitions) {
+    let mut kind = Follow::new(Arc::clone(server.cache()), GROUP, PLURAL);
     loop {
-        let kind = match server.cache().kind(GROUP, PLURAL, &[]).await {
-            Ok(kind) => kind,
-            Err(error) => {
-                tracing::warn!(%error, "reading the definitions of kinds again");
-                tokio::time::sleep(RETRY).await;
-                continue;
+        match kind.next().await {
+            Followed::All(snapshot) => {
+                forget_others(&server, &definitions, &snapshot.items);
+                for item in &snapshot.items {
+                    take_in(&server, &definitions, item);
+                }
+                definitions.take_in(snapshot.revision);
             }
-        };
-        let filter = Filter::default();
-        let revision = server.cache().revision();
-        let Ok((snapshot, mut watcher)) = kind.watch(filter, WatchStart::Objects, revision) else {
-            continue;
-        };
-        forget_others(&server, &definitions, &snapshot.items);
-        for item in &snapshot.items {
-            take_in(&server, &definitions, item);
-        }
-        definitions.take_in(snapshot.revision);
-        while let Some((_, event)) = watcher.next().await {
-            match (&event.current, &event.previous) {
-                (Some(item), _) => take_in(&server, &definitions, item),
-                (None, Some(gone)) => forget(&server, &definitions, gone.selectable.name()),
-                (None, None) => {}
+            Followed::Event(event) => {
+                match (&event.current, &event.previous) {
+                    (Some(item), _) => take_in(&server, &definitions, item),
+                    (None, Some(gone)) => forget(&server, &definitions, gone.selectable.name()),
+                    (None, None) => {}
+                }
+                definitions.take_in(event.revision);
             }
-            definitions.take_in(event.revision);
         }
     }
 }

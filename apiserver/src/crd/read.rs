@@ -39,6 +39,7 @@ pub fn resource(definition: &Object) -> Result<Resource, Vec<FieldError>> {
         defined: true,
         built_in: false,
         namespaced: text(definition, "/spec/scope") == "Namespaced",
+        secret: false,
         naming: Naming::Subdomain,
         versions: served,
         storage: storage.map_or_else(String::new, |version| word(version, "name")),

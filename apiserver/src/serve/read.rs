@@ -26,8 +26,10 @@ pub(super) async fn get(server: &ApiServer, call: &Call) -> Result<Response<Body
     catch_up(server, options.revision).await?;
     let name = call.name.as_deref().unwrap_or_default();
     let namespace = call.namespace.as_deref().unwrap_or_default();
-    let item = call.kind.get(&keys::below(namespace, name));
-    let item = item.ok_or_else(|| ApiError::not_found(call.about(name)))?;
+    let below = keys::below(namespace, name);
+    let Some(item) = call.kind.get(&below) else {
+        return Err(missing(server, call, &below).await);
+    };
     if call.is_stored_version() && call.wanted == Default::default() {
         let [head, rest] = object::sent(&item.entry.value, item.entry.modified.0);
         let pieces = [head, rest].concat();
@@ -35,6 +37,17 @@ pub(super) async fn get(server: &ApiServer, call: &Call) -> Result<Response<Body
     }
     let object = call.object(&item)?;
     Ok(one(server, call, StatusCode::OK, object))
+}
+
+/// Why an object cannot be got: a secret that does not open is not in the cache, but not gone either.
+async fn missing(server: &ApiServer, call: &Call, below: &str) -> ApiError {
+    if call.resource.secret {
+        let key = call.kind.prefix().to_owned() + below;
+        if let Err(error) = server.cache().store().get(key.as_bytes()).await {
+            return error.into();
+        }
+    }
+    ApiError::not_found(call.about(call.name.as_deref().unwrap_or_default()))
 }
 
 /// An answer with one object in the form that the client wants.
@@ -124,10 +137,7 @@ pub(super) async fn catch_up(server: &ApiServer, asked: RevisionMatch) -> Result
     let cache = server.cache();
     let needed = match asked {
         RevisionMatch::Any => return Ok(()),
-        RevisionMatch::Latest => {
-            let revision = cache.store().revision().await;
-            revision.map_err(ApiError::internal)?.0
-        }
+        RevisionMatch::Latest => cache.store().revision().await?.0,
         RevisionMatch::NotOlderThan(revision) | RevisionMatch::Exact(revision) => revision,
     };
     if cache.wait_for(needed, PATIENCE).await {
@@ -158,11 +168,14 @@ async fn at_revision(
     let mut snapshot = Snapshot::default();
     loop {
         let read = server.cache().store().range(range.clone()).await;
-        let read = read.map_err(|error| gone(&error))?;
+        let read = read.map_err(gone)?;
         snapshot.revision = read.revision.0;
         let entries = read.entries.len();
         for (at, entry) in read.entries.into_iter().enumerate() {
             range.after = Some(entry.key.clone());
+            if store::is_sealed(&entry.value) {
+                continue;
+            }
             let below = std::str::from_utf8(&entry.key).unwrap_or_default();
             let below = below.strip_prefix(call.kind.prefix()).unwrap_or_default();
             let item = Item::new(entry.clone(), below, call.kind.fields());
@@ -184,7 +197,7 @@ async fn at_revision(
 }
 
 /// The revision that a list goes on with is no longer kept, or has not happened.
-fn gone(error: &store::Error) -> ApiError {
+fn gone(error: store::Error) -> ApiError {
     match error {
         store::Error::Compacted { .. } => ApiError::expired(
             "The provided continue parameter is too old to display a consistent list result. Start a new list without it.",
@@ -192,7 +205,7 @@ fn gone(error: &store::Error) -> ApiError {
         store::Error::FutureRevision { requested, current } => {
             ApiError::future_revision(requested.0, current.0)
         }
-        other => ApiError::internal(other),
+        other => other.into(),
     }
 }
 

@@ -205,6 +205,7 @@ pub fn widgets() -> Resource {
         namespaced: true,
         built_in: false,
         defined: false,
+        secret: false,
         naming: Naming::Subdomain,
         versions: vec![Arc::new(Version {
             name: "v1".into(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use lariat_api::{Cluster, ClusterId, ClusterRegistrationToken, Kind, Token, User, UserId};
-use store::{Entry, Range, Revision, Store, WatchError};
+use store::{Entry, Follow, Followed, Revision, Store};
 use tokio::sync::watch;
 
 use super::identity::Identity;
@@ -66,34 +66,24 @@ impl Directory {
             revision: watch::Sender::new(Revision::ZERO),
             clock,
         };
-        directory.reload(store).await?;
+        let (entries, revision) = store::read_all(store, Bytes::new()).await?;
+        directory.replace(&entries, revision);
         Ok(directory)
     }
 
-    /// Follows the store. Returns when the store has stopped; to be dropped otherwise.
+    /// Follows the store, through times in which it is away. Returns when it has stopped for good; to
+    /// be dropped otherwise.
     pub async fn follow(self: Arc<Self>, store: Arc<dyn Store>) {
-        loop {
-            let after = *self.revision.borrow();
-            let mut watch = match store.watch(b"", after).await {
-                Ok(watch) => watch,
-                Err(error) => {
-                    tracing::warn!(%error, "reading the directory again");
-                    if self.reload(&*store).await.is_err() {
-                        return;
+        let after = *self.revision.borrow();
+        let mut store = Follow::after(store, Bytes::new(), after);
+        while let Some(next) = store.next().await {
+            match next {
+                Followed::All(entries, revision) => self.replace(&entries, revision),
+                Followed::Changes(changes) => {
+                    for change in &changes.changes {
+                        self.write().set(&change.key, change.current.as_deref());
                     }
-                    continue;
-                }
-            };
-            loop {
-                match watch.next().await {
-                    Some(Ok(changes)) => {
-                        for change in &changes.changes {
-                            self.write().set(&change.key, change.current.as_deref());
-                        }
-                        self.revision.send_replace(changes.revision);
-                    }
-                    Some(Err(WatchError::Lagged)) => break,
-                    Some(Err(WatchError::Stopped)) | None => return,
+                    self.revision.send_replace(changes.revision);
                 }
             }
         }
@@ -206,20 +196,19 @@ impl Directory {
         self.read().tokens.values().cloned().collect()
     }
 
-    async fn reload(&self, store: &dyn Store) -> Result<(), store::Error> {
-        let page = store.range(Range::default()).await?;
+    /// Takes in everything, in place of what was known.
+    fn replace(&self, entries: &[Arc<Entry>], revision: Revision) {
         let mut content = self.write();
-        let current: HashSet<_> = page.entries.iter().map(|entry| entry.key.clone()).collect();
+        let current: HashSet<_> = entries.iter().map(|entry| entry.key.clone()).collect();
         let gone: Vec<_> = content.keys.difference(&current).cloned().collect();
         for key in gone {
             content.set(&key, None);
         }
-        for entry in &page.entries {
+        for entry in entries {
             content.set(&entry.key, Some(entry));
         }
         drop(content);
-        self.revision.send_replace(page.revision);
-        Ok(())
+        self.revision.send_replace(revision);
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, Content> {

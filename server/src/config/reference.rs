@@ -49,6 +49,7 @@ pub fn help() -> String {
          Usage: lariat-server [serve] [--SETTING VALUE]…\n       \
          lariat-server backup FILE [--data-dir DIRECTORY]\n       \
          lariat-server restore FILE [--overwrite] [--data-dir DIRECTORY]\n       \
+         lariat-server keys list|rotate|prune|discard [--data-dir DIRECTORY]\n       \
          lariat-server config-reference | --help | --version\n\nSettings:\n",
     );
     for setting in SETTINGS {
@@ -70,6 +71,47 @@ pub fn help() -> String {
          Every setting can also be given in the environment: --data-dir is LARIAT_DATA_DIR.\n",
     );
     text
+}
+
+/// The text of `keys --help`.
+#[must_use]
+pub fn keys_help() -> &'static str {
+    "\
+The keys that encrypt secrets in the store: the data of Secrets, hashes of
+passwords, of tokens and of registration tokens.
+
+Usage: lariat-server keys list
+       lariat-server keys rotate
+       lariat-server keys prune
+       lariat-server keys discard --yes
+
+  list      Which keys there are, when each was made, how many secrets it has
+            encrypted, and which secrets cannot be opened.
+  rotate    Make a new key. What is written from now on is encrypted with it,
+            and what there is gets written again; that may be interrupted, and
+            goes on when the server starts.
+  prune     Remove old keys with which nothing is encrypted any more. Refused
+            for a minute after a rotation, and while a secret needs the key.
+  discard   Delete every secret that cannot be opened, because its key is lost
+            or it was tampered with. There is no way back but a backup.
+
+Run them as the user of the server, on its machine. A server that runs does the
+work itself and goes on serving; if none runs, the command opens the store.
+The keys are in the file encryption.keys in the data directory, or where the
+setting encryption-keys-file says. Keep a copy of it, apart from the backups:
+nobody can read the secrets in the store or in a backup without it.
+
+Examples:
+  # Change the key every year, or when somebody may have seen it
+  lariat-server keys rotate
+  sleep 60 && lariat-server keys prune
+
+  # Another data directory
+  lariat-server keys list --data-dir /srv/lariat
+
+  # The key ring is lost, and there is no copy: go on without the secrets
+  lariat-server keys discard --yes
+"
 }
 
 #[cfg(test)]

@@ -1,12 +1,15 @@
 //! All settings: how each is called, what it means, how its text becomes a value.
 
+mod reader;
+
 use url::Url;
 
 use super::values::{
-    audit_log, count, duration, image, listen_address, log_filter, log_format, names, new_password,
-    path, server_url,
+    audit_log, count, duration, image, listen_address, log_filter, log_format, names, path,
+    server_url,
 };
-use super::{BootstrapPassword, Config, Limits, Mistake, Sources, TlsFiles};
+use super::{Config, Limits, Mistake, Sources};
+use reader::Reader;
 
 /// One setting.
 #[derive(Debug)]
@@ -46,6 +49,56 @@ pub(super) const SETTINGS: &[Setting] = &[
         "/var/lib/lariat",
         "Where the store, the private CA and its certificates are kept. Created, readable by its \
          owner alone, if it does not exist.",
+    ),
+    setting(
+        "store",
+        "redb|etcd",
+        "redb",
+        "Where the objects are kept: in a file in the data directory, or in an etcd. One server at a \
+         time uses a store.",
+    ),
+    setting(
+        "etcd-endpoints",
+        "URL,…",
+        "",
+        "The client URLs of the members of the etcd, for example \
+         `https://10.0.0.1:2379,https://10.0.0.2:2379`. Needed with `store` etcd.",
+    ),
+    setting(
+        "etcd-prefix",
+        "PREFIX",
+        "/lariat",
+        "What the keys in etcd begin with, so that others can use it too.",
+    ),
+    setting(
+        "etcd-ca-file",
+        "FILE",
+        "",
+        "The CA (PEM) behind the certificates of the members. Needed with `https`.",
+    ),
+    setting(
+        "etcd-cert-file",
+        "FILE",
+        "",
+        "A certificate (PEM) to show to the etcd. Needs `etcd-key-file`.",
+    ),
+    setting(
+        "etcd-key-file",
+        "FILE",
+        "",
+        "The private key (PEM) of `etcd-cert-file`.",
+    ),
+    setting(
+        "etcd-user",
+        "NAME",
+        "",
+        "A user of an etcd with authentication. Needs `etcd-password-file`.",
+    ),
+    setting(
+        "etcd-password-file",
+        "FILE",
+        "",
+        "A file with the password of `etcd-user`; a newline at its end does not count.",
     ),
     setting(
         "listen",
@@ -102,6 +155,13 @@ pub(super) const SETTINGS: &[Setting] = &[
         "FILE",
         "",
         "A file with that password.",
+    ),
+    setting(
+        "encryption-keys-file",
+        "FILE",
+        "",
+        "The keys that encrypt secrets in the store. Made when nothing is encrypted yet. Default: \
+         `encryption.keys` in the data directory. See `lariat-server keys --help`.",
     ),
     setting(
         "log",
@@ -176,11 +236,13 @@ pub(super) const SETTINGS: &[Setting] = &[
 pub(super) fn parse(sources: &Sources, mistakes: &mut Vec<Mistake>) -> Option<Config> {
     let mut reader = Reader { sources, mistakes };
     let data_dir = reader.required("data-dir", path);
+    let store = reader.store();
     let listen = reader.required("listen", listen_address);
     let server_url = reader.optional("server-url", server_url);
     let tls_names = reader.optional("tls-names", names).unwrap_or_default();
     let tls_files = reader.tls_files();
     let bootstrap_password = reader.bootstrap_password();
+    let encryption_keys = reader.optional("encryption-keys-file", path);
     let log = reader.required("log", log_filter);
     let log_format = reader.required("log-format", log_format);
     let audit_log = reader.required("audit-log", audit_log);
@@ -198,11 +260,13 @@ pub(super) fn parse(sources: &Sources, mistakes: &mut Vec<Mistake>) -> Option<Co
     };
     Some(Config {
         data_dir: data_dir?,
+        store: store?,
         listen,
         server_url,
         tls_names,
         tls_files,
         bootstrap_password,
+        encryption_keys,
         log: log?,
         log_format: log_format?,
         audit_log: audit_log?,
@@ -216,91 +280,4 @@ pub(super) fn parse(sources: &Sources, mistakes: &mut Vec<Mistake>) -> Option<Co
         drain_timeout: drain_timeout?,
         agent_image: agent_image?,
     })
-}
-
-struct Reader<'a> {
-    sources: &'a Sources,
-    mistakes: &'a mut Vec<Mistake>,
-}
-
-impl Reader<'_> {
-    fn required<T>(&mut self, name: &str, parse: fn(&str) -> Result<T, String>) -> Option<T> {
-        let default = (SETTINGS.iter())
-            .find(|setting| setting.name == name)
-            .map_or("", |setting| setting.default);
-        self.read(name, default, parse)
-    }
-
-    /// An empty value is as good as none.
-    fn optional<T>(&mut self, name: &str, parse: fn(&str) -> Result<T, String>) -> Option<T> {
-        self.read(name, "", parse)
-    }
-
-    fn read<T>(
-        &mut self,
-        name: &str,
-        default: &str,
-        parse: fn(&str) -> Result<T, String>,
-    ) -> Option<T> {
-        let (text, place) = match self.sources.value(name) {
-            Some(given) if !given.text.is_empty() => (given.text.as_str(), given.place.as_str()),
-            _ if default.is_empty() => return None,
-            _ => (default, name),
-        };
-        match parse(text) {
-            Ok(value) => Some(value),
-            Err(fault) => {
-                self.mistake(place, fault);
-                None
-            }
-        }
-    }
-
-    fn tls_files(&mut self) -> Option<TlsFiles> {
-        let certificate = self.optional("tls-cert-file", path);
-        let key = self.optional("tls-key-file", path);
-        let ca = self.optional("tls-ca-file", path);
-        match (certificate, key) {
-            (Some(certificate), Some(key)) => {
-                return Some(TlsFiles {
-                    certificate,
-                    key,
-                    ca,
-                });
-            }
-            (Some(_), None) => {
-                self.mistake("tls-key-file", "is needed with tls-cert-file".to_owned());
-            }
-            (None, Some(_)) => {
-                self.mistake("tls-cert-file", "is needed with tls-key-file".to_owned());
-            }
-            (None, None) if ca.is_some() => {
-                self.mistake("tls-cert-file", "is needed with tls-ca-file".to_owned());
-            }
-            (None, None) => {}
-        }
-        None
-    }
-
-    fn bootstrap_password(&mut self) -> BootstrapPassword {
-        let given = self.optional("bootstrap-password", new_password);
-        let file = self.optional("bootstrap-password-file", path);
-        match (given, file) {
-            (Some(_), Some(_)) => {
-                let fault = "cannot be given together with bootstrap-password-file".to_owned();
-                self.mistake("bootstrap-password", fault);
-                BootstrapPassword::Generate
-            }
-            (Some(password), None) => BootstrapPassword::Given(password.into()),
-            (None, Some(file)) => BootstrapPassword::File(file),
-            (None, None) => BootstrapPassword::Generate,
-        }
-    }
-
-    fn mistake(&mut self, place: &str, fault: String) {
-        self.mistakes.push(Mistake {
-            place: place.to_owned(),
-            fault,
-        });
-    }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::Mistake;
 use super::settings::SETTINGS;
+use crate::encryption::KeysCommand;
 
 /// What the command line asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,9 +32,21 @@ pub enum Command {
         /// Whether a store that is there may be replaced.
         overwrite: bool,
     },
+    /// Do something with the keys that seal secrets.
+    Keys(KeysCommand),
+    /// Print what can be done with them.
+    KeysHelp,
 }
 
 impl Command {
+    /// The help that somebody wants who was about to give this command.
+    fn help(&self) -> Self {
+        match self {
+            Self::Keys(_) | Self::KeysHelp => Self::KeysHelp,
+            _ => Self::Help,
+        }
+    }
+
     fn with_file(name: &str, file: PathBuf) -> Self {
         match name {
             "backup" => Self::Backup { file },
@@ -51,6 +64,8 @@ pub struct Sources {
     /// What to do.
     pub command: Command,
     pub(super) mistakes: Vec<Mistake>,
+    /// Whether `--yes` was given.
+    confirmed: bool,
     given: BTreeMap<&'static str, Given>,
 }
 
@@ -76,6 +91,7 @@ impl Sources {
         let mut file = None;
         // The first to give a setting wins.
         sources.arguments(arguments, &mut file);
+        sources.check_confirmation();
         if let Some(path) = environment("LARIAT_CONFIG") {
             file.get_or_insert((path, "LARIAT_CONFIG".to_owned()));
         }
@@ -101,7 +117,7 @@ impl Sources {
         let mut arguments = arguments.into_iter();
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
-                "-h" | "--help" | "help" => self.command = Command::Help,
+                "-h" | "--help" | "help" => self.command = self.command.help(),
                 "-V" | "--version" | "version" => self.command = Command::Version,
                 "config-reference" => self.command = Command::ConfigReference,
                 "serve" => self.command = Command::Serve,
@@ -109,6 +125,8 @@ impl Sources {
                     Some(file) => self.command = Command::with_file(&argument, file.into()),
                     None => self.mistake(argument, "needs a file".to_owned()),
                 },
+                "keys" => self.keys(&mut arguments),
+                "--yes" => self.confirmed = true,
                 "--overwrite" => match &mut self.command {
                     Command::Restore { overwrite, .. } => *overwrite = true,
                     _ => self.mistake(argument, "is for restore, after its file".to_owned()),
@@ -116,6 +134,30 @@ impl Sources {
                 _ => self.flag(&argument, &mut arguments, file),
             }
         }
+    }
+
+    fn keys(&mut self, rest: &mut impl Iterator<Item = String>) {
+        match rest.next().as_deref() {
+            None | Some("help" | "-h" | "--help") => self.command = Command::KeysHelp,
+            Some(name) => match KeysCommand::named(name) {
+                Some(command) => self.command = Command::Keys(command),
+                None => {
+                    let fault = "is none of list, rotate, prune, discard".to_owned();
+                    self.mistake(format!("keys {name:?}"), fault);
+                }
+            },
+        }
+    }
+
+    /// What deletes for ever is asked for twice.
+    fn check_confirmation(&mut self) {
+        let needed = self.command == Command::Keys(KeysCommand::Discard);
+        let fault = match (needed, self.confirmed) {
+            (true, false) => "is needed, as what is discarded is gone for ever",
+            (false, true) => "is for keys discard",
+            _ => return,
+        };
+        self.mistake("--yes".to_owned(), fault.to_owned());
     }
 
     fn flag(
@@ -231,138 +273,4 @@ fn line_of(text: &str, offset: usize) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::{Config, LogFormat};
-    use super::*;
-    use proptest::prelude::*;
-
-    fn collect(arguments: &[&str], environment: &[(&str, &str)], file: &str) -> Sources {
-        let environment: BTreeMap<_, _> = environment.iter().copied().collect();
-        Sources::collect(
-            arguments.iter().map(|argument| (*argument).to_owned()),
-            |name| environment.get(name).map(|value| (*value).to_owned()),
-            |_| Ok(file.to_owned()),
-        )
-    }
-
-    fn mistakes(sources: &Sources) -> Vec<String> {
-        let mistakes = Config::new(sources).unwrap_err();
-        mistakes.iter().map(ToString::to_string).collect()
-    }
-
-    #[test]
-    fn nothing_needs_to_be_configured() {
-        let config = Config::new(&collect(&[], &[], "")).unwrap();
-        assert_eq!(config.listen.to_string(), "0.0.0.0:8443");
-        assert_eq!(config.server_url.as_str(), "https://localhost:8443/");
-        assert!(config.tls_files.is_none());
-    }
-
-    #[test]
-    fn flags_win_over_environment_over_file() {
-        let file = "listen = '127.0.0.1:3'\nlog_format = 'json'\nmax-connections = 7\n";
-        let environment = [("LARIAT_LISTEN", "127.0.0.1:2"), ("LARIAT_LOG", "debug")];
-        let config = Config::new(&collect(&["--listen=127.0.0.1:1"], &environment, file)).unwrap();
-        assert_eq!(config.listen.port(), 1);
-        assert_eq!(config.log, "debug");
-        assert_eq!(config.log_format, LogFormat::Json);
-        assert_eq!(config.limits.connections, 7);
-        let config = Config::new(&collect(&[], &environment, file)).unwrap();
-        assert_eq!(config.listen.port(), 2);
-    }
-
-    #[test]
-    fn every_mistake_is_reported_in_one_run() {
-        let sources = collect(
-            &[
-                "--listen",
-                "nowhere",
-                "--colour=red",
-                "surplus",
-                "--log-format",
-            ],
-            &[
-                ("LARIAT_DRAIN_TIMEOUT", "soon"),
-                ("LARIAT_TLS_CERT_FILE", "/cert"),
-            ],
-            "max_connections = 0\nunknown = 1\nlog = {}\n",
-        );
-        let mistakes = mistakes(&sources);
-        for expected in [
-            "--colour: is not a setting",
-            "\"surplus\": is not understood",
-            "--log-format: needs a value",
-            "unknown in /etc/lariat/server.toml: is not a setting",
-            "log in /etc/lariat/server.toml: must be FILTER",
-            "--listen: \"nowhere\" is not ADDRESS:PORT",
-            "LARIAT_DRAIN_TIMEOUT: \"soon\" must be a duration",
-            "tls-key-file: is needed with tls-cert-file",
-            "max_connections in /etc/lariat/server.toml: \"0\" must be a number",
-        ] {
-            let found = mistakes.iter().any(|mistake| mistake.starts_with(expected));
-            assert!(found, "{expected} is not in {mistakes:#?}");
-        }
-        assert_eq!(mistakes.len(), 9, "{mistakes:#?}");
-    }
-
-    #[test]
-    fn a_password_is_neither_taken_from_a_flag_nor_shown() {
-        for arguments in [
-            &["--bootstrap-password", "short"][..],
-            &["--bootstrap-password=short"],
-        ] {
-            let mistakes = mistakes(&collect(arguments, &[], ""));
-            assert!(mistakes[0].contains("LARIAT_BOOTSTRAP_PASSWORD"));
-            assert!(!mistakes.concat().contains("short"));
-        }
-        let sources = collect(&[], &[("LARIAT_BOOTSTRAP_PASSWORD", "hunter2")], "");
-        let mistakes = mistakes(&sources);
-        assert_eq!(
-            mistakes,
-            ["LARIAT_BOOTSTRAP_PASSWORD: must have at least 12 characters"]
-        );
-        let broken = mistakes_of_file("bootstrap_password = 'hunter2\n");
-        assert!(!broken.concat().contains("hunter2"), "{broken:?}");
-    }
-
-    #[test]
-    fn a_backup_has_a_file_and_only_restore_overwrites() {
-        let command = |arguments: &[&str]| collect(arguments, &[], "").command;
-        let file = PathBuf::from("f");
-        assert_eq!(
-            command(&["backup", "f"]),
-            Command::Backup { file: file.clone() }
-        );
-        let overwrite = true;
-        let restore = Command::Restore { file, overwrite };
-        assert_eq!(command(&["restore", "f", "--overwrite"]), restore);
-        for wrong in [
-            &["backup"][..],
-            &["restore"],
-            &["backup", "f", "--overwrite"],
-        ] {
-            assert_eq!(mistakes(&collect(wrong, &[], "")).len(), 1, "{wrong:?}");
-        }
-    }
-
-    fn mistakes_of_file(text: &str) -> Vec<String> {
-        mistakes(&collect(&[], &[], text))
-    }
-
-    #[test]
-    fn a_file_that_is_named_must_exist() {
-        let missing = |_: &Path| Err(io::Error::from(io::ErrorKind::NotFound));
-        let sources = Sources::collect(["--config=/x".to_owned()], |_| None, missing);
-        assert!(mistakes(&sources)[0].starts_with("--config: cannot read /x"));
-        let sources = Sources::collect([], |_| None, missing);
-        assert!(Config::new(&sources).is_ok());
-    }
-
-    proptest! {
-        #[test]
-        fn no_input_panics(arguments: Vec<String>, file: String) {
-            let sources = Sources::collect(arguments, |_| None, |_| Ok(file.clone()));
-            let _ = Config::new(&sources);
-        }
-    }
-}
+mod tests;

@@ -12,6 +12,55 @@ pub(super) fn path(text: &str) -> Result<PathBuf, String> {
     Ok(PathBuf::from(text))
 }
 
+pub(super) fn text(text: &str) -> Result<String, String> {
+    Ok(text.to_owned())
+}
+
+/// The name of a back end of the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StoreKind {
+    Redb,
+    Etcd,
+}
+
+pub(super) fn store_kind(text: &str) -> Result<StoreKind, String> {
+    match text {
+        "redb" => Ok(StoreKind::Redb),
+        "etcd" => Ok(StoreKind::Etcd),
+        _ => Err(format!("{text:?} must be redb or etcd")),
+    }
+}
+
+pub(super) fn etcd_endpoints(text: &str) -> Result<Vec<String>, String> {
+    let given = text.split(',').map(str::trim);
+    let urls = given.filter(|url| !url.is_empty()).map(|given| {
+        let url = Url::parse(given).map_err(|error| format!("{given:?} is not a URL: {error}"))?;
+        let bare = url.path() == "/" && url.query().is_none() && url.username().is_empty();
+        if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() || !bare {
+            return Err(format!(
+                "{given:?} must be https://HOST:PORT or http://HOST:PORT"
+            ));
+        }
+        Ok(given.trim_end_matches('/').to_owned())
+    });
+    let urls: Vec<_> = urls.collect::<Result<_, _>>()?;
+    let secure = |url: &String| url.starts_with("https://");
+    match urls.first().map(secure) {
+        None => Err("names no endpoint".to_owned()),
+        Some(first) if urls.iter().all(|url| secure(url) == first) => Ok(urls),
+        Some(_) => Err("must be all https or all http".to_owned()),
+    }
+}
+
+pub(super) fn etcd_prefix(text: &str) -> Result<String, String> {
+    if text.starts_with('/') && !text.ends_with('/') && text.len() <= 64 {
+        return Ok(text.to_owned());
+    }
+    Err(format!(
+        "{text:?} must begin with a slash, not end with one, and have at most 64 bytes"
+    ))
+}
+
 pub(super) fn listen_address(text: &str) -> Result<SocketAddr, String> {
     let explained = |_| format!("{text:?} is not ADDRESS:PORT, for example 0.0.0.0:8443");
     text.parse().map_err(explained)

@@ -28,6 +28,7 @@ use url::Url;
 use crate::authn::{Directory, Passwords};
 use crate::clock::Clock;
 use crate::edge::CertificateKeeper;
+use crate::stored;
 
 /// What the kinds need of the server.
 #[derive(Clone, Debug)]
@@ -86,6 +87,21 @@ pub(super) fn resources(context: Context) -> anyhow::Result<Vec<Resource>> {
     ])
 }
 
+/// The prefixes of the keys of those whose objects are secret.
+pub(super) fn secret_prefixes() -> impl Iterator<Item = String> {
+    fn prefix<K: Kind>() -> Option<String> {
+        K::SECRET.then(|| stored::prefix::<K>())
+    }
+    let prefixes = [
+        prefix::<Cluster>(),
+        prefix::<ClusterRegistrationToken>(),
+        prefix::<Setting>(),
+        prefix::<Token>(),
+        prefix::<User>(),
+    ];
+    prefixes.into_iter().flatten()
+}
+
 fn resource<K: Managed>(context: &Arc<Context>) -> anyhow::Result<Resource> {
     let derived = serde_json::to_value(schemars::schema_for!(K))?;
     let schema = Schema::from_schemars(&derived)
@@ -110,6 +126,7 @@ fn resource<K: Managed>(context: &Arc<Context>) -> anyhow::Result<Resource> {
         namespaced: K::NAMESPACED,
         defined: false,
         built_in: false,
+        secret: K::SECRET,
         naming: Naming::Subdomain,
         versions: vec![Arc::new(version)],
         storage: VERSION.into(),

@@ -65,8 +65,7 @@ impl Managed for Cluster {
 async fn namespace_of(cluster: &Cluster, context: &Context) -> Result<Txn, ApiError> {
     let name = cluster.name();
     let key = keys::resource("", "namespaces") + name;
-    let found = context.store.get(key.as_bytes()).await;
-    if found.map_err(ApiError::internal)?.is_some() {
+    if context.store.get(key.as_bytes()).await?.is_some() {
         return Ok(Txn::default());
     }
     let namespace = Object::new(json!({

@@ -89,7 +89,7 @@ impl Managed for User {
                 compares: Vec::new(),
                 ops: ops.collect(),
             };
-            context.store.txn(txn).await.map_err(ApiError::internal)?;
+            context.store.txn(txn).await?;
         }
         let key = username_key(&self.username);
         Ok(Txn {

@@ -1,0 +1,181 @@
+//! One setting, or several that belong together, from what was given.
+
+use super::super::values::{
+    StoreKind, etcd_endpoints, etcd_prefix, new_password, path, store_kind, text,
+};
+use super::super::{BootstrapPassword, EtcdSettings, Mistake, Sources, StoreChoice, TlsFiles};
+use super::SETTINGS;
+
+/// How the text of a setting becomes a value.
+type Parse<T> = fn(&str) -> Result<T, String>;
+
+/// Parses settings one by one, and notes every mistake.
+pub(super) struct Reader<'a> {
+    pub(super) sources: &'a Sources,
+    pub(super) mistakes: &'a mut Vec<Mistake>,
+}
+
+impl Reader<'_> {
+    pub(super) fn required<T>(
+        &mut self,
+        name: &str,
+        parse: fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let default = (SETTINGS.iter())
+            .find(|setting| setting.name == name)
+            .map_or("", |setting| setting.default);
+        self.read(name, default, parse)
+    }
+
+    /// An empty value is as good as none.
+    pub(super) fn optional<T>(
+        &mut self,
+        name: &str,
+        parse: fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        self.read(name, "", parse)
+    }
+
+    fn read<T>(
+        &mut self,
+        name: &str,
+        default: &str,
+        parse: fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let (text, place) = match self.sources.value(name) {
+            Some(given) if !given.text.is_empty() => (given.text.as_str(), given.place.as_str()),
+            _ if default.is_empty() => return None,
+            _ => (default, name),
+        };
+        match parse(text) {
+            Ok(value) => Some(value),
+            Err(fault) => {
+                self.mistake(place, fault);
+                None
+            }
+        }
+    }
+
+    pub(super) fn tls_files(&mut self) -> Option<TlsFiles> {
+        let certificate = self.optional("tls-cert-file", path);
+        let key = self.optional("tls-key-file", path);
+        let ca = self.optional("tls-ca-file", path);
+        match (certificate, key) {
+            (Some(certificate), Some(key)) => {
+                return Some(TlsFiles {
+                    certificate,
+                    key,
+                    ca,
+                });
+            }
+            (Some(_), None) => {
+                self.mistake("tls-key-file", "is needed with tls-cert-file".to_owned());
+            }
+            (None, Some(_)) => {
+                self.mistake("tls-cert-file", "is needed with tls-key-file".to_owned());
+            }
+            (None, None) if ca.is_some() => {
+                self.mistake("tls-cert-file", "is needed with tls-ca-file".to_owned());
+            }
+            (None, None) => {}
+        }
+        None
+    }
+
+    /// `None` only if there is a mistake.
+    pub(super) fn store(&mut self) -> Option<StoreChoice> {
+        let kind = self.required("store", store_kind)?;
+        if kind == StoreKind::Redb {
+            let given = (SETTINGS.iter())
+                .filter(|setting| setting.name.starts_with("etcd-"))
+                .filter_map(|setting| self.sources.value(setting.name))
+                .filter(|given| !given.text.is_empty());
+            for place in given.map(|given| given.place.clone()).collect::<Vec<_>>() {
+                self.mistake(
+                    &place,
+                    "is for the store etcd, and store is redb".to_owned(),
+                );
+            }
+            return Some(StoreChoice::Redb);
+        }
+        let endpoints = self.optional("etcd-endpoints", etcd_endpoints);
+        if self.is_empty("etcd-endpoints") {
+            self.mistake("etcd-endpoints", "is needed with the store etcd".to_owned());
+        }
+        let prefix = self.required("etcd-prefix", etcd_prefix);
+        let ca = self.optional("etcd-ca-file", path);
+        let identity = self.pair(
+            ("etcd-cert-file", path as fn(&str) -> Result<_, String>),
+            ("etcd-key-file", path),
+        );
+        let login = self.pair(
+            ("etcd-user", text as fn(&str) -> Result<_, String>),
+            ("etcd-password-file", path),
+        );
+        let endpoints = endpoints?;
+        let secure = endpoints.iter().any(|url| url.starts_with("https://"));
+        match (secure, &ca, &identity) {
+            (true, None, _) => {
+                let fault = "is needed with etcd-endpoints that are https";
+                self.mistake("etcd-ca-file", fault.to_owned());
+            }
+            (false, None, None) | (true, Some(_), _) => {}
+            (false, _, _) => {
+                let fault = "must be https, as certificates are given";
+                self.mistake("etcd-endpoints", fault.to_owned());
+            }
+        }
+        Some(StoreChoice::Etcd(EtcdSettings {
+            endpoints,
+            prefix: prefix?,
+            ca,
+            identity,
+            login,
+        }))
+    }
+
+    /// Two settings of which each needs the other.
+    fn pair<A, B>(
+        &mut self,
+        (one, parse_one): (&str, Parse<A>),
+        (other, parse_other): (&str, Parse<B>),
+    ) -> Option<(A, B)> {
+        let values = (
+            self.optional(one, parse_one),
+            self.optional(other, parse_other),
+        );
+        for (given, missing) in [(one, other), (other, one)] {
+            if !self.is_empty(given) && self.is_empty(missing) {
+                self.mistake(missing, format!("is needed with {given}"));
+            }
+        }
+        Some((values.0?, values.1?))
+    }
+
+    fn is_empty(&self, name: &str) -> bool {
+        let given = self.sources.value(name);
+        given.is_none_or(|given| given.text.is_empty())
+    }
+
+    pub(super) fn bootstrap_password(&mut self) -> BootstrapPassword {
+        let given = self.optional("bootstrap-password", new_password);
+        let file = self.optional("bootstrap-password-file", path);
+        match (given, file) {
+            (Some(_), Some(_)) => {
+                let fault = "cannot be given together with bootstrap-password-file".to_owned();
+                self.mistake("bootstrap-password", fault);
+                BootstrapPassword::Generate
+            }
+            (Some(password), None) => BootstrapPassword::Given(password.into()),
+            (None, Some(file)) => BootstrapPassword::File(file),
+            (None, None) => BootstrapPassword::Generate,
+        }
+    }
+
+    fn mistake(&mut self, place: &str, fault: String) {
+        self.mistakes.push(Mistake {
+            place: place.to_owned(),
+            fault,
+        });
+    }
+}
