@@ -2,14 +2,18 @@
 //! are killed while they write.
 
 mod asking;
+mod claim;
 pub mod crash;
 mod etcd;
 mod faults;
 pub mod full_disk;
+mod keys;
+mod kubectls;
 mod load;
 mod redb;
 mod relay;
 mod server;
+mod server_on_etcd;
 
 use std::path::PathBuf;
 
@@ -50,6 +54,13 @@ pub const CASES: &[(&str, Case)] = &[
     ("backup of a running server, and restore", |world| {
         Box::pin(server::backup(world))
     }),
+    ("keys of a running server change", |world| {
+        Box::pin(keys::rotation(world))
+    }),
+    (
+        "a key ring that is missing, a secret that was changed",
+        |world| Box::pin(keys::faults(world)),
+    ),
     ("etcd of one member keeps the contract", |world| {
         Box::pin(etcd::one_member(world))
     }),
@@ -59,6 +70,9 @@ pub const CASES: &[(&str, Case)] = &[
     ("etcd over TLS", |world| Box::pin(etcd::tls(world))),
     ("etcd with authentication", |world| {
         Box::pin(etcd::authentication(world))
+    }),
+    ("one process has a store in etcd", |world| {
+        Box::pin(claim::one_owner(world))
     }),
     ("answers that come in pieces", |world| {
         Box::pin(etcd::pieces(world))
@@ -77,6 +91,12 @@ pub const CASES: &[(&str, Case)] = &[
     }),
     ("members are killed under load", |world| {
         Box::pin(faults::killed_members(world))
+    }),
+    ("a server on etcd outlives its members", |world| {
+        Box::pin(server_on_etcd::outages(world))
+    }),
+    ("a server moves to etcd and back", |world| {
+        Box::pin(server_on_etcd::moves(world))
     }),
 ];
 
