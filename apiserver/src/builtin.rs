@@ -131,6 +131,7 @@ impl BuiltIn {
             scale: None,
             selectable: owned(self.selectable),
             deprecation: None,
+            evolved: false,
         };
         Resource {
             versions: vec![Arc::new(version)],

@@ -1,6 +1,9 @@
 //! What a server has: groups, versions, resources and their verbs, in the plain form and in the
 //! aggregated one that clients prefer.
 
+use base64::prelude::*;
+use sha2::{Digest as _, Sha256};
+
 use crate::registry::{Registry, Resource, Version};
 use serde_json::{Map, Value, json};
 
@@ -125,6 +128,9 @@ fn api_resource(resource: &Resource) -> Value {
         "namespaced": resource.namespaced, "verbs": verbs(resource),
         "shortNames": resource.short_names, "categories": resource.categories,
     });
+    if !resource.hooks.is_review() {
+        value["storageVersionHash"] = storage_version_hash(resource).into();
+    }
     for (field, names) in [
         ("shortNames", &resource.short_names),
         ("categories", &resource.categories),
@@ -134,6 +140,12 @@ fn api_resource(resource: &Resource) -> Value {
         }
     }
     value
+}
+
+/// Changes when objects are stored in another version, which controllers that migrate them look for.
+fn storage_version_hash(resource: &Resource) -> String {
+    let stored = format!("{}/{}/{}", resource.group, resource.storage, resource.kind);
+    BASE64_STANDARD.encode(&Sha256::digest(stored)[..8])
 }
 
 fn verbs(resource: &Resource) -> &'static [&'static str] {
@@ -243,6 +255,7 @@ mod tests {
             }),
             selectable: Vec::new(),
             deprecation: None,
+            evolved: false,
         };
         let mut registry = Registry::default();
         for (group, versions) in [("", vec!["v1"]), ("example.org", vec!["v1beta1", "v1"])] {

@@ -70,6 +70,17 @@ impl Wanted {
         let found = possible.next();
         found.ok_or_else(|| ApiError::not_acceptable(&OFFERED))
     }
+
+    /// What is not kept is sent whole or not at all.
+    ///
+    /// # Errors
+    /// 406 when the client wants something else.
+    pub fn must_be_objects(self) -> Result<(), ApiError> {
+        match self.form {
+            Form::Objects => Ok(()),
+            Form::Table | Form::Metadata => Err(ApiError::not_acceptable(&OFFERED)),
+        }
+    }
 }
 
 /// The best of the media types in `offered` that the client takes; the first if it does not say.

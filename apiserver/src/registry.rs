@@ -2,7 +2,8 @@
 
 use crate::admission::Hooks;
 use crate::names;
-use crate::schema::Schema;
+use crate::object::{Object, ObjectError};
+use crate::schema::{self, Extent, Schema};
 use crate::table::Printer;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -61,6 +62,8 @@ pub struct Version {
     pub selectable: Vec<String>,
     /// What clients are warned with.
     pub deprecation: Option<String>,
+    /// Whether objects may have been stored under another schema.
+    pub evolved: bool,
 }
 
 /// A column of `kubectl get`.
@@ -107,6 +110,36 @@ pub enum Naming {
 #[derive(Clone, Debug, Default)]
 pub struct Registry {
     resources: BTreeMap<(String, String), Arc<Resource>>,
+}
+
+impl Resource {
+    /// Whether a replacement need not say which version of the object it replaces, as kube-apiserver
+    /// has it for the older of Kubernetes' own kinds.
+    #[must_use]
+    pub fn is_replaced_blindly(&self) -> bool {
+        let newer = [
+            "coordination.k8s.io",
+            "admissionregistration.k8s.io",
+            "apiextensions.k8s.io",
+        ];
+        self.built_in && !newer.contains(&self.group.as_str())
+    }
+}
+
+impl Version {
+    /// A stored object as one of this version: without the fields that the schema does not have any
+    /// more, and with its defaults.
+    pub(crate) fn fit(&self, api_version: &str, mut object: Object) -> Result<Object, ObjectError> {
+        let fields = object.fields_mut();
+        fields.insert("apiVersion".into(), api_version.into());
+        if !self.evolved {
+            return Ok(object);
+        }
+        let mut value = object.into_value();
+        schema::prune(&self.schema, &mut value, Extent::Resource);
+        schema::set_defaults(&self.schema, &mut value);
+        Object::new(value)
+    }
 }
 
 /// A registry that changes while it is served. Clones share it.

@@ -370,9 +370,9 @@ impl Call {
         }
     }
 
-    /// Whether objects are answered in the version in which they are stored.
-    pub(crate) fn is_stored_version(&self) -> bool {
-        self.version.name == self.resource.storage
+    /// Whether objects are answered as they are stored.
+    pub(crate) fn is_as_stored(&self) -> bool {
+        self.version.name == self.resource.storage && !self.version.evolved
     }
 }
 

@@ -84,6 +84,7 @@ fn widgets() -> Resource {
             scale: None,
             selectable: vec!["spec.colour".into()],
             deprecation: None,
+            evolved: false,
         })],
         storage: "v1".into(),
         hooks: Arc::new(NoHooks),

@@ -16,8 +16,10 @@ use std::sync::Arc;
 pub fn resource(definition: &Object) -> Result<Resource, Vec<FieldError>> {
     let mut served = Vec::new();
     let mut errors = Vec::new();
+    let generation = definition.meta().get("generation").and_then(Value::as_u64);
+    let evolved = generation > Some(1) || versions(definition).nth(1).is_some();
     for (at, version) in versions(definition).enumerate() {
-        match read_version(version, &format!("spec.versions[{at}]")) {
+        match read_version(version, evolved, &format!("spec.versions[{at}]")) {
             Ok(read) if version["served"] == true => served.push(Arc::new(read)),
             Ok(_) => {}
             Err(found) => errors.extend(found),
@@ -47,7 +49,7 @@ pub fn resource(definition: &Object) -> Result<Resource, Vec<FieldError>> {
     })
 }
 
-fn read_version(version: &Value, path: &str) -> Result<Version, Vec<FieldError>> {
+fn read_version(version: &Value, evolved: bool, path: &str) -> Result<Version, Vec<FieldError>> {
     let under = |field: &str| format!("{path}.{field}");
     let schema = match version.pointer("/schema/openAPIV3Schema") {
         Some(schema) if !schema.is_null() => Schema::parse(schema).map_err(|errors| {
@@ -99,6 +101,7 @@ fn read_version(version: &Value, path: &str) -> Result<Version, Vec<FieldError>>
             .map(|field| word(field, "jsonPath").trim_start_matches('.').to_owned())
             .collect(),
         deprecation,
+        evolved,
     })
 }
 

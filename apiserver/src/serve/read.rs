@@ -30,7 +30,7 @@ pub(super) async fn get(server: &ApiServer, call: &Call) -> Result<Response<Body
     let Some(item) = call.kind.get(&below) else {
         return Err(missing(server, call, &below).await);
     };
-    if call.is_stored_version() && call.wanted == Default::default() {
+    if call.is_as_stored() && call.wanted == Default::default() {
         let [head, rest] = object::sent(&item.entry.value, item.entry.modified.0);
         let pieces = [head, rest].concat();
         return Ok(answer::json(StatusCode::OK, Body::whole(pieces)));
@@ -98,7 +98,7 @@ pub(super) async fn list(server: &ApiServer, call: &Call) -> Result<Response<Bod
         }
     };
     let meta = list_meta(call, &snapshot);
-    if call.is_stored_version() && call.wanted == Default::default() {
+    if call.is_as_stored() && call.wanted == Default::default() {
         return Ok(answer::json(
             StatusCode::OK,
             stored_list(call, &meta, snapshot),
@@ -263,17 +263,11 @@ impl Call {
     /// An object in the version that is asked for.
     pub(super) fn object(&self, item: &Item) -> Result<Object, ApiError> {
         let decoded = Object::decode(&item.entry.value, item.entry.modified.0);
-        let mut object = decoded.map_err(|error| {
+        let fit = decoded.and_then(|object| self.version.fit(&self.api_version(), object));
+        fit.map_err(|error| {
             let key = String::from_utf8_lossy(&item.entry.key).into_owned();
             ApiError::internal(format!("{key}: {error}"))
-        })?;
-        if !self.is_stored_version() {
-            let version = self.api_version();
-            object
-                .fields_mut()
-                .insert("apiVersion".into(), version.into());
-        }
-        Ok(object)
+        })
     }
 
     pub(super) fn carried(&self) -> Carried {
@@ -313,7 +307,7 @@ impl Call {
 
     /// Whether lines of a watch are sent as they are stored.
     pub(super) fn sends_stored(&self) -> bool {
-        self.is_stored_version()
+        self.is_as_stored()
             && self.wanted.form == Form::Objects
             && self.wanted.encoding == Encoding::Json
     }

@@ -140,6 +140,8 @@ struct OwnForm {
     api_version: String,
     version: Arc<Version>,
     carried: Carried,
+    /// Whether the columns of the table have been sent, which only the first line has.
+    told_columns: bool,
 }
 
 impl LineForm {
@@ -154,10 +156,11 @@ impl LineForm {
             api_version,
             version: Arc::clone(&call.version),
             carried: call.carried(),
+            told_columns: false,
         })
     }
 
-    fn initial(&self, item: &Item, now: Timestamp) -> Bytes {
+    fn initial(&mut self, item: &Item, now: Timestamp) -> Bytes {
         let revision = item.entry.modified.0;
         match self {
             Self::Stored { .. } => watch_line(Seen::Added, &item.entry.value, revision),
@@ -165,15 +168,15 @@ impl LineForm {
         }
     }
 
-    fn change(&self, seen: Seen, event: &Event, now: Timestamp) -> Bytes {
+    fn change(&mut self, seen: Seen, event: &Event, now: Timestamp) -> Bytes {
         match (self, event.object(seen)) {
             (Self::Own(own), Some(item)) => own.line(seen, item, event.revision, now),
             _ => event.line(seen),
         }
     }
 
-    fn bookmark(&self, revision: u64, ends_initial: bool) -> Bytes {
-        let (kind, api_version) = match self {
+    fn bookmark(&mut self, revision: u64, ends_initial: bool) -> Bytes {
+        let (kind, api_version) = match &*self {
             Self::Stored { kind, api_version } => (kind, api_version),
             Self::Own(own) => (&own.kind, &own.api_version),
         };
@@ -190,31 +193,37 @@ impl LineForm {
             Form::Metadata => json!({
                 "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": meta,
             }),
-            Form::Table => own.version.printer.table(&meta, &[]),
+            Form::Table => own.table(&meta, &[]),
         };
         own.written("BOOKMARK", &object)
     }
 }
 
 impl OwnForm {
-    fn line(&self, seen: Seen, item: &Item, revision: u64, now: Timestamp) -> Bytes {
-        let Ok(mut object) = Object::decode(&item.entry.value, revision) else {
+    fn line(&mut self, seen: Seen, item: &Item, revision: u64, now: Timestamp) -> Bytes {
+        let decoded = Object::decode(&item.entry.value, revision);
+        let fit = decoded.and_then(|object| self.version.fit(&self.api_version, object));
+        let Ok(object) = fit else {
             return Bytes::new();
         };
-        let version = self.api_version.as_str();
-        object
-            .fields_mut()
-            .insert("apiVersion".into(), version.into());
         let value = match self.wanted.form {
             Form::Objects => object.into_value(),
             Form::Metadata => metadata_of(&object),
             Form::Table => {
                 let meta = json!({"resourceVersion": revision.to_string()});
                 let row = self.version.printer.row(&object, self.carried, now);
-                self.version.printer.table(&meta, &[row])
+                self.table(&meta, &[row])
             }
         };
         self.written(seen.as_str(), &value)
+    }
+
+    fn table(&mut self, meta: &Value, rows: &[Value]) -> Value {
+        let mut table = self.version.printer.table(meta, rows);
+        if std::mem::replace(&mut self.told_columns, true) {
+            table["columnDefinitions"] = Value::Null;
+        }
+        table
     }
 
     fn written(&self, word: &str, object: &Value) -> Bytes {

@@ -20,6 +20,9 @@ use http::{Response, StatusCode};
 use serde_json::Value;
 use store::{Revision, Txn, TxnOutcome};
 
+/// How often a write is tried again when somebody else was faster.
+const ATTEMPTS: usize = 5;
+
 /// What a client is warned of, and how many such lines it gets at most.
 const MAX_WARNINGS: usize = 20;
 
@@ -37,6 +40,7 @@ pub(super) async fn create(
     let options = WriteOptions::parse(&call.query, false)?;
     let Incoming { object, warnings } = placed(call, sent, &options)?;
     if call.resource.hooks.is_review() {
+        call.wanted.must_be_objects()?;
         let answered = review(server, call, object).await?;
         let response = read::one(server, call, StatusCode::CREATED, answered);
         return Ok(warned(response, &warnings));
@@ -147,22 +151,29 @@ pub(super) async fn replace(
 ) -> Result<Response<Body>, ApiError> {
     let options = WriteOptions::parse(&call.query, false)?;
     let Incoming { object, warnings } = placed(call, sent, &options)?;
-    let old = stored(server, call).await?;
     let version = object.meta_text("resourceVersion");
-    if version.is_empty() {
-        let error = FieldError::invalid(
-            "metadata.resourceVersion",
-            0,
-            "must be specified for an update",
-        );
-        return Err(invalid(call, object.name(), &[error]));
+    let blindly = version.is_empty() && call.resource.is_replaced_blindly();
+    for _ in 0..ATTEMPTS {
+        let old = stored(server, call).await?;
+        if version.is_empty() && !blindly {
+            let field = "metadata.resourceVersion";
+            let error = FieldError::invalid(field, 0, "must be specified for an update");
+            return Err(invalid(call, object.name(), &[error]));
+        }
+        if !blindly && version != old.meta_text("resourceVersion") {
+            return Err(changed(call));
+        }
+        let object = object.clone();
+        match update_as(server, call, object, &old, &options, &sent.headers).await {
+            Err(error) if blindly && error == changed(call) => {}
+            Err(error) => return Err(error),
+            Ok(written) => {
+                let response = read::one(server, call, StatusCode::OK, written);
+                return Ok(warned(response, &warnings));
+            }
+        }
     }
-    if version != old.meta_text("resourceVersion") {
-        return Err(changed(call));
-    }
-    let written = update_as(server, call, object, &old, &options, &sent.headers).await?;
-    let response = read::one(server, call, StatusCode::OK, written);
-    Ok(warned(response, &warnings))
+    Err(changed(call))
 }
 
 /// Writes a changed object over `old`, in the name of whom the request says.
@@ -197,6 +208,8 @@ async fn update(
     }
     metadata::carry(&mut object, old);
     match call.subresource.as_deref() {
+        // The metadata of a namespace is written with its status.
+        Some("status") if namespaces::are(&call.resource) => copy_field(&mut object, old, "spec"),
         Some("status") => object = with_status_of(old, &object),
         Some("finalize") => object = with_finalizers_of(old, &object),
         _ if call.version.status => copy_field(&mut object, old, "status"),
@@ -227,8 +240,9 @@ pub(super) async fn stored(server: &ApiServer, call: &Call) -> Result<Object, Ap
     let key = key(call, name);
     let entry = server.cache().store().get(key.as_bytes()).await?;
     let entry = entry.ok_or_else(|| ApiError::not_found(call.about(name)))?;
-    let object = Object::decode(&entry.value, entry.modified.0);
-    object.map_err(|error| ApiError::internal(format!("{key}: {error}")))
+    let decoded = Object::decode(&entry.value, entry.modified.0);
+    let fit = decoded.and_then(|object| call.version.fit(&call.api_version(), object));
+    fit.map_err(|error| ApiError::internal(format!("{key}: {error}")))
 }
 
 /// Deletes an object at a revision. It is returned as it was last.

@@ -215,6 +215,7 @@ pub fn widgets() -> Resource {
             scale: None,
             selectable: vec!["spec.colour".into()],
             deprecation: None,
+            evolved: false,
         })],
         storage: "v1".into(),
         hooks: Arc::new(NoHooks),

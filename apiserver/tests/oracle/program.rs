@@ -1,5 +1,6 @@
 //! The Go program that knows upstream's answers.
 
+use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -12,7 +13,11 @@ use serde_json::value::RawValue;
 static PROGRAM: LazyLock<PathBuf> = LazyLock::new(build);
 
 fn build() -> PathBuf {
-    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("oracle");
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    // Each test is a process of its own: one compiles, the others find everything compiled.
+    let lock = File::create(folder.join("oracle.lock")).expect("a file to lock");
+    lock.lock().expect("a lock");
+    let program = folder.join("oracle");
     let output = Command::new("go")
         .args(["build", "-trimpath", "-o"])
         .arg(&program)

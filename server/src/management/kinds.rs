@@ -114,6 +114,7 @@ fn resource<K: Managed>(context: &Arc<Context>) -> anyhow::Result<Resource> {
         scale: None,
         selectable: Vec::new(),
         deprecation: None,
+        evolved: false,
     };
     Ok(Resource {
         group: GROUP.into(),

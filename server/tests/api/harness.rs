@@ -208,7 +208,11 @@ impl Client {
             None => request,
         };
         let bytes = body.map_or_else(Bytes::new, |body| body.to_string().into());
-        let response = self.request(request.body(Full::new(bytes)).unwrap()).await;
+        self.answer(request.body(Full::new(bytes)).unwrap()).await
+    }
+
+    pub async fn answer(&self, request: Request<Full<Bytes>>) -> Answer {
+        let response = self.request(request).await;
         let (parts, body) = response.into_parts();
         Answer {
             status: parts.status,

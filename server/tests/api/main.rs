@@ -11,3 +11,4 @@ mod management;
 mod membership;
 mod registration;
 mod tokens;
+mod upstream;

@@ -1,7 +1,7 @@
 //! Patches of an object.
 
 use super::ownership::applied;
-use super::{Ownership, begin, changed, incoming, manager, stored, update, warned};
+use super::{ATTEMPTS, Ownership, begin, changed, incoming, manager, stored, update, warned};
 use crate::body::{Document, media_type};
 use crate::error::ApiError;
 use crate::request::WriteOptions;
@@ -10,9 +10,6 @@ use crate::serve::{ApiServer, Body, Call, Sent, metadata, read};
 use crate::strategic_merge;
 use http::{Response, StatusCode};
 use serde_json::Value;
-
-/// How often a patch is tried again when somebody else was faster.
-const ATTEMPTS: usize = 5;
 
 /// Most operations of a JSON patch.
 const MAX_OPERATIONS: usize = 10_000;
