@@ -125,6 +125,11 @@ bench-proxy: testbed ## Measure the proxy beside the same without it; writes doc
 	$(CARGO) build --release --locked -p lariat-server -p cattle-cluster-agent -p lariat -p bench --bins
 	$(RELEASE)/bench-proxy
 
+.PHONY: bench-apiserver
+bench-apiserver: testbed ## Measure the management API beside a real kube-apiserver; writes docs/benchmarks (release build)
+	$(CARGO) build --release --locked -p lariat-server -p bench --bins
+	$(RELEASE)/bench-apiserver
+
 FUZZ_SECONDS ?= 30
 .PHONY: fuzz
 fuzz: setup ## Feed the protocol's decoders made-up input, FUZZ_SECONDS (30) for each of 4 targets

@@ -1,16 +1,22 @@
-//! Something that answers HTTP/1.1 over TLS, and how to be let in.
+//! Something that answers HTTP over TLS, and how to be let in.
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use bytes::Bytes;
-use http::{HeaderValue, Request, header};
-use http_body_util::Empty;
-use hyper::client::conn::http1::SendRequest;
-use hyper_util::rt::TokioIo;
+use http::{HeaderValue, Method, Request, Response, header};
+use http_body_util::{BodyExt as _, Full};
+use hyper::{
+    body::Incoming,
+    client::conn::{http1, http2},
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use kube::client::ConfigExt as _;
 use rustls_pki_types::ServerName;
 use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
+
+/// Windows of an HTTP/2 stream and connection, in bytes: those of Go's client.
+const HTTP2_WINDOWS: (u32, u32) = (4 << 20, 1 << 30);
 
 /// Where requests are sent.
 #[derive(Clone)]
@@ -21,6 +27,21 @@ pub struct Endpoint {
     authorization: Option<HeaderValue>,
     /// In front of every path.
     prefix: String,
+    protocol: Protocol,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Protocol {
+    Http1,
+    Http2,
+}
+
+/// A kept connection.
+pub enum Connection {
+    /// One request after the other.
+    Http1(http1::SendRequest<Full<Bytes>>),
+    /// Several at once.
+    Http2(http2::SendRequest<Full<Bytes>>),
 }
 
 impl Endpoint {
@@ -42,6 +63,7 @@ impl Endpoint {
             tls: Arc::new(tls),
             authorization,
             prefix: uri.path().trim_end_matches('/').to_owned(),
+            protocol: Protocol::Http1,
         })
     }
 
@@ -56,13 +78,17 @@ impl Endpoint {
             tls,
             authorization: None,
             prefix: String::new(),
+            protocol: Protocol::Http1,
         })
     }
 
-    /// The same, with a path in front of every path.
+    /// The same over HTTP/2, as clients written in Go ask.
     #[must_use]
-    pub fn below(mut self, prefix: &str) -> Self {
-        self.prefix.push_str(prefix);
+    pub fn over_http2(mut self) -> Self {
+        let mut tls = rustls::ClientConfig::clone(&self.tls);
+        tls.alpn_protocols = vec![b"h2".to_vec()];
+        self.tls = Arc::new(tls);
+        self.protocol = Protocol::Http2;
         self
     }
 
@@ -78,32 +104,112 @@ impl Endpoint {
             .await?)
     }
 
-    /// A kept HTTP/1.1 connection; its driver runs in a task that ends with it.
+    /// A kept connection; its driver runs in a task that ends with it.
     ///
     /// # Errors
     /// When it cannot be made.
-    pub async fn connect(&self) -> anyhow::Result<SendRequest<Empty<Bytes>>> {
-        let stream = self.connect_tls().await?;
-        let (sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        tokio::spawn(connection);
-        Ok(sender)
+    pub async fn connect(&self) -> anyhow::Result<Connection> {
+        let stream = TokioIo::new(self.connect_tls().await?);
+        match self.protocol {
+            Protocol::Http1 => {
+                let (sender, connection) = http1::handshake(stream).await?;
+                tokio::spawn(connection);
+                Ok(Connection::Http1(sender))
+            }
+            Protocol::Http2 => {
+                let (of_stream, of_connection) = HTTP2_WINDOWS;
+                let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+                    .initial_stream_window_size(of_stream)
+                    .initial_connection_window_size(of_connection)
+                    .handshake(stream)
+                    .await?;
+                tokio::spawn(connection);
+                Ok(Connection::Http2(sender))
+            }
+        }
     }
 
     /// A GET of a path here.
     ///
     /// # Errors
     /// When the path is none.
-    pub fn get(&self, path: &str) -> anyhow::Result<Request<Empty<Bytes>>> {
-        let mut request = Request::get(format!("{}{path}", self.prefix))
-            .header(header::HOST, &self.address)
+    pub fn get(&self, path: &str) -> anyhow::Result<Request<Full<Bytes>>> {
+        self.request(Method::GET, path, Bytes::new())
+    }
+
+    /// A request to a path here; a body is JSON.
+    ///
+    /// # Errors
+    /// When the path is none.
+    pub fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> anyhow::Result<Request<Full<Bytes>>> {
+        let (address, prefix) = (&self.address, &self.prefix);
+        let request = match self.protocol {
+            Protocol::Http1 => Request::builder()
+                .uri(format!("{prefix}{path}"))
+                .header(header::HOST, address),
+            Protocol::Http2 => Request::builder().uri(format!("https://{address}{prefix}{path}")),
+        };
+        let mut request = request
+            .method(method)
             .header(header::ACCEPT, "application/json")
-            .body(Empty::new())?;
-        if let Some(authorization) = &self.authorization {
-            request
-                .headers_mut()
-                .insert(header::AUTHORIZATION, authorization.clone());
+            .header(header::USER_AGENT, "bench/1.0");
+        if !body.is_empty() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
         }
-        Ok(request)
+        if let Some(authorization) = &self.authorization {
+            request = request.header(header::AUTHORIZATION, authorization.clone());
+        }
+        Ok(request.body(Full::new(body))?)
+    }
+
+    /// Sends one request on a connection of its own; the body of its answer.
+    ///
+    /// # Errors
+    /// When there is no answer, or it is no success.
+    pub async fn ask(&self, method: Method, path: &str, body: Bytes) -> anyhow::Result<Bytes> {
+        let request = self.request(method, path, body)?;
+        self.connect().await?.ask(request).await
+    }
+}
+
+impl Connection {
+    /// Sends a request.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub async fn send(
+        &mut self,
+        request: Request<Full<Bytes>>,
+    ) -> hyper::Result<Response<Incoming>> {
+        match self {
+            Self::Http1(sender) => {
+                sender.ready().await?;
+                sender.send_request(request).await
+            }
+            Self::Http2(sender) => {
+                sender.ready().await?;
+                sender.send_request(request).await
+            }
+        }
+    }
+
+    /// Sends a request; the body of its answer.
+    ///
+    /// # Errors
+    /// When there is no answer, or it is no success.
+    pub async fn ask(&mut self, request: Request<Full<Bytes>>) -> anyhow::Result<Bytes> {
+        let what = format!("{} {}", request.method(), request.uri().path());
+        let response = self.send(request).await?;
+        let status = response.status();
+        let body = response.into_body().collect().await?.to_bytes();
+        if !status.is_success() {
+            bail!("{what}: {status}: {}", String::from_utf8_lossy(&body));
+        }
+        Ok(body)
     }
 }

@@ -3,9 +3,11 @@
 //! Every figure is compared with another one of the same run on the same machine; absolute
 //! figures say more about the machine than about the program.
 
+pub mod apiserver;
 pub mod backend;
 pub mod bulk;
 pub mod endpoint;
+pub mod goal;
 pub mod load;
 pub mod lone_tunnel;
 pub mod memory;

@@ -4,7 +4,7 @@ use crate::endpoint::Endpoint;
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::{BodyExt as _, Empty};
+use http_body_util::{BodyExt as _, Empty, Full};
 use hyper::body::Incoming;
 use std::time::{Duration, Instant};
 use tunnel::session::Session;
@@ -21,8 +21,37 @@ pub struct Measured {
     pub p99: Duration,
 }
 
+/// What is asked on one connection, again and again.
+pub trait Work: Send + 'static {
+    /// The next request.
+    ///
+    /// # Errors
+    /// When there is none.
+    fn next(&mut self) -> anyhow::Result<Request<Full<Bytes>>>;
+
+    /// Takes the answer to it.
+    ///
+    /// # Errors
+    /// When it is not as expected.
+    fn take(&mut self, _answer: Bytes) -> anyhow::Result<()> {
+        Ok(())
+    }
+}
+
+/// GETs of one path.
+struct Get {
+    endpoint: Endpoint,
+    path: String,
+}
+
+impl Work for Get {
+    fn next(&mut self) -> anyhow::Result<Request<Full<Bytes>>> {
+        self.endpoint.get(&self.path)
+    }
+}
+
 /// GETs `path` on `connections` kept connections for `time`, after a tenth of it that is not
-/// counted. Every answer must be a 200.
+/// counted. Every answer must be a success.
 ///
 /// # Errors
 /// When a connection or an answer fails.
@@ -32,10 +61,29 @@ pub async fn get(
     connections: usize,
     time: Duration,
 ) -> anyhow::Result<Measured> {
+    let work = || Get {
+        endpoint: endpoint.clone(),
+        path: path.to_owned(),
+    };
+    let all = std::iter::repeat_with(work).take(connections).collect();
+    run(endpoint, all, time).await
+}
+
+/// Does each work on a kept connection of its own for `time`, after a tenth of it that is not
+/// counted, and at least one request of each.
+///
+/// # Errors
+/// When a connection or an answer fails.
+pub async fn run<W: Work>(
+    endpoint: &Endpoint,
+    works: Vec<W>,
+    time: Duration,
+) -> anyhow::Result<Measured> {
     let begin = Instant::now() + time / 10;
     let end = begin + time;
-    let workers: Vec<_> = (0..connections)
-        .map(|_| tokio::spawn(worker(endpoint.clone(), path.to_owned(), begin, end)))
+    let workers: Vec<_> = works
+        .into_iter()
+        .map(|work| tokio::spawn(worker(endpoint.clone(), work, begin, end)))
         .collect();
     let mut latencies = Vec::new();
     for worker in workers {
@@ -55,26 +103,21 @@ pub async fn get(
 
 async fn worker(
     endpoint: Endpoint,
-    path: String,
+    mut work: impl Work,
     begin: Instant,
     end: Instant,
 ) -> anyhow::Result<Vec<Duration>> {
-    let mut sender = endpoint.connect().await?;
+    let mut connection = endpoint.connect().await?;
     let mut latencies = Vec::new();
     loop {
         let sent = Instant::now();
-        if sent >= end {
+        if sent >= end && !latencies.is_empty() {
             return Ok(latencies);
         }
-        sender.ready().await?;
-        let response = sender.send_request(endpoint.get(&path)?).await?;
-        let status = response.status();
-        let body = response.into_body().collect().await?.to_bytes();
-        if !status.is_success() {
-            bail!("GET {path}: {status}: {}", String::from_utf8_lossy(&body));
-        }
+        let answer = connection.ask(work.next()?).await?;
         let done = Instant::now();
-        if sent >= begin && done <= end {
+        work.take(answer)?;
+        if sent >= begin && (done <= end || latencies.is_empty()) {
             latencies.push(done - sent);
         }
     }
@@ -85,9 +128,9 @@ async fn worker(
 /// # Errors
 /// When it fails, or is not as long as `bytes`.
 pub async fn download(endpoint: &Endpoint, path: &str, bytes: u64) -> anyhow::Result<f64> {
-    let mut sender = endpoint.connect().await?;
+    let mut connection = endpoint.connect().await?;
     let started = Instant::now();
-    let response = sender.send_request(endpoint.get(path)?).await?;
+    let response = connection.send(endpoint.get(path)?).await?;
     received(response, bytes, started).await
 }
 

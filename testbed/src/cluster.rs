@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     Error, Result,
-    control_plane::ControlPlane,
+    control_plane::{self, ControlPlane},
     image::{self, Image},
     kwok, metrics,
     network::Network,
@@ -26,6 +26,8 @@ use crate::{
 /// How much of a cluster there is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Tier {
+    /// etcd and kube-apiserver on loopback ports, and nothing that acts on their objects.
+    ApiServer,
     /// The control plane on loopback ports: no root, no node, no network of its own.
     Loopback,
     /// The control plane and a real node (containerd, runc, kubelet, kube-proxy) in a network of
@@ -131,7 +133,7 @@ impl<'a> ClusterBuilder<'a> {
             programs,
             network,
         )?;
-        let control_plane = ControlPlane::start(&site)?;
+        let control_plane = ControlPlane::start(&site, self.tier != Tier::ApiServer)?;
         let mut cluster = Cluster {
             site,
             control_plane,
@@ -177,7 +179,7 @@ impl<'a> ClusterBuilder<'a> {
                 what: "a cluster with a real node",
             });
         }
-        if self.tier == Tier::Loopback && self.metrics {
+        if self.tier != Tier::Full && self.metrics {
             return Err(Error::Unsupported(
                 "metrics need a real node: use the full tier".into(),
             ));
@@ -275,6 +277,27 @@ impl Cluster {
         let mut kubectl = Command::new(self.kubectl_path()?);
         kubectl.env("KUBECONFIG", self.kubeconfig());
         Ok(kubectl)
+    }
+
+    /// The process of kube-apiserver.
+    #[must_use]
+    pub fn api_server(&self) -> &Process {
+        &self.control_plane.api_server
+    }
+
+    /// The process of etcd.
+    #[must_use]
+    pub fn etcd(&self) -> &Process {
+        &self.control_plane.etcd
+    }
+
+    /// Starts kube-apiserver again, after it was stopped, and does not wait until it serves.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_api_server(&mut self) -> Result<()> {
+        self.control_plane.api_server = control_plane::start_api_server(&self.site)?;
+        Ok(())
     }
 
     /// Its network with the faults it can play; nothing on loopback.

@@ -15,16 +15,23 @@ const READY: Duration = Duration::from_secs(90);
 /// The running control plane of a cluster; fields are dropped, and so ended, in this order.
 #[derive(Debug)]
 pub(crate) struct ControlPlane {
-    _scheduler: Process,
-    _controller_manager: Process,
+    _controllers: Option<Controllers>,
     pub api_server: Process,
     pub etcd: Process,
     pub client: Client,
     pub kubeconfig: PathBuf,
 }
 
+/// What acts on the objects of a cluster; dropped, and so ended, in this order.
+#[derive(Debug)]
+struct Controllers {
+    _scheduler: Process,
+    _controller_manager: Process,
+}
+
 impl ControlPlane {
-    pub(crate) fn start(site: &Site) -> Result<Self> {
+    /// Starts it; without `controllers`, etcd and kube-apiserver alone.
+    pub(crate) fn start(site: &Site, controllers: bool) -> Result<Self> {
         let admin = issue_identities(site)?;
         let kubeconfig =
             site.pki
@@ -34,20 +41,31 @@ impl ControlPlane {
         let api_server = start_api_server(site)?;
         // The controller-manager dies if it starts before the RBAC bootstrap is done.
         wait_for_ok(&api_server, &client, "/readyz")?;
+        let controllers = controllers
+            .then(|| Controllers::start(site, &client))
+            .transpose()?;
+        Ok(Self {
+            _controllers: controllers,
+            api_server,
+            etcd,
+            client,
+            kubeconfig,
+        })
+    }
+}
+
+impl Controllers {
+    fn start(site: &Site, client: &Client) -> Result<Self> {
         let controller_manager = start_controller_manager(site)?;
         let scheduler = start_scheduler(site)?;
         wait_for_ok(
             &controller_manager,
-            &client,
+            client,
             "/api/v1/namespaces/default/serviceaccounts/default",
         )?;
         Ok(Self {
             _scheduler: scheduler,
             _controller_manager: controller_manager,
-            api_server,
-            etcd,
-            client,
-            kubeconfig,
         })
     }
 }
@@ -132,7 +150,7 @@ fn start_etcd(site: &Site) -> Result<Process> {
     site.start("etcd", &etcd)
 }
 
-fn start_api_server(site: &Site) -> Result<Process> {
+pub(crate) fn start_api_server(site: &Site) -> Result<Process> {
     let file = |name: &str| site.pki.path(name).display().to_string();
     let (bind, reconciler) = if site.network.is_some() {
         ("0.0.0.0", "lease")

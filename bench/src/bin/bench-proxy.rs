@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use bench::{
     backend, bulk,
     endpoint::Endpoint,
+    goal::{Goals, Wanted, median, median_by, median_ratio},
     load::{self, Measured},
     memory,
     report::{Bar, Table, bars},
@@ -63,27 +64,6 @@ impl Args {
     }
 }
 
-/// What is compared with a goal.
-struct Goal {
-    name: &'static str,
-    measured: f64,
-    wanted: Wanted,
-}
-
-enum Wanted {
-    AtLeast(f64),
-    AtMost(f64),
-}
-
-impl Goal {
-    fn met(&self) -> bool {
-        match self.wanted {
-            Wanted::AtLeast(least) => self.measured >= least,
-            Wanted::AtMost(most) => self.measured <= most,
-        }
-    }
-}
-
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
@@ -105,8 +85,7 @@ async fn main() -> anyhow::Result<()> {
         return Ok(());
     }
     report.write(&args.out)?;
-    let missed = report.goals.iter().filter(|goal| !goal.met()).count();
-    println!("{} goals met, {missed} missed", report.goals.len() - missed);
+    println!("{}", report.goals.outcome());
     Ok(())
 }
 
@@ -221,7 +200,7 @@ async fn requests(stage: &Stage<'_>, report: &mut Report) -> anyhow::Result<()> 
                 );
             }
             for ((way, _), found) in ways.iter().zip(found) {
-                let median = median_of(found, |one| one.per_second);
+                let median = median_by(found, |one| one.per_second);
                 report.request(what, connections, way, &median);
             }
         }
@@ -435,34 +414,13 @@ async fn bulk_over_each_way(
     Ok(())
 }
 
-fn median(mut all: Vec<f64>) -> f64 {
-    all.sort_by(f64::total_cmp);
-    all[all.len() / 2]
-}
-
-/// The median of the ratios of each round.
-fn median_ratio(over: &[f64], under: &[f64]) -> f64 {
-    median(
-        over.iter()
-            .zip(under)
-            .map(|(over, under)| over / under)
-            .collect(),
-    )
-}
-
-fn median_of<T>(mut all: Vec<T>, key: impl Fn(&T) -> f64) -> T {
-    all.sort_by(|a, b| key(a).total_cmp(&key(b)));
-    let middle = all.len() / 2;
-    all.swap_remove(middle)
-}
-
 /// What was measured, on its way into the report.
 struct Report {
     requests: Table,
     streams: Table,
     bulk: Table,
     memory: String,
-    goals: Vec<Goal>,
+    goals: Goals,
     bars: Vec<Bar>,
 }
 
@@ -480,7 +438,7 @@ impl Default for Report {
             streams: Table::new(&["what", "direct", "tunnel", "ratio"]),
             bulk: Table::new(&["512 MiB over", "MiB/s", "× bare TLS"]),
             memory: String::new(),
-            goals: Vec::new(),
+            goals: Goals::default(),
             bars: Vec::new(),
         }
     }
@@ -529,29 +487,11 @@ impl Report {
 
     fn goal(&mut self, name: &'static str, measured: f64, wanted: Wanted) {
         println!("{name}: {measured:.3}");
-        self.goals.push(Goal {
-            name,
-            measured,
-            wanted,
-        });
+        self.goals.add(name, measured, wanted);
     }
 
     fn write(&self, folder: &Path) -> anyhow::Result<()> {
         std::fs::create_dir_all(folder)?;
-        let mut goals = Table::new(&["goal", "wanted", "measured", "met"]);
-        for goal in &self.goals {
-            let wanted = match goal.wanted {
-                Wanted::AtLeast(least) => format!("≥ {least}"),
-                Wanted::AtMost(most) => format!("≤ {most}"),
-            };
-            let met = if goal.met() { "yes" } else { "no" };
-            goals.row([
-                goal.name.to_owned(),
-                wanted,
-                format!("{:.2}", goal.measured),
-                met.to_owned(),
-            ]);
-        }
         let cores = std::thread::available_parallelism()?;
         let text = format!(
             "# The proxy\n\nMade by `make bench-proxy`: all processes of one run share {cores} cores, loopback and\n\
@@ -560,7 +500,7 @@ impl Report {
              TLS on both sides and kept connections, *tunnel* the client at the server, the agent behind\n\
              NAT in the cluster.\n\n\
              ## Goals\n\n{}\n## Requests\n\n{}\n![requests per second](proxy.svg)\n\n## Streams\n\n{}\n## Bulk\n\n{}\n## Memory\n\n{}\n",
-            goals.markdown(),
+            self.goals.table().markdown(),
             self.requests.markdown(),
             self.streams.markdown(),
             self.bulk.markdown(),

@@ -140,12 +140,26 @@ impl<'a> Server<'a> {
         self.process.kill();
     }
 
-    /// Starts it again with the same data, and waits until it is ready.
+    /// Ends the server as an administrator would.
+    pub fn stop(&self) {
+        self.process.stop(PATIENCE);
+    }
+
+    /// Starts it again with the same data, after it has ended, and does not wait.
+    ///
+    /// # Errors
+    /// When there is no program.
+    pub fn relaunch(&mut self) -> anyhow::Result<()> {
+        self.process = launch(self.testbed, &self.options)?;
+        Ok(())
+    }
+
+    /// The same, and waits until it is ready.
     ///
     /// # Errors
     /// When it does not start.
     pub async fn restart(&mut self) -> anyhow::Result<()> {
-        self.process = launch(self.testbed, &self.options)?;
+        self.relaunch()?;
         self.wait_ready().await
     }
 
