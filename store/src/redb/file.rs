@@ -29,6 +29,10 @@ const META_FORMAT: &str = "format";
 const META_REVISION: &str = "revision";
 const META_COMPACTED: &str = "compacted";
 
+/// Bytes of pages that redb keeps in memory. All that is in the file is in the history, too, so the
+/// cache is only for what the next write touches; redb's own default is a gibibyte.
+const CACHE: usize = 16 << 20;
+
 /// Opens the database, and again after a full disk.
 pub(super) type Opener = Box<dyn FnMut() -> Result<Database, DatabaseError> + Send>;
 
@@ -75,7 +79,7 @@ impl File {
                 .mode(0o600)
                 .open(&path)
                 .map_err(|error| DatabaseError::Storage(StorageError::Io(error)))?;
-            Database::builder().create_file(file)
+            Database::builder().set_cache_size(CACHE).create_file(file)
         })
     }
 
