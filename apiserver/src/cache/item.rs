@@ -38,6 +38,13 @@ impl Item {
         Self { entry, selectable }
     }
 
+    /// An entry for who selects by nothing but its name: its value is not parsed.
+    #[must_use]
+    pub fn unread(entry: Arc<Entry>, below: &str) -> Self {
+        let selectable = Arc::new(Selectable::named(below));
+        Self { entry, selectable }
+    }
+
     /// What `read` makes of the object, which it is asked once for each change, whatever the number of
     /// watchers and lists. All who ask for objects of a resource must ask for the same type; the others
     /// get nothing.
@@ -64,16 +71,23 @@ impl Selectable {
     /// Reads what a value says. What does not parse has no labels.
     #[must_use]
     pub fn read(value: &[u8], below: &str, paths: &[String]) -> Self {
-        let (namespace, name) = keys::split(below);
         let parsed: Option<Labelled> = serde_json::from_slice(value).ok();
         let labels = parsed.and_then(|parsed| parsed.metadata.labels);
         let fields = paths.iter().map(|path| field(value, path));
         Self {
-            namespace: namespace.into(),
-            name: name.into(),
             labels: labels.unwrap_or_default().into_iter().collect(),
             fields: fields.collect(),
-            read: OnceLock::new(),
+            ..Self::named(below)
+        }
+    }
+
+    /// What the key alone says.
+    fn named(below: &str) -> Self {
+        let (namespace, name) = keys::split(below);
+        Self {
+            namespace: namespace.into(),
+            name: name.into(),
+            ..Self::default()
         }
     }
 

@@ -178,7 +178,11 @@ async fn at_revision(
             }
             let below = std::str::from_utf8(&entry.key).unwrap_or_default();
             let below = below.strip_prefix(call.kind.prefix()).unwrap_or_default();
-            let item = Item::new(entry.clone(), below, call.kind.fields());
+            let item = if filter.is_whole() {
+                Item::unread(entry.clone(), below)
+            } else {
+                Item::new(entry.clone(), below, call.kind.fields())
+            };
             if filter.is_whole() || filter.means(&item, call.kind.fields()) {
                 snapshot.items.push(item);
             }
