@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, reason = "a run of minutes says how far it is")]
 
 mod contest;
+mod etcd;
 mod fan_out;
 mod footprint;
 mod objects;

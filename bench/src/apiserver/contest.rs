@@ -58,6 +58,7 @@ impl<'a> Contest<'a> {
     pub async fn start(testbed: &'a Testbed, folder: &Path, scale: Scale) -> anyhow::Result<Self> {
         let sides = vec![
             Side::redb(testbed, folder).await?,
+            Side::etcd(testbed, folder).await?,
             Side::kube_apiserver(testbed).await?,
         ];
         let made = sides.iter().map(|_| Arc::default()).collect();

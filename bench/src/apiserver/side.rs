@@ -1,5 +1,6 @@
 //! One of the servers that are compared.
 
+use super::etcd::Etcd;
 use super::objects::{self, DEFINITION, DEFINITIONS, RESOURCE, body, collection, object};
 use crate::{
     endpoint::Endpoint,
@@ -12,7 +13,6 @@ use http::Method;
 use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
 use serde_json::{Value, json};
 use std::{
-    net::{IpAddr, Ipv4Addr},
     path::Path,
     sync::atomic::{AtomicUsize, Ordering},
     time::{Duration, Instant},
@@ -41,7 +41,7 @@ pub struct Side<'a> {
 }
 
 enum Host<'a> {
-    Ours(Server<'a>),
+    Ours(Box<Server<'a>>, Option<Etcd<'a>>),
     Real(Box<Cluster>),
 }
 
@@ -60,20 +60,42 @@ impl<'a> Side<'a> {
     /// # Errors
     /// When it does not start.
     pub async fn redb(testbed: &'a Testbed, folder: &Path) -> anyhow::Result<Self> {
+        Self::ours(testbed, "redb", folder, None).await
+    }
+
+    /// The same server with its store in an etcd, which nobody else uses.
+    ///
+    /// # Errors
+    /// When one of them does not start.
+    pub async fn etcd(testbed: &'a Testbed, folder: &Path) -> anyhow::Result<Self> {
+        let etcd = Etcd::start(testbed, &folder.join("etcd-member"))?;
+        Self::ours(testbed, "etcd", folder, Some(etcd)).await
+    }
+
+    async fn ours(
+        testbed: &'a Testbed,
+        name: &'static str,
+        folder: &Path,
+        etcd: Option<Etcd<'a>>,
+    ) -> anyhow::Result<Self> {
+        let mut flags = vec![
+            "--max-connections-per-address".to_owned(),
+            "20000".to_owned(),
+        ];
+        if let Some(etcd) = &etcd {
+            flags.extend(["--store", "etcd", "--etcd-endpoints"].map(String::from));
+            flags.push(etcd.url());
+        }
         let options = ServerOptions {
-            folder: folder.join("redb"),
-            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            port: 0,
-            flags: ["--max-connections-per-address", "20000"]
-                .map(String::from)
-                .to_vec(),
+            flags,
+            ..ServerOptions::loopback(folder.join(name))
         };
         let server = Server::start(testbed, options).await?;
         let user = endpoint(&kubeconfig(&server)?, None).await?;
         Ok(Self {
-            name: "redb",
+            name,
             user,
-            host: Host::Ours(server),
+            host: Host::Ours(Box::new(server), etcd),
         })
     }
 
@@ -97,7 +119,7 @@ impl<'a> Side<'a> {
     /// When the server refuses any of it.
     pub async fn prepare(&mut self, namespaces: &[&str]) -> anyhow::Result<()> {
         let admin = match &self.host {
-            Host::Ours(server) => {
+            Host::Ours(server, _) => {
                 let token = server.api().await?.token;
                 endpoint(&kubeconfig(server)?, Some(&token)).await?
             }
@@ -138,7 +160,7 @@ impl<'a> Side<'a> {
     /// Makes the user and logs in; who that is, for a binding.
     async fn make_user(&mut self, admin: &Endpoint) -> anyhow::Result<Value> {
         match &self.host {
-            Host::Ours(server) => {
+            Host::Ours(server, _) => {
                 let user = json!({
                     "apiVersion": "management.cattle.io/v3", "kind": "User",
                     "metadata": {}, "username": USER, "password": PASSWORD,
@@ -202,7 +224,10 @@ impl<'a> Side<'a> {
     /// When a process has ended.
     pub fn memory(&self) -> anyhow::Result<(Memory, Option<Memory>)> {
         match &self.host {
-            Host::Ours(server) => Ok((memory::of(server.pid())?, None)),
+            Host::Ours(server, etcd) => {
+                let etcd = etcd.as_ref().map(|etcd| memory::of(etcd.pid()));
+                Ok((memory::of(server.pid())?, etcd.transpose()?))
+            }
             Host::Real(cluster) => {
                 let etcd = memory::of(cluster.etcd().pid())?;
                 Ok((memory::of(cluster.api_server().pid())?, Some(etcd)))
@@ -213,8 +238,8 @@ impl<'a> Side<'a> {
     /// Ends the server as an administrator would, or as a crash would.
     pub fn end(&self, crash: bool) {
         match &self.host {
-            Host::Ours(server) if crash => server.kill(),
-            Host::Ours(server) => server.stop(),
+            Host::Ours(server, _) if crash => server.kill(),
+            Host::Ours(server, _) => server.stop(),
             Host::Real(cluster) => end(cluster.api_server(), crash),
         }
     }
@@ -229,9 +254,10 @@ impl<'a> Side<'a> {
     ///
     /// # Errors
     /// When it cannot be removed.
-    pub fn empty(&self) -> anyhow::Result<()> {
-        match &self.host {
-            Host::Ours(server) => {
+    pub fn empty(&mut self) -> anyhow::Result<()> {
+        match &mut self.host {
+            Host::Ours(_, Some(etcd)) => etcd.empty(),
+            Host::Ours(server, None) => {
                 let store = server.folder().join("data/store.redb");
                 Ok(std::fs::remove_file(store)?)
             }
@@ -246,7 +272,7 @@ impl<'a> Side<'a> {
     pub async fn start(&mut self, object: Option<&str>) -> anyhow::Result<Start> {
         let begun = Instant::now();
         match &mut self.host {
-            Host::Ours(server) => server.relaunch()?,
+            Host::Ours(server, _) => server.relaunch()?,
             Host::Real(cluster) => cluster.start_api_server()?,
         }
         let ready = self.wait_for("/readyz", begun).await?;
