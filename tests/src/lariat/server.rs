@@ -167,7 +167,8 @@ impl<'a> Server<'a> {
         let started = Instant::now();
         loop {
             let problem = match Api::fetch_ca(&self.url()).await {
-                Ok(ca) => return Ok(std::fs::write(self.ca_file(), ca)?),
+                Ok(ca) if self.is_own(&ca) => return Ok(std::fs::write(self.ca_file(), ca)?),
+                Ok(_) => anyhow::anyhow!("another server answers at {}", self.url()),
                 Err(error) => error,
             };
             if let Some(status) = self.process.exited() {
@@ -182,6 +183,11 @@ impl<'a> Server<'a> {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+    }
+
+    fn is_own(&self, ca: &str) -> bool {
+        let own = self.options.folder.join("data/ca.crt");
+        std::fs::read_to_string(own).is_ok_and(|own| own == ca)
     }
 
     fn log_end(&self) -> String {
@@ -208,8 +214,11 @@ fn launch(testbed: &Testbed, options: &ServerOptions) -> anyhow::Result<Process>
 }
 
 fn free_port(address: IpAddr) -> anyhow::Result<u16> {
-    // Below the range that outgoing connections use, so that it stays free until it is bound.
-    (18443..18643)
+    // Below the range that outgoing connections use, so that it stays free until it is bound. Each
+    // process begins elsewhere: two that look at once do not find the same port.
+    let first = u16::try_from(std::process::id() % 200)?;
+    (0..200)
+        .map(|step| 18443 + (first + step) % 200)
         .find(|port| TcpListener::bind((address, *port)).is_ok())
         .context("no free port between 18443 and 18643")
 }
