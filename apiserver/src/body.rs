@@ -2,12 +2,28 @@
 
 use crate::error::ApiError;
 use crate::protobuf;
+use crate::schema::path;
 use http::{HeaderMap, header::CONTENT_TYPE};
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
+use std::cell::Cell;
 
 /// Most that is read of a body, in bytes: the limit of kube-apiserver.
 pub const MAX_BODY: usize = 3 * 1024 * 1024;
+
+/// Deepest nesting of an object. What server-side apply records of it nests a few levels deeper, and
+/// `serde_json` reads no more than 128. kube-apiserver takes 10,000 levels, on stacks that grow.
+pub const MAX_DEPTH: usize = 100;
+
+/// Deepest nesting of a body: room for an object with what was recorded of it.
+pub(crate) const MAX_BODY_DEPTH: usize = 120;
+
+/// So many fields that are named twice are reported, as kube-apiserver does.
+const MAX_DUPLICATES: usize = 100;
+
+/// Deepest nesting of a body in YAML. Its reader has 20 KiB on the stack for each level in a build without
+/// optimisation, and the threads of the runtime have 2 MiB.
+const MAX_YAML_DEPTH: usize = 48;
 
 const JSON: &str = "application/json";
 const YAML: &str = "application/yaml";
@@ -51,7 +67,7 @@ impl Document {
     /// Parses JSON.
     ///
     /// # Errors
-    /// 400 for what does not parse, or nests deeper than 128 levels.
+    /// 400 for what does not parse, or nests too deep.
     pub fn from_json(body: &[u8]) -> Result<Self, ApiError> {
         serde_json::from_slice(body).map_err(|error| {
             ApiError::bad_request(format!("the body of the request is not JSON: {error}"))
@@ -61,13 +77,22 @@ impl Document {
     /// Parses YAML.
     ///
     /// # Errors
-    /// 400 for what does not parse.
+    /// 400 for what does not parse, or nests too deep.
     pub fn from_yaml(body: &[u8]) -> Result<Self, ApiError> {
         let unclear = |error: &dyn std::fmt::Display| {
             ApiError::bad_request(format!("the body of the request is not YAML: {error}"))
         };
+        // Most of it is JSON, which is read much faster.
+        if body.starts_with(b"{")
+            && let Ok(document) = Self::from_json(body)
+        {
+            return Ok(document);
+        }
         let text = std::str::from_utf8(body).map_err(|error| unclear(&error))?;
-        serde_saphyr::from_str(text).map_err(|error| unclear(&error))
+        let options = serde_saphyr::options! {
+            budget: serde_saphyr::budget! { max_depth: MAX_YAML_DEPTH },
+        };
+        serde_saphyr::from_str_with_options(text, options).map_err(|error| unclear(&error))
     }
 }
 
@@ -81,15 +106,64 @@ pub fn media_type(headers: &HeaderMap) -> String {
     media_type.unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-impl<'de> Deserialize<'de> for Document {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(DocumentVisitor)
+/// The deepest nesting of a value; 0 for what is neither a list nor an object.
+#[must_use]
+pub fn depth(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or_default(),
+        Value::Object(fields) => 1 + fields.values().map(depth).max().unwrap_or_default(),
+        _ => 0,
     }
 }
 
-struct DocumentVisitor;
+/// The refusal of an object that nests too deep.
+#[must_use]
+pub fn too_deep() -> ApiError {
+    ApiError::bad_request(format!(
+        "the object nests deeper than {MAX_DEPTH} levels, which is the most that is taken"
+    ))
+}
 
-impl<'de> Visitor<'de> for DocumentVisitor {
+impl<'de> Deserialize<'de> for Document {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let reader = Reader {
+            depth: 0,
+            reported: &Cell::new(0),
+        };
+        reader.deserialize(deserializer)
+    }
+}
+
+/// Reads a value that is so deep in the document.
+#[derive(Clone, Copy)]
+struct Reader<'a> {
+    depth: usize,
+    /// How many fields named twice were found.
+    reported: &'a Cell<usize>,
+}
+
+impl Reader<'_> {
+    /// The reader of what is inside.
+    fn inside<E: Error>(self) -> Result<Self, E> {
+        let depth = self.depth + 1;
+        if depth > MAX_BODY_DEPTH {
+            return Err(E::custom(format!(
+                "it nests deeper than {MAX_BODY_DEPTH} levels, which is the most that is read"
+            )));
+        }
+        Ok(Self { depth, ..self })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Reader<'_> {
+    type Value = Document;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Document, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Reader<'_> {
     type Value = Document;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -105,7 +179,7 @@ impl<'de> Visitor<'de> for DocumentVisitor {
     }
 
     fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Document, D::Error> {
-        Document::deserialize(deserializer)
+        self.deserialize(deserializer)
     }
 
     fn visit_bool<E>(self, value: bool) -> Result<Document, E> {
@@ -120,7 +194,11 @@ impl<'de> Visitor<'de> for DocumentVisitor {
         Ok(scalar(value))
     }
 
-    fn visit_f64<E>(self, value: f64) -> Result<Document, E> {
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Document, E> {
+        // YAML has them, JSON has not.
+        if !value.is_finite() {
+            return Err(E::custom("number out of range"));
+        }
         Ok(scalar(value))
     }
 
@@ -133,14 +211,14 @@ impl<'de> Visitor<'de> for DocumentVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Document, A::Error> {
+        let inside = self.inside::<A::Error>()?;
         let (mut values, mut duplicates) = (Vec::new(), Vec::new());
-        while let Some(item) = items.next_element::<Document>()? {
-            let at = values.len();
-            duplicates.extend(
-                item.duplicates
-                    .iter()
-                    .map(|path| format!("[{at}]{}", dotted(path))),
-            );
+        while let Some(item) = items.next_element_seed(inside)? {
+            let below = item.duplicates.iter();
+            duplicates.extend(below.map(|below| {
+                let at = path::index("", values.len());
+                path::joined(&at, below)
+            }));
             values.push(item.value);
         }
         Ok(Document {
@@ -150,13 +228,18 @@ impl<'de> Visitor<'de> for DocumentVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Document, A::Error> {
+        let inside = self.inside::<A::Error>()?;
         let (mut values, mut duplicates) = (Map::new(), Vec::new());
-        while let Some((name, field)) = fields.next_entry::<String, Document>()? {
+        while let Some(name) = fields.next_key::<String>()? {
+            let field = fields.next_value_seed(inside)?;
             let below = field.duplicates.iter();
-            duplicates.extend(below.map(|path| format!("{name}{}", dotted(path))));
-            if values.insert(name.clone(), field.value).is_some() {
-                duplicates.push(name);
+            duplicates.extend(below.map(|below| path::joined(&path::child("", &name), below)));
+            let again = values.contains_key(&name);
+            if again && self.reported.get() < MAX_DUPLICATES {
+                self.reported.set(self.reported.get() + 1);
+                duplicates.push(path::child("", &name));
             }
+            values.insert(name, field.value);
         }
         Ok(Document {
             value: values.into(),
@@ -169,15 +252,6 @@ fn scalar(value: impl Into<Value>) -> Document {
     Document {
         value: value.into(),
         duplicates: Vec::new(),
-    }
-}
-
-/// A path as it follows another one.
-fn dotted(path: &str) -> String {
-    if path.starts_with('[') {
-        path.to_owned()
-    } else {
-        format!(".{path}")
     }
 }
 
@@ -196,6 +270,16 @@ mod tests {
     }
 
     #[test]
+    fn fields_named_twice_under_a_long_name_cost_no_more_than_others() {
+        let (name, twice) = ("n".repeat(1 << 20), "\"a\":1,".repeat(200_000));
+        let text = format!("{{\"{name}\":[{{{twice}\"b\":2}}]}}");
+        let document = Document::from_json(text.as_bytes()).unwrap();
+        assert_eq!(document.duplicates.len(), MAX_DUPLICATES);
+        let longest = document.duplicates.iter().map(String::len).max();
+        assert!(longest < Some(1024), "{longest:?}");
+    }
+
+    #[test]
     fn yaml_is_read_like_json() {
         let text = b"a: 1\nb: [x, 1.5, true, null]\nc: |\n  text\n";
         let document = Document::from_yaml(text).unwrap();
@@ -206,9 +290,20 @@ mod tests {
     #[test]
     fn deep_and_broken_bodies_are_refused() {
         let deep = "[".repeat(100_000);
-        for bad in ["", "{", "{\"a\":}", deep.as_str()] {
+        for bad in ["", "{", "{\"a\":}", deep.as_str(), "1e400", "-1e400"] {
             assert_eq!(Document::from_json(bad.as_bytes()).unwrap_err().code(), 400);
         }
+        for bad in [deep.as_str(), "a: .inf", "a: [.nan]", "a: 1e400", "? - "] {
+            assert!(Document::from_yaml(bad.as_bytes()).is_err(), "{bad:.20}");
+        }
+        let nested = |levels| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        let message = Document::from_json(nested(121).as_bytes()).unwrap_err();
+        assert!(
+            message.message().contains("deeper than 120 levels"),
+            "{message}"
+        );
+        let taken = Document::from_json(nested(120).as_bytes()).unwrap();
+        assert_eq!(depth(&taken.value), 120);
         let bomb = "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e,*e]\ng: [*f,*f,*f,*f,*f,*f,*f,*f,*f]\n";
         assert!(Document::from_yaml(bomb.as_bytes()).is_err());
         let mut headers = HeaderMap::new();

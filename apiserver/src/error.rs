@@ -8,6 +8,8 @@ use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 use std::borrow::Cow;
+use std::collections::HashSet;
+use std::time::Duration;
 
 /// Seconds after which a client may try again when the store takes no writes.
 const STORE_FULL: u32 = 5;
@@ -30,7 +32,8 @@ pub struct ApiError {
     reason: Cow<'static, str>,
     message: String,
     details: Option<Value>,
-    log: Option<String>,
+    continues: Option<Box<str>>,
+    log: Option<Box<str>>,
 }
 
 impl ApiError {
@@ -45,6 +48,7 @@ impl ApiError {
             reason: reason.into(),
             message: message.into(),
             details: None,
+            continues: None,
             log: None,
         }
     }
@@ -102,6 +106,13 @@ impl ApiError {
         let offered = offered.join(", ");
         let message = format!("only the following media types are accepted: {offered}");
         Self::new(StatusCode::NOT_ACCEPTABLE, "NotAcceptable", message)
+    }
+
+    /// 408: the body took too long.
+    #[must_use]
+    pub fn body_timeout(limit: Duration) -> Self {
+        let message = format!("request body did not end within {} s", limit.as_secs());
+        Self::new(StatusCode::REQUEST_TIMEOUT, "Timeout", message)
     }
 
     /// 409: changed since the client read it.
@@ -165,13 +176,9 @@ impl ApiError {
     /// 422: understood, but fields break rules. `about` names the kind.
     #[must_use]
     pub fn invalid(about: About<'_>, errors: &[FieldError]) -> Self {
-        let mut messages: Vec<String> = Vec::new();
-        for error in errors {
-            let message = error.to_string();
-            if !messages.contains(&message) {
-                messages.push(message);
-            }
-        }
+        let mut seen = HashSet::new();
+        let messages = errors.iter().map(FieldError::to_string);
+        let messages: Vec<String> = messages.filter(|text| seen.insert(text.clone())).collect();
         let why = match messages.as_slice() {
             [one] => one.clone(),
             several => format!("[{}]", several.join(", ")),
@@ -250,12 +257,19 @@ impl ApiError {
     /// Adds what only the log is told.
     #[must_use]
     pub fn with_log(mut self, log: impl std::fmt::Display) -> Self {
-        self.log = Some(log.to_string());
+        self.log = Some(log.to_string().into());
         self
     }
 
     fn retry_in(mut self, seconds: u32) -> Self {
         self.detail("retryAfterSeconds", seconds.into());
+        self
+    }
+
+    /// Adds a token with which the list can go on all the same.
+    #[must_use]
+    pub fn with_continue(mut self, token: String) -> Self {
+        self.continues = Some(token.into());
         self
     }
 
@@ -324,6 +338,9 @@ impl ApiError {
             "reason": self.reason,
             "code": self.code.as_u16(),
         });
+        if let Some(token) = &self.continues {
+            status["metadata"]["continue"] = Value::from(&**token);
+        }
         if let Some(details) = &self.details {
             status["details"] = details.clone();
         }

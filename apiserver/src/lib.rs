@@ -18,6 +18,7 @@ pub mod names;
 pub mod namespaces;
 pub mod object;
 pub mod openapi;
+pub mod patch;
 pub mod protobuf;
 pub mod rbac;
 pub mod registry;

@@ -1,5 +1,6 @@
 //! An object of the API, of whatever kind.
 
+use crate::body;
 use bytes::Bytes;
 use serde_json::{Map, Value};
 use std::sync::LazyLock;
@@ -43,6 +44,19 @@ impl Object {
             Some(_) => return Err(ObjectError::NoMetadata),
         }
         Ok(Self(value))
+    }
+
+    /// How deep it nests, without what server-side apply records, which nests as deep again.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        let below = |(name, field): (&String, &Value)| match name.as_str() {
+            "managedFields" => 0,
+            _ => body::depth(field),
+        };
+        let meta = 1 + self.meta().iter().map(below).max().unwrap_or_default();
+        let fields = self.fields().iter();
+        let others = fields.filter(|(name, _)| *name != "metadata").map(below);
+        1 + others.max().unwrap_or_default().max(meta)
     }
 
     /// The object in an entry of the store.

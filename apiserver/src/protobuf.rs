@@ -10,7 +10,7 @@ mod encode;
 mod table;
 mod wire;
 
-use crate::body::MAX_BODY;
+use crate::body::{MAX_BODY, MAX_BODY_DEPTH};
 use crate::error::ApiError;
 use crate::upstream;
 use serde_json::{Map, Value};
@@ -38,7 +38,7 @@ enum Unreadable {
     WireType(u64, u8),
     #[error("there is no field {0}")]
     FieldNumber(u64),
-    #[error("it nests deeper than {} levels", decode::MAX_DEPTH)]
+    #[error("it nests deeper than {MAX_BODY_DEPTH} levels")]
     Deep,
     #[error("field {0} is no time that can be written: {1}")]
     Time(String, i64),

@@ -1,9 +1,9 @@
 //! What a request is about, from its method, path and query, by the rules of kube-apiserver.
 
+mod continue_token;
 mod options;
 mod path;
 
-pub use options::{
-    Continue, FieldValidation, ListOptions, RevisionMatch, WriteOptions, asks_to_watch,
-};
+pub use continue_token::Continue;
+pub use options::{FieldValidation, ListOptions, RevisionMatch, WriteOptions, asks_to_watch};
 pub use path::{Target, Verb};

@@ -19,6 +19,7 @@ mod format;
 mod json;
 mod notation;
 mod parse;
+pub(crate) mod path;
 mod pattern;
 mod prune;
 mod validate;
@@ -32,6 +33,9 @@ pub use validate::validate;
 
 /// How many levels a schema may nest. One that is deeper is refused.
 pub const MAX_DEPTH: usize = 100;
+
+/// Most complaints about one object. A hostile one could have millions.
+pub const MAX_ERRORS: usize = 1000;
 
 /// The schema of one value and of everything below it.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -3,13 +3,10 @@
 use super::Unreadable;
 use super::table::{self, Field, Holds, Kind};
 use super::wire::{self, Fields, Wire};
-use crate::body::MAX_BODY;
+use crate::body::{self, MAX_BODY, MAX_BODY_DEPTH};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
-
-/// How deep values nest at most, which is how deep JSON may.
-pub(super) const MAX_DEPTH: usize = 127;
 
 /// The seconds of Go's zero time, which JSON shows as null.
 const NO_TIME: i64 = -62_135_596_800;
@@ -199,7 +196,7 @@ impl Reader {
         }
         let value: Value = serde_json::from_slice(text)
             .map_err(|error| Unreadable::Json(field.name.clone(), error.to_string()))?;
-        check_depth(depth + height(&value))?;
+        check_depth(depth + body::depth(&value))?;
         Ok(value)
     }
 
@@ -210,7 +207,7 @@ impl Reader {
 }
 
 fn check_depth(depth: usize) -> Result<(), Unreadable> {
-    match depth > MAX_DEPTH {
+    match depth > MAX_BODY_DEPTH {
         true => Err(Unreadable::Deep),
         false => Ok(()),
     }
@@ -236,16 +233,6 @@ fn is_zero(value: &Value) -> bool {
         Value::String(value) => value.is_empty(),
         Value::Array(_) | Value::Object(_) => false,
     }
-}
-
-/// How deep a value is.
-fn height(value: &Value) -> usize {
-    let below = match value {
-        Value::Array(items) => items.iter().map(height).max(),
-        Value::Object(fields) => fields.values().map(height).max(),
-        _ => return 0,
-    };
-    1 + below.unwrap_or_default()
 }
 
 /// A number as it is read from JSON, in which a whole one has no point.

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::field::{child, index, key};
+use super::path::{child, index, key};
 use super::{FieldError, MAX_DEPTH, Schema};
 
 mod alternatives;

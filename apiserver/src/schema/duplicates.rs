@@ -4,13 +4,16 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
-use super::field::{child, index, key};
 use super::notation::json;
-use super::{FieldError, Kind, ListType, Schema};
+use super::path::{child, index, key};
+use super::{FieldError, Kind, ListType, MAX_ERRORS, Schema};
 
 /// One error for each value or key that a set or map in `value` has more than once, at its second
 /// place.
 pub(super) fn check(schema: &Schema, value: &Value, path: &str, errors: &mut Vec<FieldError>) {
+    if errors.len() >= MAX_ERRORS {
+        return;
+    }
     match (value, &schema.kind) {
         (
             Value::Object(fields),
@@ -41,7 +44,7 @@ pub(super) fn check(schema: &Schema, value: &Value, path: &str, errors: &mut Vec
                 ListType::Atomic => {}
                 ListType::Set => {
                     let texts = list.iter().map(json);
-                    for at in repeated(texts) {
+                    for at in repeated(texts).into_iter().take(MAX_ERRORS) {
                         errors.push(FieldError::duplicate(index(path, at), list[at].clone()));
                     }
                 }
@@ -69,7 +72,10 @@ fn check_map(keys: &[String], list: &[Value], path: &str, errors: &mut Vec<Field
         return;
     }
     let values: Vec<_> = list.iter().map(|item| key_values(keys, item)).collect();
-    for at in repeated(values.iter().map(json)) {
+    for at in repeated(values.iter().map(json))
+        .into_iter()
+        .take(MAX_ERRORS)
+    {
         errors.push(FieldError::duplicate(index(path, at), values[at].clone()));
     }
 }

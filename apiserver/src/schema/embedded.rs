@@ -2,11 +2,14 @@
 
 use serde_json::Value;
 
-use super::field::{child, index, key};
-use super::{FieldError, Kind, Schema};
+use super::path::{child, index, key};
+use super::{FieldError, Kind, MAX_ERRORS, Schema};
 
 /// Checks `apiVersion`, `kind` and `metadata` of all resources that are embedded in `value`.
 pub(super) fn check(schema: &Schema, value: &Value, path: &str, errors: &mut Vec<FieldError>) {
+    if errors.len() >= MAX_ERRORS {
+        return;
+    }
     match value {
         Value::Object(fields) => {
             if schema.embedded_resource {

@@ -5,6 +5,7 @@ use std::fmt;
 use serde_json::Value;
 
 use super::notation::{json, quote, shortest};
+use super::path::joined;
 
 /// A field of an object does not hold what it must.
 ///
@@ -142,8 +143,7 @@ impl FieldError {
     pub fn under(mut self, path: &str) -> Self {
         self.path = match self.path.as_str() {
             "" => path.to_owned(),
-            rest if rest.starts_with('[') => format!("{path}{rest}"),
-            rest => child(path, rest),
+            rest => joined(path, rest),
         };
         self
     }
@@ -214,24 +214,6 @@ impl fmt::Display for FieldError {
 }
 
 impl std::error::Error for FieldError {}
-
-/// The path of the field `name` of the object at `path`.
-pub(super) fn child(path: &str, name: &str) -> String {
-    match path {
-        "" => name.to_owned(),
-        _ => format!("{path}.{name}"),
-    }
-}
-
-/// The path of the entry `key` of the map at `path`.
-pub(super) fn key(path: &str, key: &str) -> String {
-    format!("{path}[{key}]")
-}
-
-/// The path of an item of the list at `path`.
-pub(super) fn index(path: &str, index: usize) -> String {
-    format!("{path}[{index}]")
-}
 
 #[cfg(test)]
 mod tests {

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::Schema;
-use super::field::{child, index};
+use super::path::{child, index};
 
 /// What a value is that is pruned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,11 @@ const OBJECT_META: [&str; 15] = [
     "uid",
 ];
 
-/// Drops from `value` all fields that `schema` does not name, and returns their paths, sorted.
+/// So many of them are named.
+const MAX_NAMED: usize = 100;
+
+/// Drops from `value` all fields that `schema` does not name, and returns their paths, sorted; of very many
+/// only the first.
 ///
 /// A request with `fieldValidation=Strict` fails with one `unknown field "PATH"` for each, one with
 /// `Warn` gets them as warnings. Fields below a schema with `preserve_unknown_fields` stay, unless
@@ -75,7 +79,7 @@ fn walk(
                 return true;
             }
             let is_silent = preserves || (path.is_empty() && is_meta(name));
-            if !is_silent {
+            if !is_silent && dropped.len() < MAX_NAMED {
                 dropped.push(child(path, name));
             }
             preserves
@@ -133,7 +137,7 @@ fn prune_metadata(metadata: &mut Value, path: &str, dropped: &mut Vec<String>) {
     if let Value::Object(fields) = metadata {
         fields.retain(|name, _| {
             let known = OBJECT_META.binary_search(&name.as_str()).is_ok();
-            if !known {
+            if !known && dropped.len() < MAX_NAMED {
                 dropped.push(child(path, name));
             }
             known

@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use super::correlate::{OldItems, old_field};
 use super::{
-    Checks, Clause, ErrorKind, FieldError, Kind, Scalar, Schema, cel, duplicates, embedded,
+    Checks, Clause, ErrorKind, FieldError, Kind, MAX_ERRORS, Scalar, Schema, cel, duplicates,
+    embedded, path,
 };
 
 mod logic;
@@ -164,7 +165,9 @@ struct Complaint {
 
 impl Outcome {
     fn add(&mut self, error: FieldError, text: String) {
-        self.complaints.push(Complaint { error, text });
+        if self.complaints.len() < MAX_ERRORS {
+            self.complaints.push(Complaint { error, text });
+        }
     }
 
     /// A complaint whose text is its detail.
@@ -181,7 +184,9 @@ impl Outcome {
     }
 
     fn merge(&mut self, other: Self) {
-        self.complaints.extend(other.complaints);
+        let room = MAX_ERRORS.saturating_sub(self.complaints.len());
+        self.complaints
+            .extend(other.complaints.into_iter().take(room));
         self.right += other.right;
     }
 
@@ -271,7 +276,7 @@ fn check_object(
         // Only a named field at the root has no dot before it.
         let field_path = match path {
             "" if named => name.clone(),
-            _ => format!("{path}.{name}"),
+            _ => path::dotted(path, name),
         };
         let old = match (path, name.as_str()) {
             // They are converted to be the same, whatever they were.
@@ -283,7 +288,7 @@ fn check_object(
     }
     for name in part.required() {
         if !fields.contains_key(name) {
-            let path = format!("{path}.{name}");
+            let path = path::dotted(path, name);
             let text = format!("{path} in body is required");
             outcome.add(FieldError::required(field_path(&path), ""), text);
         }
@@ -303,7 +308,7 @@ fn check_list(
         let old_items = OldItems::new(spine, old);
         let of_items = spine.items().unwrap_or(spine);
         for (index, item) in list.iter().enumerate() {
-            let path = format!("{path}[{index}]");
+            let path = path::index(path, index);
             outcome.merge(node(part, of_items, item, old_items.get(item), &path));
         }
     }

@@ -1,5 +1,6 @@
 //! Selectors of fields: `metadata.name=a,spec.nodeName!=b`.
 
+use super::label::{MAX_LENGTH, MAX_REQUIREMENTS};
 use std::str::FromStr;
 
 /// Requirements that fields of an object must all meet.
@@ -9,6 +10,12 @@ pub struct FieldSelector(Vec<Requirement>);
 /// The text is no selector.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FieldSelectorError {
+    /// The text is too long.
+    #[error("the selector is longer than {MAX_LENGTH} bytes")]
+    Length,
+    /// There are too many requirements.
+    #[error("the selector has more than {MAX_REQUIREMENTS} requirements")]
+    Requirements,
     /// A part has no operator.
     #[error("invalid selector: {0:?}; can't understand {1:?}")]
     Operator(String, String),
@@ -57,9 +64,15 @@ impl FromStr for FieldSelector {
     type Err = FieldSelectorError;
 
     fn from_str(text: &str) -> Result<Self, FieldSelectorError> {
+        if text.len() > MAX_LENGTH {
+            return Err(FieldSelectorError::Length);
+        }
         let mut requirements = Vec::new();
         for part in parts(text).into_iter().filter(|part| !part.is_empty()) {
             let unclear = || FieldSelectorError::Operator(text.to_owned(), part.to_owned());
+            if requirements.len() == MAX_REQUIREMENTS {
+                return Err(FieldSelectorError::Requirements);
+            }
             let (field, value, equal) = split(part).ok_or_else(unclear)?;
             requirements.push(Requirement {
                 field: field.to_owned(),
@@ -151,6 +164,18 @@ mod tests {
         for bad in ["a", "a=b=c", r"a=\x", "a=b\\", "a,b=c", "a!b"] {
             assert!(bad.parse::<FieldSelector>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_selector_has_bounds() {
+        let long = "a=".repeat(MAX_LENGTH);
+        assert_eq!(
+            long.parse::<FieldSelector>(),
+            Err(FieldSelectorError::Length)
+        );
+        let many = vec!["a=b"; MAX_REQUIREMENTS + 1].join(",");
+        let refused = many.parse::<FieldSelector>();
+        assert_eq!(refused, Err(FieldSelectorError::Requirements));
     }
 
     proptest! {

@@ -1,7 +1,14 @@
 //! Selectors of labels: `a=b,c!=d,e in (f,g),!h,i>1`.
 
 use crate::names;
+use std::collections::BTreeSet;
 use std::str::FromStr;
+
+/// Longest text of a selector, in bytes.
+pub(super) const MAX_LENGTH: usize = 64 * 1024;
+
+/// Most requirements of a selector: each is asked of every object.
+pub(super) const MAX_REQUIREMENTS: usize = 1000;
 
 /// Requirements that the labels of an object must all meet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -10,6 +17,12 @@ pub struct LabelSelector(Vec<Requirement>);
 /// The text is no selector.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LabelSelectorError {
+    /// The text is too long.
+    #[error("the selector is longer than {MAX_LENGTH} bytes")]
+    Length,
+    /// There are too many requirements.
+    #[error("the selector has more than {MAX_REQUIREMENTS} requirements")]
+    Requirements,
     /// The text breaks the grammar.
     #[error("found '{found}', expected: {expected}")]
     Syntax {
@@ -41,8 +54,8 @@ struct Requirement {
 enum Test {
     Exists,
     Absent,
-    In(Vec<String>),
-    NotIn(Vec<String>),
+    In(BTreeSet<String>),
+    NotIn(BTreeSet<String>),
     Above(i64),
     Below(i64),
 }
@@ -64,9 +77,8 @@ impl LabelSelector {
 
 impl Test {
     fn holds(&self, value: Option<&str>) -> bool {
-        let is_one_of = |values: &[String]| {
-            value.is_some_and(|value| values.iter().any(|wanted| wanted == value))
-        };
+        let is_one_of =
+            |values: &BTreeSet<String>| value.is_some_and(|value| values.contains(value));
         let number = || value?.parse::<i64>().ok();
         match self {
             Self::Exists => value.is_some(),
@@ -83,12 +95,18 @@ impl FromStr for LabelSelector {
     type Err = LabelSelectorError;
 
     fn from_str(text: &str) -> Result<Self, LabelSelectorError> {
+        if text.len() > MAX_LENGTH {
+            return Err(LabelSelectorError::Length);
+        }
         let mut rest = Tokens(text);
         let mut requirements = Vec::new();
         if rest.peek() == Token::End {
             return Ok(Self::default());
         }
         loop {
+            if requirements.len() == MAX_REQUIREMENTS {
+                return Err(LabelSelectorError::Requirements);
+            }
             requirements.push(requirement(&mut rest)?);
             match rest.take() {
                 Token::End => return Ok(Self(requirements)),
@@ -121,8 +139,8 @@ fn test(rest: &mut Tokens<'_>) -> Result<Test, LabelSelectorError> {
         return Ok(Test::Exists);
     }
     Ok(match rest.take() {
-        Token::Equals => Test::In(vec![value(rest)?]),
-        Token::Differs => Test::NotIn(vec![value(rest)?]),
+        Token::Equals => Test::In([value(rest)?].into()),
+        Token::Differs => Test::NotIn([value(rest)?].into()),
         Token::Word("in") => Test::In(values(rest)?),
         Token::Word("notin") => Test::NotIn(values(rest)?),
         Token::Above => Test::Above(number(rest)?),
@@ -150,20 +168,20 @@ fn number(rest: &mut Tokens<'_>) -> Result<i64, LabelSelectorError> {
         .map_err(|_| invalid("value", &text, "must be an integer".into()))
 }
 
-fn values(rest: &mut Tokens<'_>) -> Result<Vec<String>, LabelSelectorError> {
+fn values(rest: &mut Tokens<'_>) -> Result<BTreeSet<String>, LabelSelectorError> {
     match rest.take() {
         Token::Open => {}
         other => return Err(other.unexpected("'('")),
     }
-    let mut values = Vec::new();
+    let mut values = BTreeSet::new();
     loop {
         match rest.peek() {
             Token::Word(word) => {
                 rest.take();
                 names::label_value(word).map_err(|rule| invalid("value", word, rule))?;
-                values.push(word.to_owned());
+                values.insert(word.to_owned());
             }
-            Token::Comma | Token::Close => values.push(String::new()),
+            Token::Comma | Token::Close => drop(values.insert(String::new())),
             other => return Err(other.unexpected("',', ')' or identifier")),
         }
         match rest.take() {
@@ -322,6 +340,20 @@ mod tests {
         ] {
             assert!(bad.parse::<LabelSelector>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_selector_has_bounds() {
+        let long = "a".repeat(MAX_LENGTH + 1);
+        assert_eq!(
+            long.parse::<LabelSelector>(),
+            Err(LabelSelectorError::Length)
+        );
+        let many = vec!["a"; MAX_REQUIREMENTS + 1].join(",");
+        let refused = many.parse::<LabelSelector>();
+        assert_eq!(refused, Err(LabelSelectorError::Requirements));
+        let values = format!("env in ({},prod)", vec!["x"; 20_000].join(","));
+        assert!(selects(&values));
     }
 
     proptest! {

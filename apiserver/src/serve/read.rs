@@ -77,14 +77,13 @@ pub(super) async fn list(server: &ApiServer, call: &Call) -> Result<Response<Bod
     let filter = call.filter(&options)?;
     let snapshot = match (&options.continues, options.revision) {
         (Some(token), _) => {
-            let revision = (token.revision > 0).then_some(token.revision);
             at_revision(
                 server,
                 call,
                 &filter,
                 &options,
-                Some(&token.after),
-                revision,
+                Some(token),
+                token.revision(),
             )
             .await?
         }
@@ -97,7 +96,7 @@ pub(super) async fn list(server: &ApiServer, call: &Call) -> Result<Response<Bod
                 .list(&filter, options.limit, server.cache().revision())
         }
     };
-    let meta = list_meta(call, &snapshot);
+    let meta = list_meta(&snapshot);
     if call.is_as_stored() && call.wanted == Default::default() {
         return Ok(answer::json(
             StatusCode::OK,
@@ -152,23 +151,24 @@ async fn at_revision(
     call: &Call,
     filter: &Filter,
     options: &ListOptions,
-    after: Option<&str>,
+    token: Option<&Continue>,
     revision: Option<u64>,
 ) -> Result<Snapshot, ApiError> {
     let namespace = filter.namespace.as_deref().map(|name| format!("{name}/"));
     let prefix = call.kind.prefix().to_owned() + namespace.as_deref().unwrap_or_default();
     let limit = options.limit.unwrap_or(usize::MAX);
     let page = if filter.is_whole() { limit } else { PAGE };
+    let after = token.map(|token| token.after(&prefix)).transpose()?;
     let mut range = Range {
         prefix: prefix.into(),
-        after: after.map(|after| (call.kind.prefix().to_owned() + after).into()),
+        after: after.clone().map(Into::into),
         limit: Some(page),
         revision: revision.map(Revision),
     };
     let mut snapshot = Snapshot::default();
     loop {
         let read = server.cache().store().range(range.clone()).await;
-        let read = read.map_err(gone)?;
+        let read = read.map_err(|error| gone(error, after.as_deref()))?;
         snapshot.revision = read.revision.0;
         let entries = read.entries.len();
         for (at, entry) in read.entries.into_iter().enumerate() {
@@ -200,29 +200,36 @@ async fn at_revision(
     }
 }
 
-/// The revision that a list goes on with is no longer kept, or has not happened.
-fn gone(error: store::Error) -> ApiError {
-    match error {
-        store::Error::Compacted { .. } => ApiError::expired(
-            "The provided continue parameter is too old to display a consistent list result. Start a new list without it.",
-        ),
-        store::Error::FutureRevision { requested, current } => {
+/// The revision of a list is no longer kept, or has not happened. A list that went on `after` a key can
+/// do so with what is there now.
+fn gone(error: store::Error, after: Option<&str>) -> ApiError {
+    match (error, after) {
+        (store::Error::Compacted { .. }, None) => {
+            ApiError::expired("The resourceVersion for the provided list is too old.")
+        }
+        (store::Error::Compacted { .. }, Some(after)) => {
+            let message = "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.";
+            ApiError::expired(message).with_continue(Continue::new(None, after).encode())
+        }
+        (store::Error::FutureRevision { .. }, Some(_)) => {
+            Continue::invalid("it is of a revision that has not been")
+        }
+        (store::Error::FutureRevision { requested, current }, None) => {
             ApiError::future_revision(requested.0, current.0)
         }
-        other => other.into(),
+        (other, _) => other.into(),
     }
 }
 
-fn list_meta(call: &Call, snapshot: &Snapshot) -> Value {
+fn list_meta(snapshot: &Snapshot) -> Value {
     let mut meta = Map::new();
     meta.insert(
         "resourceVersion".into(),
         snapshot.revision.to_string().into(),
     );
     if let (true, Some(last)) = (snapshot.more, snapshot.items.last()) {
-        let below = std::str::from_utf8(&last.entry.key).unwrap_or_default();
-        let below = below.strip_prefix(call.kind.prefix()).unwrap_or_default();
-        let token = Continue::new(snapshot.revision, below).encode();
+        let key = std::str::from_utf8(&last.entry.key).unwrap_or_default();
+        let token = Continue::new(Some(snapshot.revision), key).encode();
         meta.insert("continue".into(), token.into());
         if let Some(remaining) = snapshot.remaining {
             meta.insert("remainingItemCount".into(), remaining.into());

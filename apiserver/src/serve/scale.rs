@@ -5,10 +5,11 @@ use super::{ApiServer, Body, Call, Sent, answer};
 use crate::body::{Document, media_type};
 use crate::error::ApiError;
 use crate::object::Object;
+use crate::patch::Patch;
 use crate::protobuf;
 use crate::registry::Scale;
 use crate::request::{Verb, WriteOptions};
-use crate::schema::FieldError;
+use crate::schema::{FieldError, Schema};
 use crate::upstream;
 use http::{Response, StatusCode};
 use serde_json::{Map, Value, json};
@@ -36,7 +37,7 @@ pub(super) async fn answer(
         let old = stored(server, call).await?;
         let wanted = match call.verb {
             Verb::Update => Document::parse(&sent.headers, &sent.body, Some(&message()))?.value,
-            Verb::Patch => patched(scale_of(&old, paths), sent)?,
+            Verb::Patch => patched(scale_of(&old, paths), sent, &call.version.schema)?,
             verb => {
                 return Err(ApiError::method_not_supported(
                     verb.as_str(),
@@ -65,19 +66,12 @@ fn shown(call: &Call, scale: &Value) -> Response<Body> {
     answer::value(StatusCode::OK, call.wanted.encoding, scale)
 }
 
-fn patched(mut scale: Value, sent: &Sent) -> Result<Value, ApiError> {
+fn patched(mut scale: Value, sent: &Sent, schema: &Schema) -> Result<Value, ApiError> {
     let kind = media_type(&sent.headers);
     match kind.as_str() {
-        "application/merge-patch+json" => {
-            json_patch::merge(&mut scale, &Document::from_json(&sent.body)?.value);
-        }
-        "application/json-patch+json" => {
-            let patch: json_patch::Patch = serde_json::from_slice(&sent.body)
-                .map_err(|error| ApiError::bad_request(error.to_string()))?;
-            json_patch::patch(&mut scale, &patch).map_err(|error| {
-                let code = StatusCode::UNPROCESSABLE_ENTITY;
-                ApiError::new(code, "Invalid", error.to_string())
-            })?;
+        "application/merge-patch+json" | "application/json-patch+json" => {
+            let patch = Patch::parse(&kind, &sent.body, false)?;
+            patch.apply(&mut scale, schema)?;
         }
         other => {
             let understood = [

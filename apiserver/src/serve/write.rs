@@ -8,13 +8,13 @@ pub(super) use patch::patch;
 
 use super::{ApiServer, Body, Call, Sent, answer, metadata, read};
 use crate::admission::{Answer, Effects, Write};
-use crate::body::Document;
+use crate::body::{Document, MAX_DEPTH, too_deep};
 use crate::error::{About, ApiError};
 use crate::keys;
 use crate::namespaces;
 use crate::object::Object;
 use crate::request::{FieldValidation, WriteOptions};
-use crate::schema::{self, Extent, FieldError};
+use crate::schema::{self, Extent, FieldError, MAX_ERRORS};
 use http::HeaderMap;
 use http::{Response, StatusCode};
 use serde_json::Value;
@@ -23,8 +23,12 @@ use store::{Revision, Txn, TxnOutcome};
 /// How often a write is tried again when somebody else was faster.
 const ATTEMPTS: usize = 5;
 
-/// What a client is warned of, and how many such lines it gets at most.
+/// How many warnings a client gets at most.
 const MAX_WARNINGS: usize = 20;
+
+/// Most that all of them may be long in bytes, and each if that is not enough: kube-apiserver's limits.
+const MAX_WARNED: usize = 4 * 1024;
+const MAX_WARNING: usize = 256;
 
 /// An object that was read from a body.
 struct Incoming {
@@ -394,7 +398,11 @@ fn check_kind(call: &Call, value: &Value) -> Result<(), ApiError> {
 
 /// Sets defaults and checks everything.
 fn checked(call: &Call, object: Object, old: Option<&Object>) -> Result<Object, ApiError> {
+    if object.depth() > MAX_DEPTH {
+        return Err(too_deep());
+    }
     let mut errors = metadata::check(call, &object, old);
+    errors.truncate(MAX_ERRORS);
     let name = object.name().to_owned();
     let mut value = object.into_value();
     schema::set_defaults(&call.version.schema, &mut value);
@@ -479,8 +487,12 @@ pub(super) fn changed(call: &Call) -> ApiError {
 
 /// Adds the warnings that kubectl prints.
 fn warned(mut response: Response<Body>, warnings: &[String]) -> Response<Body> {
-    for warning in warnings.iter().take(MAX_WARNINGS) {
-        answer::warn(&mut response, warning);
+    let warnings = &warnings[..warnings.len().min(MAX_WARNINGS)];
+    let fits = warnings.iter().map(String::len).sum::<usize>() <= MAX_WARNED;
+    let longest = if fits { MAX_WARNED } else { MAX_WARNING };
+    for warning in warnings {
+        let end = warning.floor_char_boundary(longest);
+        answer::warn(&mut response, &warning[..end]);
     }
     response
 }

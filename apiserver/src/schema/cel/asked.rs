@@ -6,8 +6,8 @@ use serde_json::Value;
 use super::program::Compiled;
 use super::run::{Budget, Outcome, describe};
 use super::{Rule, normalize_path};
-use crate::schema::field::child;
 use crate::schema::notation::quote;
+use crate::schema::path::child;
 use crate::schema::{ErrorKind, FieldError, Schema};
 
 /// The longest message that an expression makes (`MaxEvaluatedMessageExpressionSizeBytes` of

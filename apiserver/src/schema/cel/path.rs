@@ -1,6 +1,6 @@
 //! The field that a rule blames.
 
-use crate::schema::field::{child, key};
+use crate::schema::path::{child, key};
 use crate::schema::{Kind, Schema};
 
 /// Reads `.field['other field']` against the schema of the value, and returns the path as errors have

@@ -9,7 +9,7 @@ use super::asked::{Asked, EXHAUSTED, Spent};
 use super::convert;
 use super::run::{Budget, CONTEXT, optional_value};
 use crate::schema::correlate::{OldItems, is_known_again};
-use crate::schema::field::{child, index, key};
+use crate::schema::path::{child, index, key};
 use crate::schema::{FieldError, Kind, Schema};
 
 /// Whether there are rules anywhere in a schema.

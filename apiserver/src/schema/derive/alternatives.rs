@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Words, int_or_string};
 use crate::schema::FieldError;
-use crate::schema::field::key;
+use crate::schema::path::key;
 
 /// Puts alternatives into the schema that has them, under the keyword `name`.
 pub(super) fn combine(

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Keywords, Parser, Place};
-use crate::schema::field::index;
+use crate::schema::path::index;
 use crate::schema::{Checks, Clause, FieldError, Pattern, Scalar};
 
 /// What the checks belong to.

@@ -1,6 +1,6 @@
 //! What clauses speak of is described by the schema around them.
 
-use crate::schema::field::{child, index, key};
+use crate::schema::path::{child, index, key};
 use crate::schema::{Checks, Clause, FieldError, Kind, Schema};
 
 /// Complains about fields and items that only the clauses of the root name. Clauses further down are

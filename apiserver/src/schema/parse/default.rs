@@ -1,6 +1,6 @@
 //! Defaults are values that their schemas take.
 
-use crate::schema::field::{child, key};
+use crate::schema::path::{child, key};
 use crate::schema::prune::{Extent, prune};
 use crate::schema::validate::check_default;
 use crate::schema::{FieldError, Kind, Schema};

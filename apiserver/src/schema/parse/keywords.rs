@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::Parser;
 use crate::schema::FieldError;
-use crate::schema::field::{child, key};
+use crate::schema::path::{child, key};
 
 /// The keywords of the schema at a path. Those of another type than they must be are complained
 /// about and count as absent; those that are not known do nothing.

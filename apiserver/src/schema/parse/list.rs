@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Keywords, Parser};
-use crate::schema::field::{child, key};
+use crate::schema::path::{child, key};
 use crate::schema::{FieldError, ListType, Ownership};
 
 const LIST_TYPE: &str = "x-kubernetes-list-type";

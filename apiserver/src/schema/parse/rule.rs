@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{Keywords, Parser, Place};
 use crate::schema::cel::normalize_path;
-use crate::schema::field::index;
+use crate::schema::path::index;
 use crate::schema::{FieldError, Rule, Schema};
 
 const NAME: &str = "x-kubernetes-validations";

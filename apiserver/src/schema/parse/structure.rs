@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Keywords, Level, Parser, Place};
-use crate::schema::field::child;
+use crate::schema::path::child;
 use crate::schema::{FieldError, Kind, Ownership, Schema};
 
 const TYPES: [&str; 6] = ["array", "boolean", "integer", "number", "object", "string"];
