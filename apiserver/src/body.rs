@@ -3,10 +3,13 @@
 use crate::error::ApiError;
 use crate::protobuf;
 use crate::schema::path;
+use bytes::Bytes;
 use http::{HeaderMap, header::CONTENT_TYPE};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 use std::cell::Cell;
+use std::time::Duration;
 
 /// Most that is read of a body, in bytes: the limit of kube-apiserver.
 pub const MAX_BODY: usize = 3 * 1024 * 1024;
@@ -93,6 +96,29 @@ impl Document {
             budget: serde_saphyr::budget! { max_depth: MAX_YAML_DEPTH },
         };
         serde_saphyr::from_str_with_options(text, options).map_err(|error| unclear(&error))
+    }
+}
+
+/// Reads a whole body of at most [`MAX_BODY`] bytes within a time.
+///
+/// # Errors
+/// 413, 408 or 400, as the body deserves.
+pub async fn collect<B>(body: B, patience: Duration) -> Result<Bytes, ApiError>
+where
+    B: http_body::Body,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    if body.size_hint().lower() > MAX_BODY as u64 {
+        return Err(ApiError::too_large(MAX_BODY));
+    }
+    match tokio::time::timeout(patience, Limited::new(body, MAX_BODY).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(ApiError::too_large(MAX_BODY)),
+        Ok(Err(error)) => {
+            let message = "the body of the request breaks off";
+            Err(ApiError::bad_request(message).with_log(error))
+        }
+        Err(_) => Err(ApiError::body_timeout(patience)),
     }
 }
 

@@ -10,7 +10,7 @@ mod watcher;
 
 pub use follow::{Follow, Followed};
 pub use item::{Item, Selectable};
-pub use kind::{KindCache, Snapshot, TooOld};
+pub use kind::{KindCache, KindLoad, Snapshot, TooOld};
 pub use watcher::{Event, Filter, Seen, Visible, WatchStart, Watcher, watch_line};
 
 use crate::keys;
@@ -190,6 +190,15 @@ impl Cache {
         };
         kind.load(entries, revision);
         Ok(())
+    }
+
+    /// How much there is of each resource that was asked for, by their keys.
+    #[must_use]
+    pub fn load(&self) -> Vec<KindLoad> {
+        let kinds: Vec<_> = self.read_kinds().values().cloned().collect();
+        let mut load: Vec<_> = kinds.iter().map(|kind| kind.load_of()).collect();
+        load.sort_by(|a, b| (&a.group, &a.resource).cmp(&(&b.group, &b.resource)));
+        load
     }
 
     fn find(&self, prefix: &str) -> Option<Arc<KindCache>> {

@@ -8,32 +8,38 @@ mod discovery;
 mod metadata;
 mod openapi;
 mod own;
+mod pipeline;
 mod read;
 mod scale;
+mod trail;
 mod watch;
 mod write;
 
 pub use access::{Attributes, Authorizer, Decision, ResourceAttributes, Rules};
 pub use body::Body;
 pub(crate) use own::is_settled;
+pub use trail::{Decided, Trail};
 
-use crate::body::MAX_BODY;
 use crate::cache::{Cache, KindCache, Visible};
 use crate::error::{About, ApiError};
+use crate::flow::{Flow, Limits};
 use crate::media::Wanted;
+use crate::metrics::Metrics;
 use crate::registry::{Registry, Resource, Served, Version};
 use crate::request::{ListOptions, Target, Verb};
 use crate::{names, namespaces};
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, HeaderValue};
+use http::HeaderMap;
 use http::request::Parts;
-use http::{HeaderMap, Request, Response};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use store::Txn;
 use tokio_util::sync::CancellationToken;
+
+/// How long the body of a request may take.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Who asks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -78,6 +84,9 @@ pub struct ApiServer {
     authorizer: Arc<dyn Authorizer>,
     clock: Clock,
     shutdown: CancellationToken,
+    body_timeout: Duration,
+    flow: Flow,
+    metrics: Metrics,
 }
 
 /// What came with a request that writes.
@@ -127,7 +136,40 @@ impl ApiServer {
             authorizer,
             clock,
             shutdown,
+            body_timeout: BODY_TIMEOUT,
+            flow: Flow::new(Limits::default()),
+            metrics: Metrics::default(),
         }
+    }
+
+    /// The same, but users get so much of it.
+    #[must_use]
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Self {
+            flow: Flow::new(limits),
+            ..self
+        }
+    }
+
+    /// Lets a registry show what the server counts. It must give names no prefix: they are those of
+    /// kube-apiserver.
+    pub fn register_metrics(&self, registry: &mut prometheus_client::registry::Registry) {
+        self.metrics.register(registry, &self.cache, &self.flow);
+    }
+
+    /// The same, but the body of a request may take so long.
+    #[must_use]
+    pub fn with_body_timeout(self, body_timeout: Duration) -> Self {
+        Self {
+            body_timeout,
+            ..self
+        }
+    }
+
+    /// Waits until everything up to `revision` is known. Returns whether that was so within
+    /// `patience`.
+    pub async fn has_seen(&self, revision: u64, patience: Duration) -> bool {
+        self.cache.wait_for(revision, patience).await
     }
 
     /// The resources that are served now.
@@ -136,89 +178,14 @@ impl ApiServer {
         self.registry.now()
     }
 
-    /// Answers a request of `user`. Failures are answers too; the [`ApiError`] is in the extensions of
-    /// those, for who writes logs.
-    pub async fn answer<B>(&self, user: User, request: Request<B>) -> Response<Body>
-    where
-        B: http_body::Body,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
-        let answered = self.try_answer(user, request).await;
-        let mut answer = answered.unwrap_or_else(answer::failure);
-        let caching = answer.headers_mut().entry(CACHE_CONTROL);
-        caching.or_insert(HeaderValue::from_static("no-cache, private"));
-        answer
-    }
-
-    async fn try_answer<B>(
+    /// What a request asks for, if it may.
+    async fn call(
         &self,
         user: User,
-        request: Request<B>,
-    ) -> Result<Response<Body>, ApiError>
-    where
-        B: http_body::Body,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
-        let (parts, body) = request.into_parts();
-        let target = match Target::parse(parts.uri.path()) {
-            Target::Path(path) => {
-                let query = parts.uri.query().unwrap_or_default();
-                let verb = parts.method.as_str().to_ascii_lowercase();
-                let (verb, path) = (verb.as_str(), path.as_str());
-                self.allow(&user, &Attributes::Path { verb, path })?;
-                return self.describe(path, query, &parts.headers);
-            }
-            target => target,
-        };
-        let call = self.call(user, target, &parts).await?;
-        if call.resource.hooks.is_review() && call.verb != Verb::Create {
-            let verb = parts.method.as_str();
-            return Err(ApiError::method_not_supported(verb, call.about("")));
-        }
-        let scaled = call.subresource.as_deref() == Some("scale");
-        let answered = match call.verb {
-            Verb::Get if scaled => scale::answer(self, &call, None).await,
-            Verb::Get => read::get(self, &call).await,
-            Verb::List => read::list(self, &call).await,
-            Verb::Watch => watch::watch(self, &call).await,
-            _ => self.write(&call, parts.headers, body).await,
-        };
-        let failed = |error| answer::failure_as(call.wanted.encoding, error);
-        let mut answer = answered.unwrap_or_else(failed);
-        if let Some(warning) = &call.version.deprecation {
-            answer::warn(&mut answer, warning);
-        }
-        Ok(answer)
-    }
-
-    async fn write<B>(
-        &self,
-        call: &Call,
-        headers: HeaderMap,
-        body: B,
-    ) -> Result<Response<Body>, ApiError>
-    where
-        B: http_body::Body,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
-        let sent = Sent {
-            headers,
-            body: collect(body).await?,
-        };
-        match call.verb {
-            _ if call.subresource.as_deref() == Some("scale") => {
-                scale::answer(self, call, Some(&sent)).await
-            }
-            Verb::Create => write::create(self, call, &sent).await,
-            Verb::Update => write::replace(self, call, &sent).await,
-            Verb::Patch => write::patch(self, call, &sent).await,
-            Verb::Delete => delete::delete(self, call, &sent).await,
-            _ => delete::delete_collection(self, call, &sent).await,
-        }
-    }
-
-    /// What a request asks for, if it may.
-    async fn call(&self, user: User, target: Target, request: &Parts) -> Result<Call, ApiError> {
+        target: Target,
+        request: &Parts,
+        trail: &mut Trail,
+    ) -> Result<Call, ApiError> {
         let query = request.uri.query().unwrap_or_default();
         let verb = target.verb(&request.method, query);
         let Target::Resource {
@@ -275,11 +242,12 @@ impl ApiServer {
             visible: Visible::default(),
             beside: request.extensions.get().cloned().unwrap_or_default(),
         };
-        call.visible = self.authorize(&call)?;
+        trail.follow(&call, &request.headers);
+        call.visible = self.authorize(&call, trail)?;
         Ok(call)
     }
 
-    fn authorize(&self, call: &Call) -> Result<Visible, ApiError> {
+    fn authorize(&self, call: &Call, trail: &mut Trail) -> Result<Visible, ApiError> {
         let name = call.name.as_deref().unwrap_or_default();
         let asked = call.asked_name();
         let what = ResourceAttributes {
@@ -294,7 +262,7 @@ impl ApiServer {
             },
             name: asked.as_deref().unwrap_or(name),
         };
-        self.allow(&call.user, &Attributes::Resource(what))
+        self.allow(&call.user, &Attributes::Resource(what), trail)
     }
 
     /// Whether who may patch an object may also make it.
@@ -304,19 +272,28 @@ impl ApiServer {
             verb,
             ..call.clone()
         };
-        self.authorize(&creation).map(drop)
+        self.authorize(&creation, &mut Trail::default()).map(drop)
     }
 
     /// Whether somebody may do that, and with which objects of a list.
-    fn allow(&self, user: &User, what: &Attributes<'_>) -> Result<Visible, ApiError> {
-        if user.is_master() {
-            return Ok(Visible::default());
-        }
-        match self.authorizer.authorize(user, what) {
-            Decision::Allow | Decision::AllowAs(_) => Ok(Visible::default()),
-            Decision::AllowSome(visible) => Ok(visible),
-            Decision::Deny(why) => Err(access::refusal(user, what, &why)),
-        }
+    fn allow(
+        &self,
+        user: &User,
+        what: &Attributes<'_>,
+        trail: &mut Trail,
+    ) -> Result<Visible, ApiError> {
+        let (allowed, visible, reason) = match user.is_master() {
+            true => (true, Visible::default(), String::new()),
+            false => match self.authorizer.authorize(user, what) {
+                Decision::Allow => (true, Visible::default(), String::new()),
+                Decision::AllowAs(reason) => (true, Visible::default(), reason),
+                Decision::AllowSome(visible) => (true, visible, String::new()),
+                Decision::Deny(why) => (false, Visible::default(), why),
+            },
+        };
+        let refusal = (!allowed).then(|| access::refusal(user, what, &reason));
+        trail.decision = Some(Decided { allowed, reason });
+        refusal.map_or(Ok(visible), Err)
     }
 
     pub(crate) fn cache(&self) -> &Arc<Cache> {
@@ -373,21 +350,6 @@ impl Call {
     /// Whether objects are answered as they are stored.
     pub(crate) fn is_as_stored(&self) -> bool {
         self.version.name == self.resource.storage && !self.version.evolved
-    }
-}
-
-/// Reads a body up to the limit.
-async fn collect<B>(body: B) -> Result<Bytes, ApiError>
-where
-    B: http_body::Body,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    match Limited::new(body, MAX_BODY).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(ApiError::too_large(MAX_BODY)),
-        Err(error) => Err(ApiError::bad_request(format!(
-            "the body of the request breaks off: {error}"
-        ))),
     }
 }
 

@@ -102,8 +102,9 @@ impl Server {
             Arc::new(|| "2026-01-01T00:00:00Z".parse().unwrap()),
             CancellationToken::new(),
         );
+        let body_timeout = Duration::from_secs(5);
         Self {
-            api,
+            api: api.with_body_timeout(body_timeout),
             store,
             _data: data,
         }
@@ -148,12 +149,12 @@ impl Server {
     }
 
     async fn make(&self, name: &str) {
-        let (code, answer) = self.create(&thing(name, json!({}))).await;
+        let (code, answer) = self.create(&thing(name, &json!({}))).await;
         assert_eq!(code, 201, "{answer}");
     }
 }
 
-fn thing(name: &str, spec: Value) -> Value {
+fn thing(name: &str, spec: &Value) -> Value {
     json!({"apiVersion": "example.org/v1", "kind": "Thing", "metadata": {"name": name}, "spec": spec})
 }
 
@@ -283,7 +284,7 @@ async fn very_much_of_something_takes_bounded_time() {
         let labels = (0..100_000).map(|at| (format!("{prefix}{at}"), Value::from("")));
         labels.collect::<serde_json::Map<_, _>>().into()
     };
-    let mut many = thing("many", json!({}));
+    let mut many = thing("many", &json!({}));
     many["metadata"]["labels"] = labels("l");
     // More than the store takes, with what is recorded of them.
     let (code, answer) = server.create(&many).await;
@@ -479,4 +480,16 @@ async fn an_expired_list_goes_on_with_the_token_of_the_refusal() {
     let (code, answer) = server.ask("GET", &exact, JSON, String::new()).await;
     let expected = "The resourceVersion for the provided list is too old.";
     assert_eq!((code, message(&answer)), (410, expected));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_does_not_end_is_not_waited_for() {
+    let server = Server::start().await;
+    let endless = futures::stream::pending::<Result<http_body::Frame<Bytes>, std::io::Error>>();
+    let request = Request::post(THINGS)
+        .body(http_body_util::StreamBody::new(endless))
+        .unwrap();
+    let user = User::default();
+    let answer = server.api.answer(user, request).await;
+    assert_eq!(answer.status(), 408);
 }

@@ -16,7 +16,7 @@ mod tls;
 
 pub use audit::{Audit, AuditSink};
 pub use authority::CertificateError;
-pub use body::{Body, BoxError, collect, empty, full, json, text, with_type};
+pub use body::{Body, BoxError, empty, full, json, text, with_type};
 pub use certificates::CertificateKeeper;
 pub use context::{Connection, RequestContext};
 pub use file_limit::raise as raise_file_limit;

@@ -24,6 +24,8 @@ coverage+=" -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sa
 coverage+=" -Cllvm-args=-sanitizer-coverage-trace-compares"
 CARGO_TARGET_DIR=target RUSTFLAGS="$coverage --cfg fuzzing" cargo build --quiet --release --locked --target "$host"
 
+# That of the threads which do this work in the servers.
+ulimit -s 2048
 failed=0
 for target in "${targets[@]}"; do
   [ -d "corpus/$target" ] || { echo "fuzz: no target $target" >&2; exit 64; }

@@ -1,7 +1,8 @@
 //! The objects of one resource.
 
-use super::watcher::{Event, Feed, Filter, WatchStart, Watcher, backlog};
+use super::watcher::{Event, Feed, Filter, Offered, WatchStart, Watcher, backlog};
 use super::{Item, number};
+use crate::keys;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -33,6 +34,39 @@ struct State {
     /// Every change after this one is in `events`.
     complete_after: u64,
     watchers: Vec<Feed>,
+    counts: Counts,
+}
+
+/// What happened since the server started.
+#[derive(Debug, Default)]
+struct Counts {
+    loads: u64,
+    received: u64,
+    dispatched: u64,
+    cut: u64,
+}
+
+/// How much there is of a resource, and what happened to it since the server started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KindLoad {
+    /// API group; empty for the core group.
+    pub group: String,
+    /// Plural name.
+    pub resource: String,
+    /// Objects.
+    pub objects: u64,
+    /// The revision that watches are told of.
+    pub revision: u64,
+    /// Changes that are kept for watches that begin in the past.
+    pub capacity: u64,
+    /// How often it was read from the store.
+    pub loads: u64,
+    /// Changes that came from the store.
+    pub received: u64,
+    /// Changes that were handed to watchers.
+    pub dispatched: u64,
+    /// Watchers that were cut off because they were too slow.
+    pub cut: u64,
 }
 
 /// Objects as they were at one revision.
@@ -169,6 +203,22 @@ impl KindCache {
         Ok((snapshot, watcher))
     }
 
+    pub(super) fn load_of(&self) -> KindLoad {
+        let (group, resource) = keys::group_and_plural(&self.prefix).unwrap_or_default();
+        let state = self.read();
+        KindLoad {
+            group: group.to_owned(),
+            resource: resource.to_owned(),
+            objects: state.items.len() as u64,
+            revision: state.last,
+            capacity: KEPT_EVENTS as u64,
+            loads: state.counts.loads,
+            received: state.counts.received,
+            dispatched: state.counts.dispatched,
+            cut: state.counts.cut,
+        }
+    }
+
     pub(super) fn is_loaded(&self) -> bool {
         self.read().loaded.is_some()
     }
@@ -182,6 +232,7 @@ impl KindCache {
         });
         let items: BTreeMap<Box<str>, Item> = items.collect();
         let mut state = self.write();
+        state.counts.loads += 1;
         // Watchers could have missed what happened between the last change and now.
         state.watchers.clear();
         state.items = items;
@@ -229,9 +280,22 @@ impl KindCache {
         };
         state.last = revision;
         let event = Arc::new(Event::new(revision, current, previous));
-        state
-            .watchers
-            .retain(|watcher| watcher.offer(&event, &self.fields));
+        let State {
+            watchers, counts, ..
+        } = state;
+        counts.received += 1;
+        watchers.retain(|watcher| match watcher.offer(&event, &self.fields) {
+            Offered::Told => {
+                counts.dispatched += 1;
+                true
+            }
+            Offered::Passed => true,
+            Offered::Gone => false,
+            Offered::TooSlow => {
+                counts.cut += 1;
+                false
+            }
+        });
         state.events.push_back(event);
         if state.events.len() > KEPT_EVENTS
             && let Some(oldest) = state.events.pop_front()

@@ -6,7 +6,7 @@ use crate::selector::{FieldSelector, LabelSelector};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 
 /// Changes that may wait for one watcher. One that is slower is cut off; it watches again from
 /// where it stands.
@@ -99,6 +99,19 @@ pub(super) struct Feed {
     sender: mpsc::Sender<(Seen, Arc<Event>)>,
 }
 
+/// What came of telling a watcher.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Offered {
+    /// It will hear of it.
+    Told,
+    /// It does not want to know.
+    Passed,
+    /// It has gone away.
+    Gone,
+    /// It is cut off.
+    TooSlow,
+}
+
 impl Seen {
     /// The word for it on the wire.
     #[must_use]
@@ -189,11 +202,18 @@ impl Feed {
         (Self { filter, sender }, Watcher { backlog, live })
     }
 
-    /// Tells the watcher, without waiting. Returns whether it goes on watching.
-    pub(super) fn offer(&self, event: &Arc<Event>, paths: &[String]) -> bool {
-        match event.seen_through(&self.filter, paths) {
-            Some(seen) => self.sender.try_send((seen, Arc::clone(event))).is_ok(),
-            None => !self.sender.is_closed(),
+    /// Tells the watcher, without waiting.
+    pub(super) fn offer(&self, event: &Arc<Event>, paths: &[String]) -> Offered {
+        let Some(seen) = event.seen_through(&self.filter, paths) else {
+            return match self.sender.is_closed() {
+                true => Offered::Gone,
+                false => Offered::Passed,
+            };
+        };
+        match self.sender.try_send((seen, Arc::clone(event))) {
+            Ok(()) => Offered::Told,
+            Err(TrySendError::Full(_)) => Offered::TooSlow,
+            Err(TrySendError::Closed(_)) => Offered::Gone,
         }
     }
 }

@@ -10,7 +10,14 @@ use std::task::{Context, Poll};
 const CHUNK: usize = 64 * 1024;
 
 /// The body of an answer. It never fails; a watch that cannot go on ends.
-pub struct Body(Inner);
+pub struct Body {
+    inner: Inner,
+    sent: u64,
+    /// Told how many bytes were sent when the body is done with.
+    when_sent: Option<Box<dyn FnOnce(u64) + Send>>,
+    /// Lives as long as the body.
+    held: Option<Box<dyn Send>>,
+}
 
 enum Inner {
     Whole(Option<Bytes>),
@@ -22,23 +29,53 @@ enum Inner {
 impl Body {
     /// One piece.
     pub fn whole(bytes: impl Into<Bytes>) -> Self {
-        Self(Inner::Whole(Some(bytes.into())))
+        Inner::Whole(Some(bytes.into())).into()
     }
 
     /// Pieces that are there, and are put together while they are sent.
     pub fn pieces(pieces: impl Iterator<Item = Bytes> + Send + 'static) -> Self {
-        Self(Inner::Pieces(Box::new(pieces)))
+        Inner::Pieces(Box::new(pieces)).into()
     }
 
     /// Lines that come when they come.
     pub fn lines(lines: impl futures::Stream<Item = Bytes> + Send + 'static) -> Self {
-        Self(Inner::Lines(Box::pin(lines)))
+        Inner::Lines(Box::pin(lines)).into()
+    }
+
+    /// The same, with something that is dropped with it.
+    pub(super) fn holding(mut self, held: Option<impl Send + 'static>) -> Self {
+        self.held = held.map(|held| Box::new(held) as Box<dyn Send>);
+        self
+    }
+
+    /// Somebody is told how many bytes were sent when it is done with.
+    pub(super) fn when_sent(&mut self, told: impl FnOnce(u64) + Send + 'static) {
+        self.when_sent = Some(Box::new(told));
+    }
+}
+
+impl From<Inner> for Body {
+    fn from(inner: Inner) -> Self {
+        Self {
+            inner,
+            sent: 0,
+            when_sent: None,
+            held: None,
+        }
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        if let Some(told) = self.when_sent.take() {
+            told(self.sent);
+        }
     }
 }
 
 impl std::fmt::Debug for Body {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let form = match &self.0 {
+        let form = match &self.inner {
             Inner::Whole(_) => "Whole",
             Inner::Pieces(_) => "Pieces",
             Inner::Lines(_) => "Lines",
@@ -55,16 +92,17 @@ impl http_body::Body for Body {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let next = match &mut self.0 {
+        let next = match &mut self.inner {
             Inner::Whole(bytes) => bytes.take().filter(|bytes| !bytes.is_empty()),
             Inner::Pieces(pieces) => chunk(pieces),
             Inner::Lines(lines) => std::task::ready!(lines.as_mut().poll_next(context)),
         };
+        self.sent += next.as_ref().map_or(0, Bytes::len) as u64;
         Poll::Ready(next.map(|bytes| Ok(Frame::data(bytes))))
     }
 
     fn size_hint(&self) -> http_body::SizeHint {
-        match &self.0 {
+        match &self.inner {
             Inner::Whole(bytes) => {
                 http_body::SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64)
             }

@@ -4,6 +4,7 @@ use super::{ApiServer, Body, Call, Clock, answer, read};
 use crate::cache::{Event, Item, Seen, WatchStart, Watcher, watch_line};
 use crate::error::ApiError;
 use crate::media::{Encoding, Form, Wanted};
+use crate::metrics::{self, Count, Watching};
 use crate::object::Object;
 use crate::protobuf;
 use crate::registry::Version;
@@ -27,7 +28,11 @@ const LIFETIME: Duration = Duration::from_secs(1800);
 /// How often a quiet watch is told how far it is.
 const BOOKMARK: Duration = Duration::from_secs(60);
 
-pub(super) async fn watch(server: &ApiServer, call: &Call) -> Result<Response<Body>, ApiError> {
+pub(super) async fn watch(
+    server: &ApiServer,
+    call: &Call,
+    labels: &metrics::Request,
+) -> Result<Response<Body>, ApiError> {
     let options = ListOptions::parse(&call.query)?;
     let filter = call.filter(&options)?;
     let start = match options.revision {
@@ -39,7 +44,10 @@ pub(super) async fn watch(server: &ApiServer, call: &Call) -> Result<Response<Bo
     read::catch_up(server, options.revision).await?;
     let watched = call.kind.watch(filter, start, server.cache().revision());
     let (initial, watcher) = watched.map_err(|old| ApiError::expired(old.to_string()))?;
+    let (open, watching) = server.metrics.watching(labels);
     let lines = Lines {
+        _open: open,
+        watching,
         announce: options.send_initial_events.then_some(initial.revision),
         told: initial.revision,
         initial: initial.items.into(),
@@ -53,6 +61,7 @@ pub(super) async fn watch(server: &ApiServer, call: &Call) -> Result<Response<Bo
     };
     let lines = stream::unfold(lines, |mut lines| async {
         let line = lines.next().await?;
+        lines.watching.sent(line.len());
         Some((line, lines))
     });
     let media_type = match call.wanted.encoding {
@@ -73,6 +82,8 @@ fn bookmarks() -> Interval {
 }
 
 struct Lines {
+    _open: Count,
+    watching: Watching,
     /// Objects that are told before any change.
     initial: VecDeque<Item>,
     /// The revision of those, if the client wants to hear when it has all of them.

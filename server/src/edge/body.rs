@@ -1,16 +1,12 @@
-//! Bodies of requests and answers.
-
-use std::time::Duration;
+//! Bodies of answers.
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response, StatusCode};
-use http_body::Body as _;
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Full};
 use serde::Serialize;
 
-use apiserver::body::MAX_BODY;
 use apiserver::error::ApiError;
 
 /// Any error.
@@ -56,32 +52,4 @@ pub fn with_type(
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     response
-}
-
-/// Reads a whole body of at most [`MAX_BODY`] bytes within a time.
-///
-/// # Errors
-/// 413, 408 or 400, as the body deserves.
-pub async fn collect<B>(body: B, limit: Duration) -> Result<Bytes, ApiError>
-where
-    B: http_body::Body<Data = Bytes>,
-    B::Error: Into<BoxError>,
-{
-    let body = std::pin::pin!(Limited::new(body, MAX_BODY));
-    if body.size_hint().lower() > MAX_BODY as u64 {
-        return Err(ApiError::too_large(MAX_BODY));
-    }
-    match tokio::time::timeout(limit, body.collect()).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(ApiError::too_large(MAX_BODY)),
-        Ok(Err(error)) => Err(ApiError::bad_request("request body was cut off").with_log(error)),
-        Err(_) => {
-            let message = format!("request body did not end within {} s", limit.as_secs());
-            Err(ApiError::new(
-                StatusCode::REQUEST_TIMEOUT,
-                "Timeout",
-                message,
-            ))
-        }
-    }
 }

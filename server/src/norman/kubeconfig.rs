@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use apiserver::body::collect;
 use apiserver::error::ApiError;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -14,7 +15,7 @@ use serde_json::{Value, json};
 use super::answer;
 use crate::authn::Identity;
 use crate::authz::{self, Action, Denied, Membership};
-use crate::edge::{Body, collect};
+use crate::edge::Body;
 use crate::state::App;
 use crate::tokens::{self, NewToken};
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use apiserver::body::collect;
 use apiserver::error::ApiError;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -11,7 +12,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::answer;
-use crate::edge::{Body, RequestContext, collect};
+use crate::edge::{Body, RequestContext};
 use crate::state::App;
 use crate::tokens::{self, NewToken};
 

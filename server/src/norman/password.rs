@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use apiserver::body::collect;
 use apiserver::error::ApiError;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -14,7 +15,7 @@ use serde_json::json;
 use super::answer;
 use crate::authn::Identity;
 use crate::authz::Denied;
-use crate::edge::{Body, RequestContext, collect};
+use crate::edge::{Body, RequestContext};
 use crate::management::failure;
 use crate::state::App;
 
