@@ -100,6 +100,21 @@ pub fn decode(body: &[u8], expected: &Expected) -> Result<Value, ApiError> {
     Ok(object.into())
 }
 
+/// The object in a body, of whatever kind it says it is; `None` if there is no message for that, or it
+/// cannot be read.
+#[must_use]
+pub fn read(body: &[u8]) -> Option<Value> {
+    let Envelope {
+        api_version, kind, ..
+    } = Envelope::read(body).ok()?;
+    let expected = Expected {
+        type_name: type_name(&api_version, &kind)?,
+        api_version,
+        kind,
+    };
+    decode(body, &expected).ok()
+}
+
 /// An object or a list of one of Kubernetes' own kinds as a body; `None` if there is no message for
 /// it. It is for the caller to know that the kind is not another one of the same name.
 #[must_use]

@@ -42,6 +42,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Where audit lines go.
     pub audit_log: AuditLog,
+    /// What is recorded; the default policy if none is named.
+    pub audit_policy: Option<PathBuf>,
     /// Limits on clients.
     pub limits: Limits,
     /// How long open requests may go on after the server was told to stop.
@@ -130,6 +132,8 @@ pub struct Limits {
     pub header: Duration,
     /// How long the whole body of a request to the management API may take.
     pub body: Duration,
+    /// How much of the management API users get.
+    pub api: apiserver::flow::Limits,
 }
 
 /// Something the operator got wrong.

@@ -1,7 +1,6 @@
 //! The outer side of the server: connections, TLS, limits, request ids, audit, and the one place
 //! where a path is parsed.
 
-mod audit;
 mod authority;
 mod body;
 mod certificates;
@@ -14,7 +13,6 @@ mod route;
 mod router;
 mod tls;
 
-pub use audit::{Audit, AuditSink};
 pub use authority::CertificateError;
 pub use body::{Body, BoxError, empty, full, json, text, with_type};
 pub use certificates::CertificateKeeper;

@@ -16,7 +16,7 @@ use http_body_util::BodyExt as _;
 use tunnel::http::{end_watch_when, strip_hop_by_hop};
 use tunnel_proto::stream::Class;
 
-use crate::authz::{self, Action, Membership};
+use crate::authz::{self, Action, Denied, Membership};
 use crate::edge::{Body, ProxyRequest, empty};
 use crate::state::App;
 
@@ -33,16 +33,16 @@ pub(crate) async fn handle(
     request: ProxyRequest,
 ) -> Result<Response<Body>, ApiError> {
     let cluster = authz::find_cluster(app, &request.cluster)?;
-    let action = Action::parse(request.request.method(), &request.rest);
-    request
-        .context
-        .audit
-        .set_action(action.verb, action.target.to_string());
-    let groups = Membership::authorize_in_cluster(&request.identity, &cluster, &action)?;
+    let decided = Membership::authorize_in_cluster(&request.identity, &cluster, &request.action);
+    let refused = decided.as_ref().err().map(|Denied(why)| why.as_str());
+    let audit = &request.context.audit;
+    audit.set_decision(refused.is_none(), refused.unwrap_or_default());
+    let groups = decided?;
     let ProxyRequest {
         mut request,
         cluster: id,
         rest,
+        action,
         identity,
         context,
     } = request;

@@ -3,10 +3,12 @@
 //! The folders follow a request: [`edge`] accepts it, gives it an id and decides where it goes;
 //! [`authn`] says who it is; [`authz`] whether it may; then it is answered by [`management`] (the
 //! Kubernetes-style API), [`norman`] (the Rancher-shaped one), `kube_proxy` (clusters) or `tunnels`
-//! (agents). What the server itself writes goes through the Kubernetes-style API as well.
+//! (agents). What the server itself writes goes through the Kubernetes-style API as well; [`audit`]
+//! keeps a record of what others ask.
 //!
 //! The library exists so that tests can start servers; the product is the binary.
 
+pub mod audit;
 pub mod authn;
 pub mod authz;
 pub mod backup;

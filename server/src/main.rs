@@ -131,7 +131,7 @@ fn announce(server: &mut Server) -> anyhow::Result<()> {
 }
 
 /// SIGTERM and SIGINT stop the server, a second one at once; SIGHUP opens the audit log again.
-async fn signals(shutdown: CancellationToken, audit: lariat_server::edge::AuditSink) {
+async fn signals(shutdown: CancellationToken, audit: lariat_server::audit::AuditSink) {
     let streams = (
         signal(SignalKind::terminate()),
         signal(SignalKind::interrupt()),

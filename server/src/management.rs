@@ -14,7 +14,7 @@ use apiserver::crd::{self, Definitions};
 use apiserver::rbac::{self, Rbac};
 use apiserver::registry::Served;
 use apiserver::review::{self, Tokens};
-use apiserver::serve::{ApiServer, Authorizer, User};
+use apiserver::serve::{ApiServer, Authorizer, Trail, User};
 use apiserver::{builtin, garbage, keys};
 use bytes::Bytes;
 use futures::StreamExt as _;
@@ -28,9 +28,10 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use client::{answered, client, failure};
 pub(crate) use kinds::Context;
 
+use crate::audit::{Audit, Captured, Level};
 use crate::authn::{Directory, Identity, PASSWORDS};
 use crate::authz::AUTHENTICATED;
-use crate::config::Config;
+use crate::config::{Config, Limits};
 use crate::edge::{Body, CertificateKeeper};
 use crate::state::App;
 
@@ -48,6 +49,7 @@ pub(crate) async fn start(
     context: Context,
     rbac: Rbac,
     authorizer: Arc<dyn Authorizer>,
+    limits: &Limits,
     shutdown: CancellationToken,
 ) -> anyhow::Result<Arc<ApiServer>> {
     let store = Arc::clone(&context.store);
@@ -81,6 +83,9 @@ pub(crate) async fn start(
     });
     let clock = Arc::new(move || clock.now());
     let server = ApiServer::new(served, cache, authorizer, clock, shutdown);
+    let server = server
+        .with_limits(limits.api)
+        .with_body_timeout(limits.body);
     let server = Arc::new(server);
     tokio::spawn(crd::follow(Arc::clone(&server), definitions));
     tokio::spawn(garbage::collect(Arc::clone(&server)));
@@ -116,15 +121,27 @@ pub(crate) async fn furnish(
     futures::try_join!(roles, namespaces, settings).map(drop)
 }
 
-/// Answers requests under `/api` and `/apis`. A watch ends in order when the user's token does.
+/// Answers requests under `/api`, `/apis` and `/openapi`. A watch ends in order when the user's token
+/// does.
 pub(crate) async fn handle(
     app: &Arc<App>,
     request: Request<Incoming>,
     who: Identity,
+    audit: &Audit,
 ) -> Response<Body> {
-    let answer = app.api.answer(user(&who), request).await;
+    let received = audit.clone();
+    let request = request.map(|body| {
+        body.map_frame(move |frame| {
+            received.add_received(frame.data_ref().map_or(0, |data| data.len() as u64));
+            frame
+        })
+    });
+    let mut answer = app.api.answer(user(&who), request).await;
+    if let Some(trail) = answer.extensions_mut().remove::<Trail>() {
+        record(&trail, audit);
+    }
     let clock = app.clock.clone();
-    answer.map(|body| {
+    let answer = answer.map(|body| {
         if body.size_hint().exact().is_some() {
             return body.map_err(|never| match never {}).boxed_unsync();
         }
@@ -132,7 +149,24 @@ pub(crate) async fn handle(
         let frames = BodyStream::new(body).take_until(Box::pin(ended));
         let frames = frames.map(|frame| frame.map_err(|never| match never {}));
         StreamBody::new(frames).boxed_unsync()
-    })
+    });
+    match audit.wants_answer() {
+        true => answer.map(|body| Captured::new(body, audit.clone()).boxed_unsync()),
+        false => answer,
+    }
+}
+
+/// What the API server found out about a request.
+fn record(trail: &Trail, audit: &Audit) {
+    if let Some(decided) = &trail.decision {
+        audit.set_decision(decided.allowed, &decided.reason);
+    }
+    if let Some(sent) = &trail.sent
+        && !sent.is_empty()
+        && audit.level() >= Level::Request
+    {
+        audit.set_request_body(sent);
+    }
 }
 
 /// Somebody as the API server knows users.

@@ -3,18 +3,26 @@
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
+use apiserver::serve::ApiServer;
 use http::StatusCode;
-use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::metrics::counter::Counter;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use crate::edge::{AuditSink, ConnectionLimits};
+use crate::audit::AuditSink;
+use crate::edge::ConnectionLimits;
+
+/// What names of metrics of this server alone begin with.
+const PREFIX: &str = "lariat";
 
 /// The server's metrics.
 pub struct Metrics {
+    /// Everything, with whole names.
     registry: Mutex<Registry>,
     requests: Family<StatusLabel, Counter>,
     connections: Gauge,
@@ -28,6 +36,33 @@ struct StatusLabel {
     code: u16,
 }
 
+/// What kube-apiserver tells of its audit log.
+#[derive(Debug)]
+struct Audited(AuditSink);
+
+impl Collector for Audited {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        let (written, dropped) = (number(self.0.written()), number(self.0.dropped()));
+        for (name, help, count) in [
+            (
+                "apiserver_audit_event",
+                "Counter of audit events generated and sent to the audit backend",
+                written,
+            ),
+            (
+                "apiserver_audit_error",
+                "Counter of audit events that failed to be audited properly",
+                dropped,
+            ),
+        ] {
+            let kind = MetricType::Counter;
+            ConstCounter::new(count).encode(encoder.encode_descriptor(name, help, None, kind)?)?;
+        }
+        Ok(())
+    }
+}
+
 impl fmt::Debug for Metrics {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("Metrics")
@@ -35,10 +70,13 @@ impl fmt::Debug for Metrics {
 }
 
 impl Metrics {
-    /// Metrics of a server with these limits and this audit log.
+    /// Metrics of a server with these limits, this audit log and this API.
     #[must_use]
-    pub fn new(limits: ConnectionLimits, audit: AuditSink) -> Self {
-        let mut registry = Registry::with_prefix("lariat");
+    pub fn new(limits: ConnectionLimits, audit: AuditSink, api: &ApiServer) -> Self {
+        let mut whole = Registry::default();
+        api.register_metrics(&mut whole);
+        whole.register_collector(Box::new(Audited(audit.clone())));
+        let registry = whole.sub_registry_with_prefix(PREFIX);
         let requests = Family::default();
         registry.register(
             "http_requests",
@@ -55,7 +93,7 @@ impl Metrics {
         let help = "Audit lines dropped because the disk was too slow";
         registry.register("audit_dropped", help, audit_dropped.clone());
         Self {
-            registry: Mutex::new(registry),
+            registry: Mutex::new(whole),
             requests,
             connections,
             audit_dropped,
@@ -66,7 +104,8 @@ impl Metrics {
 
     /// Lets a part of the server add metrics of its own. Their names get the prefix `lariat_`.
     pub fn register(&self, register: impl FnOnce(&mut Registry)) {
-        register(&mut self.registry.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut whole = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        register(whole.sub_registry_with_prefix(PREFIX));
     }
 
     /// A request was answered.

@@ -14,13 +14,14 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::audit::{AuditSink, Policy};
 use crate::authn::{Directory, Passwords, keep_last_used};
 use crate::authz::{ManagementAuthorizer, Membership};
 use crate::bootstrap;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::Control;
-use crate::edge::{self, AuditSink, CertificateKeeper, ConnectionLimits};
+use crate::edge::{self, CertificateKeeper, ConnectionLimits};
 use crate::encryption::Encryption;
 use crate::expiry;
 use crate::management;
@@ -65,7 +66,10 @@ impl Server {
             .await
             .with_context(|| format!("cannot listen on {}", config.listen))?;
         complete_url(&mut config, listener.local_addr()?);
-        let audit = AuditSink::open(&config.audit_log).context("cannot open the audit log")?;
+        let policy = config.audit_policy.as_deref().map(Policy::load);
+        let policy = policy.transpose()?.unwrap_or_default();
+        let audit =
+            AuditSink::open(&config.audit_log, policy).context("cannot open the audit log")?;
         let certificates = Arc::new(CertificateKeeper::open(&config, clock.clone())?);
         let tls = edge::server_config(certificates.shown())?;
         let directory = Arc::new(Directory::load(&*store, clock.clone()).await?);
@@ -97,13 +101,14 @@ impl Server {
         let membership = Membership::new(Arc::clone(&directory));
         let authorizer: Arc<dyn Authorizer> =
             Arc::new(ManagementAuthorizer::new(membership, rbac.clone()));
-        let api = management::start(context, rbac, authorizer, shutdown.clone()).await?;
+        let stop = shutdown.clone();
+        let api = management::start(context, rbac, authorizer, &config.limits, stop).await?;
         let own = management::client(&api, &User::server());
         let furnished = management::furnish(&api, &own, &config, &certificates);
         let administrator = bootstrap::administrator(&own, &config, &directory);
         let ((), made_up_password) = futures::try_join!(furnished, administrator)?;
         let app = Arc::new(App {
-            metrics: Metrics::new(limits.clone(), audit.clone()),
+            metrics: Metrics::new(limits.clone(), audit.clone(), &api),
             config,
             clock,
             store,

@@ -7,10 +7,11 @@ use store::Store;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::audit::AuditSink;
 use crate::authn::{Directory, Passwords};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::edge::{AuditSink, CertificateKeeper};
+use crate::edge::CertificateKeeper;
 use crate::management;
 use crate::metrics::Metrics;
 use crate::norman::LoginLimits;

@@ -34,15 +34,27 @@ impl Action {
     pub fn is_watch(&self) -> bool {
         self.verb == Verb::Watch.as_str()
     }
+
+    /// Whether the answer may go on for long: a watch, a log, or what is carried in both directions.
+    #[must_use]
+    pub fn is_long_running(&self) -> bool {
+        self.is_watch() || acts(&self.target) || subresource(&self.target) == "log"
+    }
 }
 
 /// Over WebSocket these are GET requests, and still they act.
 fn acts(target: &Target) -> bool {
-    let Target::Resource { subresource, .. } = target else {
-        return false;
-    };
-    let subresource = subresource.as_deref().unwrap_or_default();
-    matches!(subresource, "exec" | "attach" | "portforward" | "proxy")
+    matches!(
+        subresource(target),
+        "exec" | "attach" | "portforward" | "proxy"
+    )
+}
+
+fn subresource(target: &Target) -> &str {
+    match target {
+        Target::Resource { subresource, .. } => subresource.as_deref().unwrap_or_default(),
+        Target::Path(_) => "",
+    }
 }
 
 fn plain_verb(method: &Method) -> &'static str {
@@ -80,6 +92,21 @@ mod tests {
             action("GET", "/api/v1/nodes/n/pr%6fxy/exec/x"),
             "create nodes/proxy"
         );
+    }
+
+    #[test]
+    fn watches_logs_and_what_acts_may_go_on_for_long() {
+        for (path, expected) in [
+            ("/api/v1/pods?watch=1", true),
+            ("/api/v1/namespaces/a/pods/b/log", true),
+            ("/api/v1/namespaces/a/pods/b/exec", true),
+            ("/api/v1/namespaces/a/pods/b/status", false),
+            ("/api/v1/namespaces/a/configmaps/log", false),
+            ("/version", false),
+        ] {
+            let action = Action::parse(&Method::GET, path);
+            assert_eq!(action.is_long_running(), expected, "{path}");
+        }
     }
 
     #[test]

@@ -184,6 +184,14 @@ pub(super) const SETTINGS: &[Setting] = &[
          SIGHUP, so that it can be rotated.",
     ),
     setting(
+        "audit-policy",
+        "FILE",
+        "",
+        "Which requests are recorded and how much of them: a `Policy` of `audit.k8s.io/v1`, as \
+         kube-apiserver reads it. Default: one line for each request, without bodies. Bodies of \
+         requests to connected clusters, of Secrets and of tokens are never recorded.",
+    ),
+    setting(
         "max-connections",
         "NUMBER",
         "65536",
@@ -213,6 +221,33 @@ pub(super) const SETTINGS: &[Setting] = &[
         "DURATION",
         "30s",
         "How long the body of a request to the management API may take.",
+    ),
+    setting(
+        "api-requests",
+        "NUMBER",
+        "64",
+        "Most requests for one object or one page of the management API that are worked on at once. \
+         One user has at most half of it; more wait, whoever has fewest first, and are refused with \
+         429 after 15 s.",
+    ),
+    setting(
+        "api-bulk-requests",
+        "NUMBER",
+        "16",
+        "The same for requests for whole collections.",
+    ),
+    setting(
+        "api-requests-per-user",
+        "NUMBER",
+        "200",
+        "Most requests to the management API that one user may have under way. More are refused \
+         with 429.",
+    ),
+    setting(
+        "api-watches-per-user",
+        "NUMBER",
+        "4000",
+        "Most watches of the management API that one user may have open. More are refused with 429.",
     ),
     setting(
         "drain-timeout",
@@ -246,11 +281,16 @@ pub(super) fn parse(sources: &Sources, mistakes: &mut Vec<Mistake>) -> Option<Co
     let log = reader.required("log", log_filter);
     let log_format = reader.required("log-format", log_format);
     let audit_log = reader.required("audit-log", audit_log);
+    let audit_policy = reader.optional("audit-policy", path);
     let connections = reader.required("max-connections", count);
     let connections_per_address = reader.required("max-connections-per-address", count);
     let handshake = reader.required("handshake-timeout", duration);
     let header = reader.required("header-timeout", duration);
     let body = reader.required("body-timeout", duration);
+    let interactive = reader.required("api-requests", count);
+    let bulk = reader.required("api-bulk-requests", count);
+    let per_user = reader.required("api-requests-per-user", count);
+    let watches_per_user = reader.required("api-watches-per-user", count);
     let drain_timeout = reader.required("drain-timeout", duration);
     let agent_image = reader.required("agent-image", image);
     let listen = listen?;
@@ -270,12 +310,20 @@ pub(super) fn parse(sources: &Sources, mistakes: &mut Vec<Mistake>) -> Option<Co
         log: log?,
         log_format: log_format?,
         audit_log: audit_log?,
+        audit_policy,
         limits: Limits {
             connections: connections?,
             connections_per_address: connections_per_address?,
             handshake: handshake?,
             header: header?,
             body: body?,
+            api: apiserver::flow::Limits {
+                interactive: interactive?,
+                bulk: bulk?,
+                per_user: per_user?,
+                watches_per_user: watches_per_user?,
+                ..apiserver::flow::Limits::default()
+            },
         },
         drain_timeout: drain_timeout?,
         agent_image: agent_image?,

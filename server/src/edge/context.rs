@@ -9,9 +9,9 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use lariat_api::ClusterId;
 
-use super::audit::Audit;
 use super::body::{Body, BoxError};
 use super::limits::ConnectionPermit;
+use crate::audit::Audit;
 
 /// What is known of a connection.
 #[derive(Debug)]

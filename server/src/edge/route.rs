@@ -10,10 +10,13 @@ use lariat_api::ClusterId;
 pub enum Route<'a> {
     /// `/ping`
     Ping,
-    /// `/livez`
-    Live,
-    /// `/readyz`
-    Ready,
+    /// `/livez`, `/readyz`, `/healthz`, and one of their checks.
+    Probe {
+        /// Which of them.
+        probe: Probe,
+        /// The name of the check; empty for all.
+        check: &'a str,
+    },
     /// `/metrics`
     Metrics,
     /// `/cacerts`
@@ -45,6 +48,17 @@ pub enum Route<'a> {
     Management,
     /// Nothing is there.
     NotFound,
+}
+
+/// What machines ask about the server's health.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// Whether to restart it.
+    Live,
+    /// Whether to send it requests.
+    Ready,
+    /// Whether it is well.
+    Health,
 }
 
 /// A path that is refused.
@@ -79,8 +93,6 @@ impl<'a> Route<'a> {
         check_segments(path)?;
         Ok(match path {
             "/ping" => Self::Ping,
-            "/livez" | "/healthz" => Self::Live,
-            "/readyz" => Self::Ready,
             "/metrics" => Self::Metrics,
             "/cacerts" => Self::CaCertificates,
             "/version" => Self::Version,
@@ -102,12 +114,23 @@ impl<'a> Route<'a> {
         Ok(Self::Cluster { id, rest })
     }
 
+    fn probe(probe: Probe, check: &[&'a str]) -> Self {
+        match check {
+            [] => Self::Probe { probe, check: "" },
+            [check] => Self::Probe { probe, check },
+            _ => Self::NotFound,
+        }
+    }
+
     fn by_segments(path: &'a str) -> Self {
         let segments: Vec<_> = path
             .split('/')
             .filter(|segment| !segment.is_empty())
             .collect();
         match segments.as_slice() {
+            ["livez", check @ ..] => Self::probe(Probe::Live, check),
+            ["readyz", check @ ..] => Self::probe(Probe::Ready, check),
+            ["healthz", check @ ..] => Self::probe(Probe::Health, check),
             ["v3", "import", file] => Self::Import { file },
             ["v3", rest @ ..] => Self::Norman {
                 segments: rest.to_vec(),

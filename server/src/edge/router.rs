@@ -4,23 +4,26 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use apiserver::error::ApiError;
-use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, USER_AGENT, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use lariat_api::ClusterId;
 
-use super::audit::{Audit, Begin};
 use super::body::{Body, full};
 use super::context::{Audited, Connection, RequestContext};
 use super::probes;
 use super::route::Route;
+use crate::audit::{Audit, Begin};
 use crate::authn::{Bearer, Identity};
 use crate::authz::{Action, Denied};
 use crate::state::App;
 use crate::{kube_proxy, management, norman, random, tunnels};
 
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
+
+/// So much of a client's name is recorded, in bytes: kube-apiserver's limit.
+const MAX_USER_AGENT: usize = 1024;
 
 /// A request to the API server of a cluster, authenticated but not yet authorised.
 #[derive(Debug)]
@@ -32,6 +35,8 @@ pub struct ProxyRequest {
     /// Path and query for the cluster's API server, byte for byte. Begins with a slash and has no
     /// segment that climbs.
     pub rest: String,
+    /// What it does there.
+    pub action: Action,
     /// Who asks.
     pub identity: Arc<Identity>,
     /// Id, connection and audit record.
@@ -50,6 +55,7 @@ pub(super) async fn answer(
         from: connection.peer.ip().to_canonical(),
         method: request.method().as_str(),
         uri: shown_uri(&request),
+        user_agent: user_agent(request.headers()),
     };
     let audit = Audit::begin(&app.audit, app.clock.now(), begin);
     let context = RequestContext {
@@ -85,8 +91,7 @@ async fn dispatch(
         .map_err(|error| ApiError::bad_request(error.to_string()))?;
     match route {
         Route::Ping => probes::ping(),
-        Route::Live => probes::live(),
-        Route::Ready => probes::ready(app, uri.query()).await,
+        Route::Probe { probe, check } => probes::probe(app, probe, check, uri.query()).await,
         Route::CaCertificates => probes::ca_certificates(app),
         Route::Version => Ok(management::version()),
         Route::Metrics => {
@@ -100,20 +105,21 @@ async fn dispatch(
         }
         Route::Management => {
             let action = Action::parse(request.method(), target);
-            context
-                .audit
-                .set_action(action.verb, action.target.to_string());
+            context.audit.set_action(&action);
             let identity = authenticate(app, request.headers(), &context)?;
             password_is_settled(&identity)?;
-            Ok(management::handle(app, request, identity).await)
+            Ok(management::handle(app, request, identity, &context.audit).await)
         }
         Route::Cluster { id, rest } => {
             context.audit.set_cluster(&id);
+            let action = Action::parse(request.method(), rest);
+            context.audit.set_action(&action);
             let identity = authenticate(app, request.headers(), &context)?;
             password_is_settled(&identity)?;
             let request = ProxyRequest {
                 cluster: id,
                 rest: rest.to_owned(),
+                action,
                 identity: Arc::new(identity),
                 request,
                 context,
@@ -165,7 +171,8 @@ pub(crate) fn password_is_settled(identity: &Identity) -> Result<(), ApiError> {
 
 /// Tells the logs why a request failed.
 fn note(id: &str, audit: &Audit, error: &ApiError) {
-    audit.set_reason(error.log().unwrap_or_else(|| error.message()));
+    let message = error.log().unwrap_or_else(|| error.message());
+    audit.set_failure(error.reason(), message);
     let code = error.code();
     if code.is_server_error() {
         let (message, log) = (error.message(), error.log().unwrap_or_default());
@@ -181,6 +188,12 @@ fn shown_uri(request: &Request<Incoming>) -> String {
     }
     uri.path_and_query()
         .map_or_else(String::new, ToString::to_string)
+}
+
+fn user_agent(headers: &HeaderMap) -> &str {
+    let shown = headers.get(USER_AGENT).map(HeaderValue::to_str);
+    let shown = shown.and_then(Result::ok).unwrap_or_default();
+    shown.get(..MAX_USER_AGENT).unwrap_or(shown)
 }
 
 fn request_id() -> String {

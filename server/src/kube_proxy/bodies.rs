@@ -12,9 +12,10 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::Audit;
 use crate::authn::Identity;
 use crate::clock::Clock;
-use crate::edge::{Audit, BoxError};
+use crate::edge::BoxError;
 
 /// The body of a request towards a cluster.
 pub(crate) type RequestBody = UnsyncBoxBody<Bytes, hyper::Error>;

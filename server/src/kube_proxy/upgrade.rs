@@ -12,8 +12,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tracing::debug;
 use tunnel::http::splice;
 
+use crate::audit::Audit;
 use crate::authn::Identity;
-use crate::edge::{Audit, RequestContext};
+use crate::edge::RequestContext;
 use crate::state::App;
 
 /// Carries an upgraded connection in a task of its own. The audit line is written at its end.

@@ -3,12 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "a failure here fails the test")]
 
 mod connections;
+mod fairness;
 mod harness;
 mod in_process;
 mod kubeconfig;
 mod login;
 mod management;
 mod membership;
+mod observability;
 mod registration;
 mod tokens;
 mod upstream;
