@@ -47,6 +47,7 @@ build: setup ## Compile the programs (dev profile)
 fmt: setup ## Format the sources
 	$(CARGO) fmt --all
 	$(CARGO) fmt --manifest-path tunnel-proto/fuzz/Cargo.toml
+	$(CARGO) fmt --manifest-path apiserver/fuzz/Cargo.toml
 
 .PHONY: lint lint-fmt lint-docs lint-dependencies lint-clippy
 lint: lint-fmt lint-docs lint-dependencies lint-clippy ## Check format, links, dependencies, licences, unused dependencies, clippy
@@ -54,6 +55,7 @@ lint: lint-fmt lint-docs lint-dependencies lint-clippy ## Check format, links, d
 lint-fmt: setup
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --manifest-path tunnel-proto/fuzz/Cargo.toml --check
+	$(CARGO) fmt --manifest-path apiserver/fuzz/Cargo.toml --check
 
 lint-docs:
 	.ci/check-links
@@ -94,7 +96,8 @@ endif
 	$(DEBUG)/e2e-hostile
 	$(DEBUG)/transcripts --check
 	@.ci/setup fuzz
-	tunnel-proto/fuzz/run.sh $(FUZZ_SECONDS)
+	.ci/fuzz tunnel-proto $(FUZZ_SECONDS)
+	.ci/fuzz apiserver $(FUZZ_SECONDS)
 
 .PHONY: e2e-faults
 e2e-faults: testbed ## Kill the agent and the server, cut the network, flush NAT: kubectl works again by itself (root)
@@ -130,11 +133,12 @@ bench-apiserver: testbed ## Measure the management API beside a real kube-apiser
 	$(CARGO) build --release --locked -p lariat-server -p bench --bins
 	$(RELEASE)/bench-apiserver
 
-FUZZ_SECONDS ?= 30
+FUZZ_SECONDS ?= 15
 .PHONY: fuzz
-fuzz: setup ## Feed the protocol's decoders made-up input, FUZZ_SECONDS (30) for each of 4 targets
+fuzz: setup ## Feed decoders of the tunnel and the management API made-up input, FUZZ_SECONDS (15) for each of 10 targets
 	@.ci/setup fuzz
-	tunnel-proto/fuzz/run.sh $(FUZZ_SECONDS)
+	.ci/fuzz tunnel-proto $(FUZZ_SECONDS)
+	.ci/fuzz apiserver $(FUZZ_SECONDS)
 
 .PHONY: docs
 docs: testbed ## Write docs/configuration.md and docs/kubectl.md again, build the API documentation; warnings are errors
@@ -146,4 +150,4 @@ docs: testbed ## Write docs/configuration.md and docs/kubectl.md again, build th
 .PHONY: clean
 clean: setup ## Remove build results of this checkout (not the shared caches)
 	$(CARGO) clean
-	rm -rf tunnel-proto/fuzz/target
+	rm -rf tunnel-proto/fuzz/target apiserver/fuzz/target
