@@ -95,6 +95,7 @@ else
 endif
 	$(DEBUG)/e2e-hostile
 	$(DEBUG)/transcripts --check
+	$(DEBUG)/e2e-clients
 	@.ci/setup fuzz
 	.ci/fuzz tunnel-proto $(FUZZ_SECONDS)
 	.ci/fuzz apiserver $(FUZZ_SECONDS)
@@ -110,6 +111,10 @@ e2e-kubectl: testbed ## Hundreds of kubectl invocations, helm, Python, kube-rs: 
 .PHONY: e2e-apiserver
 e2e-apiserver: testbed ## Hundreds of requests and kubectl invocations to the management API and to a kube-apiserver: the same answers
 	$(DEBUG)/e2e-apiserver
+
+.PHONY: e2e-clients
+e2e-clients: testbed ## helm, Python, client-go and Kubernetes' own tests of API machinery against the management API
+	$(DEBUG)/e2e-clients
 
 .PHONY: e2e-hostile
 e2e-hostile: build ## Bad tokens, keys, pins, headers, paths, floods of connections: each refused with its error

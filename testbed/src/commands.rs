@@ -16,7 +16,7 @@ use testbed::{
 
 pub fn build(versions: &[KubernetesVersion]) -> Result<()> {
     let kubernetes = versions.iter().map(|version| Tool::Kubernetes(*version));
-    let tools: Vec<Tool> = [Tool::Etcd, Tool::Kwok, Tool::MetricsServer]
+    let tools: Vec<Tool> = [Tool::Etcd, Tool::Kwok, Tool::MetricsServer, Tool::GoClients]
         .into_iter()
         .chain(kubernetes)
         .collect();

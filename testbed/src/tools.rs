@@ -1,21 +1,19 @@
 //! The programs that are built from Go modules, pinned in this package, into a cache outside it.
 
+mod build;
+
 use std::{
     collections::BTreeSet,
     env,
     fs::{self, File},
-    io::{self, BufRead, BufReader, Read},
+    io,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
 };
 
 use sha2::{Digest, Sha256};
 
-use crate::{
-    Error, Result, command,
-    error::Step,
-    progress::{Progress, say},
-};
+use crate::{Error, Result, command, error::Step, progress::say};
 
 const GO_REMEDY: &str =
     "the Go toolchain, 1.26.4 or newer, from https://go.dev/dl or your distribution";
@@ -88,6 +86,8 @@ pub enum Tool {
     Kwok,
     /// metrics-server.
     MetricsServer,
+    /// Programs of our own over client-go and Kubernetes' tests: informer, machinery.
+    GoClients,
 }
 
 const KUBERNETES_PROGRAMS: [&str; 6] = [
@@ -99,15 +99,6 @@ const KUBERNETES_PROGRAMS: [&str; 6] = [
     "kubectl",
 ];
 
-/// The life of nodes and pods that KWOK plays; without them it plays none.
-const KWOK_STAGES: [&str; 5] = [
-    "node/fast/node-initialize.yaml",
-    "node/heartbeat-with-lease/node-heartbeat-with-lease.yaml",
-    "pod/fast/pod-ready.yaml",
-    "pod/fast/pod-complete.yaml",
-    "pod/fast/pod-delete.yaml",
-];
-
 impl Tool {
     fn name(self) -> String {
         match self {
@@ -115,6 +106,7 @@ impl Tool {
             Self::Etcd => "etcd".into(),
             Self::Kwok => "kwok".into(),
             Self::MetricsServer => "metrics-server".into(),
+            Self::GoClients => "go-clients".into(),
         }
     }
 
@@ -134,6 +126,7 @@ impl Tool {
             Self::Etcd => module!("etcd"),
             Self::Kwok => module!("kwok"),
             Self::MetricsServer => module!("metrics-server"),
+            Self::GoClients => module!("go-clients"),
         }
     }
 
@@ -158,6 +151,27 @@ impl Tool {
                     "metrics-server",
                 )]
             }
+            Self::GoClients => vec![
+                one("./informer", "informer"),
+                one("./machinery", "machinery"),
+            ],
+        }
+    }
+
+    /// The sources that are not in modules, by their paths.
+    fn sources(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::GoClients => &[
+                (
+                    "informer/main.go",
+                    include_str!("../tools/go-clients/informer/main.go"),
+                ),
+                (
+                    "machinery/main.go",
+                    include_str!("../tools/go-clients/machinery/main.go"),
+                ),
+            ],
+            _ => &[],
         }
     }
 
@@ -190,6 +204,9 @@ impl Tool {
         for part in [module, sums, go_version, &self.linker_flags(), "1"] {
             hash.update(part.as_bytes());
             hash.update([0]);
+        }
+        for (_, source) in self.sources() {
+            hash.update(source.as_bytes());
         }
         let key = hex::encode(&hash.finalize()[..8]);
         cache.join(format!("{}-{key}", self.name()))
@@ -265,117 +282,12 @@ pub fn ensure(tools: &[Tool]) -> Result<Programs> {
             .iter()
             .zip(&folders)
             .filter(|(_, folder)| !folder.exists())
-            .try_for_each(|(tool, folder)| build(*tool, &scratch, folder));
+            .try_for_each(|(tool, folder)| build::build(*tool, &scratch, folder));
         // Gigabytes, of no use after a failure either.
         remove_folder(&scratch)?;
         built?;
     }
     Ok(Programs { folders })
-}
-
-fn build(tool: Tool, scratch: &Path, folder: &Path) -> Result<()> {
-    let source = scratch.join(tool.name());
-    let draft = scratch.join(format!("{}.draft", tool.name()));
-    let programs = draft.join("bin");
-    for folder in [&source, &programs] {
-        fs::create_dir_all(folder).at("create", folder)?;
-    }
-    let (module, sums) = tool.module();
-    for (name, text) in [("go.mod", module), ("go.sum", sums)] {
-        let path = source.join(name);
-        fs::write(&path, text).at("write", &path)?;
-    }
-    let build_cache = env::var_os("LARIAT_TESTBED_GOCACHE")
-        .map_or_else(|| scratch.join("gocache"), PathBuf::from);
-    let go = |words: &[&str]| {
-        let mut go = Command::new("go");
-        go.args(words)
-            .current_dir(&source)
-            .env("CGO_ENABLED", "0")
-            .env("GOFLAGS", "-mod=readonly -buildvcs=false")
-            .env("GOWORK", "off")
-            .env("GOCACHE", &build_cache);
-        go
-    };
-    let name = tool.name();
-    let all: Vec<String> = tool
-        .packages()
-        .into_iter()
-        .flat_map(|(packages, _)| packages)
-        .collect();
-    say(&format!("{name}: fetching the sources of its Go modules"));
-    let mut list = go(&["list", "-deps"]);
-    let dependencies = command::run(&format!("list the packages of {name}"), list.args(&all))?;
-    let mut progress = Progress::begin(
-        &format!("building {name} (once; kept in {})", folder.display()),
-        dependencies.lines().count() as u64,
-    );
-    for (packages, program) in tool.packages() {
-        let mut build = go(&[
-            "build",
-            "-v",
-            "-trimpath",
-            "-ldflags",
-            &tool.linker_flags(),
-            "-o",
-        ]);
-        build.arg(programs.join(program)).args(packages);
-        run_counting(&name, &mut build, &mut progress)?;
-    }
-    progress.finish();
-    if tool == Tool::Kwok {
-        let mut list = go(&["list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/kwok"]);
-        let module = command::run("find the stages of kwok", &mut list)?;
-        collect_stages(Path::new(module.trim()), &programs.join("kwok-stages.yaml"))?;
-    }
-    fs::rename(&draft, folder).at("put in place", folder)
-}
-
-/// Runs a `go build -v`, which names each package it has compiled, and counts those.
-fn run_counting(name: &str, build: &mut Command, progress: &mut Progress) -> Result<()> {
-    let mut child = build
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .step(|| format!("build {name}"))?;
-    let mut complaints = String::new();
-    if let Some(stderr) = child.stderr.take() {
-        for line in BufReader::new(stderr).lines() {
-            let line = line.step(|| format!("read what the build of {name} says"))?;
-            if line.contains(char::is_whitespace) {
-                complaints.push_str(&line);
-                complaints.push('\n');
-            } else {
-                progress.advance();
-            }
-        }
-    }
-    let status = child.wait().step(|| format!("build {name}"))?;
-    if status.success() {
-        return Ok(());
-    }
-    Err(Error::Command {
-        step: format!("build {name}"),
-        command: command::line(build),
-        status,
-        output: command::last_lines(&complaints, 20),
-    })
-}
-
-fn collect_stages(module: &Path, target: &Path) -> Result<()> {
-    let mut stages = String::new();
-    for stage in KWOK_STAGES {
-        let path = module.join("kustomize/stage").join(stage);
-        let mut text = String::new();
-        File::open(&path)
-            .and_then(|mut file| file.read_to_string(&mut text))
-            .at("read", &path)?;
-        stages.push_str("---\n");
-        stages.push_str(&text);
-        stages.push('\n');
-    }
-    fs::write(target, stages).at("write", target)
 }
 
 fn go_version() -> Result<String> {

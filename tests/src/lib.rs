@@ -1,6 +1,9 @@
 //! End-to-end tests over the real binaries.
 
 pub mod apiserver;
+pub mod cases;
+pub mod clients;
+pub mod helm;
 pub mod lariat;
 pub mod scenarios;
 pub mod stores;

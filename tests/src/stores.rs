@@ -18,9 +18,10 @@ mod server_on_etcd;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use futures::future::BoxFuture;
 use store::{RedbOptions, RedbStore};
 use testbed::{Etcd, Testbed};
+
+use crate::cases::Case;
 
 /// What the cases share.
 pub struct World {
@@ -34,11 +35,8 @@ pub struct World {
     pub crash_points: u64,
 }
 
-/// A case; says what it found.
-pub type Case = for<'w> fn(&'w World) -> BoxFuture<'w, Result<String>>;
-
 /// All cases, in the order in which they run.
-pub const CASES: &[(&str, Case)] = &[
+pub const CASES: &[(&str, Case<World>)] = &[
     ("redb keeps the contract", |world| {
         Box::pin(redb::redb_contract(world))
     }),

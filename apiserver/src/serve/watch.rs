@@ -106,7 +106,7 @@ impl Lines {
             return Some(self.form.initial(&item, (self.now)()));
         }
         if let Some(revision) = self.announce.take() {
-            return Some(self.form.bookmark(revision, true));
+            return Some(self.form.bookmark(revision, true, (self.now)()));
         }
         loop {
             let tick = async {
@@ -129,7 +129,7 @@ impl Lines {
                     let applied = *self.applied.borrow();
                     if self.watcher.is_idle() && applied >= self.told {
                         self.told = applied;
-                        return Some(self.form.bookmark(applied, false));
+                        return Some(self.form.bookmark(applied, false, (self.now)()));
                     }
                 }
             }
@@ -186,7 +186,7 @@ impl LineForm {
         }
     }
 
-    fn bookmark(&mut self, revision: u64, ends_initial: bool) -> Bytes {
+    fn bookmark(&mut self, revision: u64, ends_initial: bool, now: Timestamp) -> Bytes {
         let (kind, api_version) = match &*self {
             Self::Stored { kind, api_version } => (kind, api_version),
             Self::Own(own) => (&own.kind, &own.api_version),
@@ -199,14 +199,11 @@ impl LineForm {
         let Self::Own(own) = self else {
             return line("BOOKMARK", &object);
         };
-        let object = match own.wanted.form {
-            Form::Objects => object,
-            Form::Metadata => json!({
-                "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": meta,
-            }),
-            Form::Table => own.table(&meta, &[]),
+        let Ok(object) = Object::new(object) else {
+            return Bytes::new();
         };
-        own.written("BOOKMARK", &object)
+        let value = own.shaped(object, revision, now);
+        own.written("BOOKMARK", &value)
     }
 }
 
@@ -217,24 +214,24 @@ impl OwnForm {
         let Ok(object) = fit else {
             return Bytes::new();
         };
-        let value = match self.wanted.form {
+        let value = self.shaped(object, revision, now);
+        self.written(seen.as_str(), &value)
+    }
+
+    fn shaped(&mut self, object: Object, revision: u64, now: Timestamp) -> Value {
+        match self.wanted.form {
             Form::Objects => object.into_value(),
             Form::Metadata => metadata_of(&object),
             Form::Table => {
                 let meta = json!({"resourceVersion": revision.to_string()});
                 let row = self.version.printer.row(&object, self.carried, now);
-                self.table(&meta, &[row])
+                let mut table = self.version.printer.table(&meta, &[row]);
+                if std::mem::replace(&mut self.told_columns, true) {
+                    table["columnDefinitions"] = Value::Null;
+                }
+                table
             }
-        };
-        self.written(seen.as_str(), &value)
-    }
-
-    fn table(&mut self, meta: &Value, rows: &[Value]) -> Value {
-        let mut table = self.version.printer.table(meta, rows);
-        if std::mem::replace(&mut self.told_columns, true) {
-            table["columnDefinitions"] = Value::Null;
         }
-        table
     }
 
     fn written(&self, word: &str, object: &Value) -> Bytes {

@@ -3,11 +3,13 @@
 #![expect(clippy::print_stdout, reason = "its output is its purpose")]
 
 use std::path::PathBuf;
-use std::time::Instant;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
-use e2e::stores::{CASES, World, crash, full_disk};
+use e2e::{
+    cases,
+    stores::{CASES, World, crash, full_disk},
+};
 use testbed::Testbed;
 
 #[derive(Parser)]
@@ -54,29 +56,7 @@ async fn main() -> Result<()> {
         seconds: arguments.seconds,
         crash_points: arguments.crash_points,
     };
-    let (mut passed, mut failed) = (0, 0);
-    for (name, case) in CASES {
-        if !name.contains(&arguments.only) {
-            continue;
-        }
-        let started = Instant::now();
-        match case(&world).await {
-            Ok(said) => {
-                passed += 1;
-                println!("ok      {name} ({:.1?}): {said}", started.elapsed());
-            }
-            Err(error) => {
-                failed += 1;
-                println!("FAILED  {name} ({:.1?}): {error:#}", started.elapsed());
-            }
-        }
-    }
-    println!("{passed} passed, {failed} failed");
-    ensure!(
-        failed == 0,
-        "data and logs are in {}",
-        world.folder.display()
-    );
-    ensure!(passed > 0, "no case has such a name");
-    Ok(())
+    cases::run(CASES, &world, &arguments.only)
+        .await
+        .with_context(|| format!("data and logs are in {}", world.folder.display()))
 }

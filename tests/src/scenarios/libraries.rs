@@ -2,12 +2,11 @@
 
 mod rust;
 
-use std::{fs, path::PathBuf, process::Command};
-
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use testbed::clients;
 
 use super::shell_pod;
+use crate::helm;
 use crate::table::{Context, LIMIT, Scenario, custom, invoke};
 
 const CHART: [(&str, &str); 3] = [
@@ -72,9 +71,10 @@ pub(super) fn scenario() -> Scenario {
 }
 
 fn helm(context: &Context, arguments: &[&str]) -> Result<String> {
-    let chart = chart(context)?;
+    let chart = context.scratch.join("chart");
+    helm::write_chart(&chart, &CHART)?;
     let chart = chart.display().to_string();
-    let mut helm = Command::new(clients::helm()?);
+    let mut helm = helm::command(&context.scratch.join("helm"), &context.way.kubeconfig)?;
     helm.args(arguments.iter().map(|word| {
         if *word == "CHART" {
             chart.as_str()
@@ -83,27 +83,13 @@ fn helm(context: &Context, arguments: &[&str]) -> Result<String> {
         }
     }))
     .arg("--namespace")
-    .arg(&context.namespace)
-    .env("KUBECONFIG", &context.way.kubeconfig)
-    .env("HELM_CACHE_HOME", context.scratch.join("helm"))
-    .env("HELM_CONFIG_HOME", context.scratch.join("helm"))
-    .env("HELM_DATA_HOME", context.scratch.join("helm"));
+    .arg(&context.namespace);
     let outcome = invoke::run(&mut helm, b"", LIMIT)?;
     anyhow::ensure!(outcome.code == Some(0), "{}", outcome.transcript());
     let after = context.operate(&crate::table::Invocation::new(
         "get configmaps,deployments -o name",
     ))?;
     Ok(format!("{}\n{after}", outcome.transcript()))
-}
-
-/// Writes the chart where helm can read it.
-fn chart(context: &Context) -> Result<PathBuf> {
-    let folder = context.scratch.join("chart");
-    fs::create_dir_all(folder.join("templates")).context("make a folder for the chart")?;
-    for (name, text) in CHART {
-        fs::write(folder.join(name), text).with_context(|| format!("write {name}"))?;
-    }
-    Ok(folder)
 }
 
 fn python(context: &Context) -> Result<String> {
