@@ -4,11 +4,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::core::{ClusterResourceScope, ObjectMeta};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::kind::resource;
+use crate::kind::{Named, printable, resource};
 use crate::{
-    ApiVersion, Column, Condition, ConditionStatus, InvalidField, Kind, KindName, UserId, condition,
+    ApiVersion, ClusterId, Column, Condition, ConditionStatus, Kind, KindName, UserId, condition,
 };
 
 /// A Kubernetes cluster that an agent connects to the server.
@@ -23,6 +23,7 @@ pub struct Cluster {
     pub kind: KindName<Cluster>,
     /// Standard object metadata.
     #[serde(default)]
+    #[schemars(with = "Named<ClusterId>")]
     pub metadata: ObjectMeta,
     /// What the cluster's owners ask for.
     #[serde(default)]
@@ -37,12 +38,15 @@ pub struct Cluster {
 #[serde(rename_all = "camelCase", default)]
 pub struct ClusterSpec {
     /// Name shown to people and used as the name of the kubectl context. Need not be unique.
-    /// Defaults to the id.
+    /// Defaults to the id. At most 253 characters, none of them a control character.
+    #[schemars(length(max = 253), extend("x-kubernetes-validations" = [printable()]))]
     pub display_name: String,
-    /// Free text.
+    /// Free text. At most 4096 characters.
+    #[schemars(length(max = 4096))]
     #[serde(skip_serializing_if = "String::is_empty")]
     pub description: String,
-    /// Who may reach the cluster besides the administrators of the server.
+    /// Who may reach the cluster besides the administrators of the server. At most 1000.
+    #[schemars(length(max = 1000))]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub members: Vec<ClusterMember>,
     /// Whether the next agent that presents a valid registration token takes the place of the
@@ -81,6 +85,7 @@ pub enum ClusterRole {
 pub struct ClusterStatus {
     /// `Connected` (a request went through the tunnel and back lately) and `Ready` (connected, and
     /// the cluster's API server answers that it is ready).
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
     /// How the cluster came: `imported`.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -187,6 +192,13 @@ impl Cluster {
         }
     }
 
+    /// When the present session began, if one is open.
+    fn connected_since(&self) -> Option<&Time> {
+        let agent = self.agent()?;
+        let connected = agent.disconnected_at.is_none();
+        agent.connected_at.as_ref().filter(|_| connected)
+    }
+
     fn condition_status(&self, type_: &str) -> Option<ConditionStatus> {
         let status = self.status.as_ref()?;
         Some(condition(&status.conditions, type_)?.status)
@@ -201,54 +213,40 @@ impl Kind for Cluster {
     const SINGULAR: &'static str = "cluster";
     const SHORT_NAMES: &'static [&'static str] = &[];
     const NAMESPACED: bool = false;
-    const COLUMNS: &'static [Column] = &[
-        Column::new("Display Name", "string", "Name shown to people"),
-        Column::new(
+    const COLUMNS: &'static [Column<Self>] = &[
+        Column::field(
+            "Display Name",
+            "string",
+            ".spec.displayName",
+            "Name shown to people",
+        ),
+        Column::computed(
             "State",
             "string",
+            |cluster: &Self| json!(cluster.state()),
             "Pending, Ready, NotReady or Disconnected",
         ),
-        Column::new(
+        Column::field(
             "Kubernetes",
             "string",
+            ".status.info.kubernetesVersion",
             "Version of the cluster's API server",
         ),
-        Column::new("Agent", "string", "Version of the cluster agent").wide(),
-        Column::new("Connected Since", "date", "Start of the present session").wide(),
+        Column::field(
+            "Agent",
+            "string",
+            ".status.agent.version",
+            "Version of the cluster agent",
+        )
+        .wide(),
+        Column::computed(
+            "Connected Since",
+            "date",
+            |cluster: &Self| json!(cluster.connected_since()),
+            "Start of the present session",
+        )
+        .wide(),
     ];
-
-    fn cells(&self) -> Vec<Value> {
-        let agent = self.agent();
-        let info = self.status.as_ref().and_then(|status| status.info.as_ref());
-        let connected_at = agent
-            .filter(|agent| agent.disconnected_at.is_none())
-            .and_then(|agent| agent.connected_at.as_ref());
-        vec![
-            json!(self.display_name()),
-            json!(self.state()),
-            json!(info.map(|info| &info.kubernetes_version)),
-            json!(agent.map(|agent| &agent.version)),
-            json!(connected_at),
-        ]
-    }
-
-    fn validate(&self) -> Result<(), InvalidField> {
-        if let Some(name) = &self.metadata.name {
-            name.parse::<crate::ClusterId>()
-                .map_err(|error| InvalidField::new("metadata.name", name, error.to_string()))?;
-        }
-        let display_name = &self.spec.display_name;
-        if display_name.chars().count() > 253 {
-            let shown: String = display_name.chars().take(40).collect();
-            let rule = "must have at most 253 characters";
-            return Err(InvalidField::new("spec.displayName", shown, rule));
-        }
-        if display_name.chars().any(char::is_control) {
-            let rule = "must not contain control characters";
-            return Err(InvalidField::new("spec.displayName", display_name, rule));
-        }
-        Ok(())
-    }
 
     fn carry_server_fields(&mut self, stored: Option<&Self>) {
         self.status = stored.and_then(|stored| stored.status.clone());
@@ -267,7 +265,7 @@ mod tests {
             "status":{"conditions":[{"type":"Ready","status":"True"}]}}"#;
         let cluster: Cluster = serde_json::from_str(text).unwrap();
         let written = serde_json::to_value(&cluster).unwrap();
-        let expected: Value = serde_json::from_str(text).unwrap();
+        let expected: serde_json::Value = serde_json::from_str(text).unwrap();
         assert_eq!(written, expected);
     }
 

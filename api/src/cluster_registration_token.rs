@@ -4,10 +4,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::core::{NamespaceResourceScope, ObjectMeta};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::kind::resource;
-use crate::{ApiVersion, Column, InvalidField, Kind, KindName};
+use crate::kind::{resource, unchanged};
+use crate::{ApiVersion, Column, Kind, KindName};
 
 /// Lets one agent register with a cluster, for a limited time and a limited number of times.
 ///
@@ -36,13 +36,23 @@ pub struct ClusterRegistrationToken {
 #[serde(rename_all = "camelCase", default)]
 pub struct ClusterRegistrationTokenSpec {
     /// Id of the cluster. The same as the namespace, which is also its default.
+    #[schemars(length(max = 63))]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub cluster_name: String,
     /// Minutes from its creation until it expires. Defaults to 1440 (a day); at most 525600 (a
-    /// year).
+    /// year). Cannot be changed.
+    #[schemars(
+        range(min = 1, max = Self::MAX_TTL_MINUTES),
+        extend("x-kubernetes-validations" = [unchanged()]),
+    )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ttl: Option<u32>,
-    /// How often an agent may register with it. Defaults to 1. A registered agent that comes back
-    /// with the same key does not use it up.
+    /// How often an agent may register with it, from 1 to 1000. Defaults to 1. A registered agent
+    /// that comes back with the same key does not use it up. Cannot be changed.
+    #[schemars(
+        range(min = 1, max = 1000),
+        extend("x-kubernetes-validations" = [unchanged()]),
+    )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_uses: Option<u32>,
 }
@@ -103,79 +113,31 @@ impl Kind for ClusterRegistrationToken {
     const SHORT_NAMES: &'static [&'static str] = &["crt"];
     const NAMESPACED: bool = true;
     const SECRET: bool = true;
-    const COLUMNS: &'static [Column] = &[
-        Column::new("Uses", "integer", "How often an agent registered with it"),
-        Column::new(
+    const COLUMNS: &'static [Column<Self>] = &[
+        Column::field(
+            "Uses",
+            "integer",
+            ".status.uses",
+            "How often an agent registered with it",
+        ),
+        Column::computed(
             "Max Uses",
             "integer",
+            |token: &Self| json!(token.spec.max_uses()),
             "How often an agent may register with it",
         ),
-        Column::new("Expires", "date", "When the token stops being accepted"),
+        Column::field(
+            "Expires",
+            "date",
+            ".status.expiresAt",
+            "When the token stops being accepted",
+        ),
     ];
-
-    fn cells(&self) -> Vec<Value> {
-        let status = self.status.as_ref();
-        vec![
-            json!(status.map_or(0, |status| status.uses)),
-            json!(self.spec.max_uses()),
-            json!(status.and_then(|status| status.expires_at.as_ref())),
-        ]
-    }
-
-    fn validate(&self) -> Result<(), InvalidField> {
-        let cluster = &self.spec.cluster_name;
-        if !cluster.is_empty() && cluster != self.namespace() {
-            let rule = "must be the namespace of the object";
-            return Err(InvalidField::new("spec.clusterName", cluster, rule));
-        }
-        let ttl = self.spec.ttl_minutes();
-        if !(1..=ClusterRegistrationTokenSpec::MAX_TTL_MINUTES).contains(&ttl) {
-            let rule = "must be from 1 to 525600 minutes";
-            return Err(InvalidField::new("spec.ttl", ttl.to_string(), rule));
-        }
-        let max_uses = self.spec.max_uses();
-        if !(1..=1000).contains(&max_uses) {
-            let rule = "must be from 1 to 1000";
-            return Err(InvalidField::new(
-                "spec.maxUses",
-                max_uses.to_string(),
-                rule,
-            ));
-        }
-        Ok(())
-    }
 
     fn carry_server_fields(&mut self, stored: Option<&Self>) {
         self.status = stored.and_then(|stored| stored.status.clone());
         if let Some(stored) = stored {
             self.spec = stored.spec.clone();
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_token_for_another_cluster_than_its_namespace_is_refused() {
-        let mut token = ClusterRegistrationToken::default();
-        token.metadata.namespace = Some("c-1".into());
-        token.spec.cluster_name = "c-1".into();
-        assert_eq!(token.validate(), Ok(()));
-        token.spec.cluster_name = "c-2".into();
-        assert_eq!(token.validate().unwrap_err().field, "spec.clusterName");
-    }
-
-    #[test]
-    fn lifetimes_and_uses_have_limits() {
-        let mut token = ClusterRegistrationToken::default();
-        token.spec.ttl = Some(0);
-        assert_eq!(token.validate().unwrap_err().field, "spec.ttl");
-        token.spec.ttl = Some(525_601);
-        assert_eq!(token.validate().unwrap_err().field, "spec.ttl");
-        token.spec.ttl = None;
-        token.spec.max_uses = Some(0);
-        assert_eq!(token.validate().unwrap_err().field, "spec.maxUses");
     }
 }

@@ -3,8 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+
+use crate::kind::rule;
 
 /// A name is not a valid id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,9 +23,8 @@ const LABEL_RULE: &str =
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $what:literal, $prefix:literal, $max:literal, $length_rule:literal) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        #[schemars(with = "String")]
         pub struct $name(String);
 
         impl $name {
@@ -31,6 +32,18 @@ macro_rules! id {
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
+            }
+        }
+
+        impl JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                schema($prefix, $max)
             }
         }
 
@@ -153,6 +166,22 @@ impl TokenName {
     pub fn kubeconfig(user: &UserId, bits: u64) -> Self {
         Self(format!("kubeconfig-{user}-{}", suffix(bits)))
     }
+}
+
+/// What [`FromStr`] asks, as a schema.
+fn schema(prefix: &str, max: usize) -> Schema {
+    let label = "self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')";
+    let mut rules = vec![rule(label, LABEL_RULE)];
+    if !prefix.is_empty() {
+        let prefixed = format!("self.startsWith('{prefix}')");
+        rules.push(rule(&prefixed, &format!("must begin with '{prefix}'")));
+    }
+    json_schema!({
+        "type": "string",
+        "minLength": 1,
+        "maxLength": max,
+        "x-kubernetes-validations": rules,
+    })
 }
 
 /// Five characters of Crockford's base 32 in lower case: no `i`, `l`, `o` and `u`.

@@ -1,11 +1,15 @@
 //! What all kinds share: their names, their columns, and the two type fields on the wire.
+//!
+//! What an object must be is said where its type is declared: lengths and bounds by `schemars`'
+//! attributes, everything else by CEL rules (`x-kubernetes-validations`) beside them. So the schema
+//! of the type is all that a server must know to refuse a bad object with every fault named.
 
 use std::marker::PhantomData;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The API group of all kinds here.
 pub const GROUP: &str = "management.cattle.io";
@@ -40,16 +44,7 @@ pub trait Kind:
     /// they are sealed in it.
     const SECRET: bool = false;
     /// Columns of `kubectl get` after NAME.
-    const COLUMNS: &'static [Column];
-
-    /// The cells of [`Self::COLUMNS`], in order; null where the object has nothing to say.
-    fn cells(&self) -> Vec<Value>;
-
-    /// Checks what a schema cannot say. The first fault is returned.
-    ///
-    /// # Errors
-    /// Names the field, its value and the rule that it breaks.
-    fn validate(&self) -> Result<(), InvalidField>;
+    const COLUMNS: &'static [Column<Self>];
 
     /// Whether the object has a status that only the server writes. Then a create or an update
     /// leaves the stored status as it is.
@@ -67,8 +62,8 @@ pub trait Kind:
 }
 
 /// A column of `kubectl get`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Column {
+#[derive(Debug)]
+pub struct Column<K> {
     /// Heading.
     pub name: &'static str,
     /// OpenAPI type of the cells: `string`, `integer`, `boolean` or `date`.
@@ -77,12 +72,24 @@ pub struct Column {
     pub description: &'static str,
     /// Shown only with `-o wide`.
     pub wide: bool,
+    /// What is in it.
+    pub cell: Cell<K>,
 }
 
-impl Column {
-    pub(crate) const fn new(
+/// What is in a column.
+#[derive(Debug)]
+pub enum Cell<K> {
+    /// What is found at a JSONPath, for example `.spec.displayName`.
+    Field(&'static str),
+    /// What is made of the object; null where it has nothing to say.
+    Computed(fn(&K) -> Value),
+}
+
+impl<K> Column<K> {
+    pub(crate) const fn field(
         name: &'static str,
         kind: &'static str,
+        path: &'static str,
         description: &'static str,
     ) -> Self {
         Self {
@@ -90,38 +97,60 @@ impl Column {
             kind,
             description,
             wide: false,
+            cell: Cell::Field(path),
         }
     }
 
-    pub(crate) const fn wide(self) -> Self {
-        Self { wide: true, ..self }
-    }
-}
-
-/// A field of an object breaks a rule.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{field}: invalid value {value:?}: {rule}")]
-pub struct InvalidField {
-    /// Path of the field, for example `spec.displayName`.
-    pub field: String,
-    /// Its value.
-    pub value: String,
-    /// What it must be.
-    pub rule: String,
-}
-
-impl InvalidField {
-    /// A fault in `field`.
-    pub fn new(
-        field: impl Into<String>,
-        value: impl Into<String>,
-        rule: impl Into<String>,
+    pub(crate) const fn computed(
+        name: &'static str,
+        kind: &'static str,
+        compute: fn(&K) -> Value,
+        description: &'static str,
     ) -> Self {
         Self {
-            field: field.into(),
-            value: value.into(),
-            rule: rule.into(),
+            name,
+            kind,
+            description,
+            wide: false,
+            cell: Cell::Computed(compute),
         }
+    }
+
+    pub(crate) const fn wide(mut self) -> Self {
+        self.wide = true;
+        self
+    }
+}
+
+/// A CEL rule (`x-kubernetes-validations`) about the value it is declared for.
+pub(crate) fn rule(rule: &str, message: &str) -> Value {
+    json!({ "rule": rule, "message": message })
+}
+
+/// The rule that what was given once stays.
+pub(crate) fn unchanged() -> Value {
+    rule("self == oldSelf", "cannot be changed")
+}
+
+/// The rule of texts on one line.
+pub(crate) fn printable() -> Value {
+    let expression = r"self.matches('^\\P{Cc}*$')";
+    rule(expression, "must not contain control characters")
+}
+
+/// The schema of the metadata of a kind whose names are the ids `Id`.
+pub(crate) struct Named<Id>(PhantomData<Id>);
+
+impl<Id: JsonSchema> JsonSchema for Named<Id> {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "ObjectMeta".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let name = Id::json_schema(generator);
+        json_schema!({ "type": "object", "properties": { "name": name } })
     }
 }
 

@@ -1,8 +1,8 @@
 //! The kinds of the management API, `management.cattle.io/v3`, as Rust types.
 //!
 //! Every kind is a plain struct that serialises to what kubectl reads and writes, implements
-//! [`kube::Resource`] (so that [`kube::Api`] works with it) and [`Kind`] (names, columns and the
-//! checks that a schema cannot say). Field names are those that users of Rancher know.
+//! [`kube::Resource`] (so that [`kube::Api`] works with it) and [`Kind`] (names and columns), and has
+//! a JSON schema that holds its rules. Field names are those that users of Rancher know.
 //!
 //! This crate does no input or output, knows no clock and holds no randomness: the caller passes
 //! them in. It does not store, authorise or serve objects; the server does.
@@ -26,10 +26,10 @@ pub use cluster_registration_token::{
 };
 pub use condition::{Condition, ConditionStatus, condition, set_condition};
 pub use id::{ClusterId, InvalidId, TokenName, UserId};
-pub use kind::{ApiVersion, Column, GROUP, InvalidField, Kind, KindName, VERSION};
+pub use kind::{ApiVersion, Cell, Column, GROUP, Kind, KindName, VERSION};
 pub use setting::{Setting, SettingSource};
 pub use token::Token;
-pub use user::User;
+pub use user::{InvalidPassword, User};
 
 /// The domain under which a cluster can be chosen by TLS server name instead of by path:
 /// `<cluster id>.clusters.lariat.internal`. It needs no DNS entry.

@@ -3,10 +3,10 @@
 use kube::core::{ClusterResourceScope, ObjectMeta};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::kind::resource;
-use crate::{ApiVersion, Column, InvalidField, Kind, KindName};
+use crate::{ApiVersion, Column, Kind, KindName};
 
 /// A value that steers the server. Its name says which.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -19,8 +19,9 @@ pub struct Setting {
     /// Standard object metadata.
     #[serde(default)]
     pub metadata: ObjectMeta,
-    /// The value. Empty: the default.
+    /// The value, at most 65536 characters. Empty: the default.
     #[serde(default)]
+    #[schemars(length(max = 65_536))]
     pub value: String,
     /// What applies when there is no value. Only the server writes it.
     #[serde(default)]
@@ -67,26 +68,20 @@ impl Kind for Setting {
     const SINGULAR: &'static str = "setting";
     const SHORT_NAMES: &'static [&'static str] = &[];
     const NAMESPACED: bool = false;
-    const COLUMNS: &'static [Column] = &[
-        Column::new("Value", "string", "The value that applies"),
-        Column::new(
+    const COLUMNS: &'static [Column<Self>] = &[
+        Column::computed(
+            "Value",
+            "string",
+            |setting: &Self| json!(setting.effective()),
+            "The value that applies",
+        ),
+        Column::field(
             "Customized",
             "boolean",
+            ".customized",
             "Whether it differs from the default",
         ),
     ];
-
-    fn cells(&self) -> Vec<Value> {
-        vec![json!(self.effective()), json!(self.customized)]
-    }
-
-    fn validate(&self) -> Result<(), InvalidField> {
-        if self.value.len() > 64 * 1024 {
-            let rule = "must have at most 65536 bytes";
-            return Err(InvalidField::new("value", "(long)", rule));
-        }
-        Ok(())
-    }
 
     fn carry_server_fields(&mut self, stored: Option<&Self>) {
         self.default = stored.map_or_else(String::new, |stored| stored.default.clone());

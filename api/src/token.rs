@@ -4,10 +4,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::core::{ClusterResourceScope, ObjectMeta};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
-use crate::kind::resource;
-use crate::{ApiVersion, ClusterId, Column, InvalidField, Kind, KindName};
+use crate::kind::{Named, resource, rule, unchanged};
+use crate::{ApiVersion, Column, Kind, KindName, TokenName};
 
 /// Lets its bearer act as a user. Its name is the part of the bearer token before the colon.
 ///
@@ -22,18 +21,31 @@ pub struct Token {
     pub kind: KindName<Token>,
     /// Standard object metadata.
     #[serde(default)]
+    #[schemars(with = "Named<TokenName>")]
     pub metadata: ObjectMeta,
-    /// Id of the user. Defaults to the one who creates the token.
-    #[serde(default)]
+    /// Id of the user. Defaults to the one who creates the token. Cannot be changed.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 253), extend("x-kubernetes-validations" = [unchanged()]))]
     pub user_id: String,
-    /// What the token is for, in a few words.
+    /// What the token is for, in a few words: at most 512 characters.
+    #[schemars(length(max = 512))]
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,
     /// Milliseconds from its creation until it expires. Defaults to 90 days; 0 and more than a
-    /// year are refused.
+    /// year are refused. Cannot be changed.
+    #[schemars(
+        range(min = 1, max = Self::MAX_TTL_MILLISECONDS),
+        extend("x-kubernetes-validations" = [unchanged()]),
+    )]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl: Option<u64>,
     /// Id of the only cluster that the token is good for. Empty: everything that the user may do.
+    /// Cannot be changed.
+    #[schemars(length(max = 63), extend("x-kubernetes-validations" = [
+        rule("self == '' || self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",
+            "must be the id of a cluster"),
+        unchanged(),
+    ]))]
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub cluster_name: String,
     /// Whether the token is accepted. Defaults to true.
@@ -104,45 +116,34 @@ impl Kind for Token {
     const SHORT_NAMES: &'static [&'static str] = &[];
     const NAMESPACED: bool = false;
     const SECRET: bool = true;
-    const COLUMNS: &'static [Column] = &[
-        Column::new("User", "string", "Id of the user"),
-        Column::new("Description", "string", "What the token is for"),
-        Column::new(
+    const COLUMNS: &'static [Column<Self>] = &[
+        Column::field("User", "string", ".userId", "Id of the user"),
+        Column::field(
+            "Description",
+            "string",
+            ".description",
+            "What the token is for",
+        ),
+        Column::field(
             "Cluster",
             "string",
+            ".clusterName",
             "The only cluster that the token is good for",
         ),
-        Column::new("Expires", "date", "When the token stops being accepted"),
-        Column::new("Last Used", "date", "About when the token was last used").wide(),
+        Column::field(
+            "Expires",
+            "date",
+            ".expiresAt",
+            "When the token stops being accepted",
+        ),
+        Column::field(
+            "Last Used",
+            "date",
+            ".lastUsedAt",
+            "About when the token was last used",
+        )
+        .wide(),
     ];
-
-    fn cells(&self) -> Vec<Value> {
-        vec![
-            json!(self.user_id),
-            json!(self.description),
-            json!(self.cluster_name),
-            json!(self.expires_at),
-            json!(self.last_used_at),
-        ]
-    }
-
-    fn validate(&self) -> Result<(), InvalidField> {
-        let ttl = self.ttl_milliseconds();
-        if !(1..=Self::MAX_TTL_MILLISECONDS).contains(&ttl) {
-            let rule = "must be from 1 to 31536000000 milliseconds (a year)";
-            return Err(InvalidField::new("ttl", ttl.to_string(), rule));
-        }
-        if !self.cluster_name.is_empty() {
-            self.cluster_name.parse::<ClusterId>().map_err(|error| {
-                InvalidField::new("clusterName", &self.cluster_name, error.to_string())
-            })?;
-        }
-        if self.description.chars().count() > 512 {
-            let rule = "must have at most 512 characters";
-            return Err(InvalidField::new("description", "(long)", rule));
-        }
-        Ok(())
-    }
 
     fn carry_server_fields(&mut self, stored: Option<&Self>) {
         let Some(stored) = stored else {
@@ -198,16 +199,5 @@ mod tests {
         };
         sent.carry_server_fields(None);
         assert_eq!(sent, Token::default());
-    }
-
-    #[test]
-    fn a_token_does_not_live_for_ever() {
-        let mut token = Token {
-            ttl: Some(0),
-            ..Token::default()
-        };
-        assert_eq!(token.validate().unwrap_err().field, "ttl");
-        token.ttl = Some(Token::MAX_TTL_MILLISECONDS + 1);
-        assert_eq!(token.validate().unwrap_err().field, "ttl");
     }
 }

@@ -5,14 +5,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::kind::resource;
-use crate::{ApiVersion, Column, InvalidField, Kind, KindName, UserId};
+use crate::kind::{Named, printable, resource, unchanged};
+use crate::{ApiVersion, Column, Kind, KindName, UserId};
 
 /// Somebody who can log in. Its name is its stable id, `u-xxxxx`.
 ///
 /// The password is not part of the object that is read: it is kept elsewhere, hashed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [password_rule()]))]
 pub struct User {
     /// Always `management.cattle.io/v3`.
     pub api_version: ApiVersion,
@@ -20,17 +21,25 @@ pub struct User {
     pub kind: KindName<User>,
     /// Standard object metadata.
     #[serde(default)]
+    #[schemars(with = "Named<UserId>")]
     pub metadata: ObjectMeta,
-    /// Name used to log in. Unique among users; compared exactly.
-    #[serde(default)]
+    /// Name used to log in, of 1 to 128 characters, none of them a control character. Unique among
+    /// users; compared exactly. Cannot be changed.
+    #[schemars(
+        length(min = 1, max = 128),
+        extend("x-kubernetes-validations" = [printable(), unchanged()]),
+    )]
     pub username: String,
-    /// Name shown to people.
+    /// Name shown to people. At most 253 characters, none of them a control character.
+    #[schemars(length(max = 253), extend("x-kubernetes-validations" = [printable()]))]
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub display_name: String,
-    /// Free text.
+    /// Free text. At most 4096 characters.
+    #[schemars(length(max = 4096))]
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,
-    /// Password to set. Written only; never in an answer. At least 12 characters.
+    /// Password to set. Written only; never in an answer. At least 12 characters, at most 1024.
+    #[schemars(length(max = Self::MAX_PASSWORD_CHARACTERS))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<String>,
     /// Whether the user may log in and use tokens. Defaults to true.
@@ -56,8 +65,8 @@ fn enabled_by_default() -> bool {
 impl User {
     /// Fewest characters of a password.
     pub const MIN_PASSWORD_CHARACTERS: usize = 12;
-    /// Most bytes of a password: hashing takes time in proportion to it.
-    pub const MAX_PASSWORD_BYTES: usize = 1024;
+    /// Most characters of a password: hashing takes time in proportion to it.
+    pub const MAX_PASSWORD_CHARACTERS: usize = 1024;
 
     /// An enabled local user who logs in as `username`.
     #[must_use]
@@ -84,16 +93,35 @@ impl User {
     ///
     /// # Errors
     /// Names the rule, never the password.
-    pub fn check_new_password(password: &str) -> Result<(), InvalidField> {
-        let rule = if password.chars().count() < Self::MIN_PASSWORD_CHARACTERS {
-            "must have at least 12 characters"
-        } else if password.len() > Self::MAX_PASSWORD_BYTES {
-            "must have at most 1024 bytes"
-        } else {
-            return Ok(());
-        };
-        Err(InvalidField::new("password", "(hidden)", rule))
+    pub fn check_new_password(password: &str) -> Result<(), InvalidPassword> {
+        match password.chars().count() {
+            0..Self::MIN_PASSWORD_CHARACTERS => Err(InvalidPassword::TooShort),
+            Self::MIN_PASSWORD_CHARACTERS..=Self::MAX_PASSWORD_CHARACTERS => Ok(()),
+            _ => Err(InvalidPassword::TooLong),
+        }
     }
+}
+
+/// A password cannot be set. The text never holds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidPassword {
+    /// It is easily found out.
+    #[error("must have at least {} characters", User::MIN_PASSWORD_CHARACTERS)]
+    TooShort,
+    /// It takes long to hash.
+    #[error("must have at most {} characters", User::MAX_PASSWORD_CHARACTERS)]
+    TooLong,
+}
+
+/// The rule of new passwords. It is one of the object, as a refusal shows the value that breaks one of
+/// a field.
+fn password_rule() -> Value {
+    let least = User::MIN_PASSWORD_CHARACTERS;
+    json!({
+        "rule": format!("!has(self.password) || self.password.size() >= {least}"),
+        "message": InvalidPassword::TooShort.to_string(),
+        "fieldPath": ".password",
+    })
 }
 
 resource!(User, ClusterResourceScope);
@@ -104,41 +132,27 @@ impl Kind for User {
     const SINGULAR: &'static str = "user";
     const SHORT_NAMES: &'static [&'static str] = &[];
     const NAMESPACED: bool = false;
-    const COLUMNS: &'static [Column] = &[
-        Column::new("Username", "string", "Name used to log in"),
-        Column::new("Display Name", "string", "Name shown to people"),
-        Column::new("Enabled", "boolean", "Whether the user may log in"),
-        Column::new(
+    const COLUMNS: &'static [Column<Self>] = &[
+        Column::field("Username", "string", ".username", "Name used to log in"),
+        Column::field(
+            "Display Name",
+            "string",
+            ".displayName",
+            "Name shown to people",
+        ),
+        Column::field(
+            "Enabled",
+            "boolean",
+            ".enabled",
+            "Whether the user may log in",
+        ),
+        Column::computed(
             "Administrator",
             "boolean",
+            |user: &Self| json!(user.administrator),
             "Whether the user administers the server",
         ),
     ];
-
-    fn cells(&self) -> Vec<Value> {
-        vec![
-            json!(self.username),
-            json!(self.display_name),
-            json!(self.enabled),
-            json!(self.administrator),
-        ]
-    }
-
-    fn validate(&self) -> Result<(), InvalidField> {
-        if let Some(name) = &self.metadata.name {
-            name.parse::<UserId>()
-                .map_err(|error| InvalidField::new("metadata.name", name, error.to_string()))?;
-        }
-        let length = self.username.chars().count();
-        if !(1..=128).contains(&length) || self.username.chars().any(char::is_control) {
-            let shown: String = self.username.chars().take(40).collect();
-            let rule = "must have 1 to 128 characters, none of them a control character";
-            return Err(InvalidField::new("username", shown, rule));
-        }
-        self.password
-            .as_deref()
-            .map_or(Ok(()), Self::check_new_password)
-    }
 
     fn carry_server_fields(&mut self, stored: Option<&Self>) {
         self.principal_ids = stored.map_or_else(Vec::new, |stored| stored.principal_ids.clone());
@@ -161,12 +175,5 @@ mod tests {
         let error = User::check_new_password("hunter2").unwrap_err();
         assert!(!error.to_string().contains("hunter2"));
         assert_eq!(User::check_new_password("correct horse"), Ok(()));
-    }
-
-    #[test]
-    fn a_user_needs_a_username() {
-        let id: UserId = "u-1".parse().unwrap();
-        assert_eq!(User::new(&id, "").validate().unwrap_err().field, "username");
-        assert_eq!(User::new(&id, "ann").validate(), Ok(()));
     }
 }

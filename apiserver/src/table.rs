@@ -24,8 +24,8 @@ pub struct Printer {
 enum Cells {
     /// What is found at the paths of the columns.
     Found(Vec<FieldPath>),
-    /// What is made of the object.
-    Computed(fn(&Object) -> Vec<Value>),
+    /// What is found where a column has a path, and what is made of the object where it has none.
+    Computed(Vec<Option<FieldPath>>, fn(&Object) -> Vec<Value>),
     /// Just what is made of the object, the name among it.
     Written(fn(&Object, Timestamp) -> Vec<Value>),
 }
@@ -76,13 +76,24 @@ impl Printer {
         })
     }
 
-    /// A printer of columns whose cells are made of the object by a function, one for each.
-    #[must_use]
-    pub fn computed(columns: Vec<Column>, cells: fn(&Object) -> Vec<Value>) -> Self {
-        Self {
+    /// A printer of columns of which those without a path hold what a function makes of the object,
+    /// in their order.
+    ///
+    /// # Errors
+    /// [`PathError`] when the path of a column is none.
+    pub fn computed(
+        columns: Vec<Column>,
+        cells: fn(&Object) -> Vec<Value>,
+    ) -> Result<Self, PathError> {
+        let paths = columns.iter().map(|column| match column.path.as_str() {
+            "" => Ok(None),
+            path => FieldPath::parse(path).map(Some),
+        });
+        let cells = Cells::Computed(paths.collect::<Result<_, _>>()?, cells);
+        Ok(Self {
             columns: behind_name(columns),
-            cells: Cells::Computed(cells),
-        }
+            cells,
+        })
     }
 
     /// A printer of rows that a function writes as they are shown, with a cell for each column: the
@@ -127,10 +138,16 @@ impl Printer {
                 let found = found.map(|(column, path)| cell(&column.kind, &path.find(value), now));
                 name().chain(found).collect()
             }
-            Cells::Computed(compute) => {
-                let computed = columns.zip(compute(object));
-                let computed = computed.map(|(column, value)| cell(&column.kind, &[&value], now));
-                name().chain(computed).collect()
+            Cells::Computed(paths, compute) => {
+                let mut computed = compute(object).into_iter();
+                let cells = columns.zip(paths).map(|(column, path)| match path {
+                    Some(path) => cell(&column.kind, &path.find(value), now),
+                    None => {
+                        let computed = computed.next().unwrap_or_default();
+                        cell(&column.kind, &[&computed], now)
+                    }
+                });
+                name().chain(cells).collect()
             }
             Cells::Written(write) => write(object, now),
         };

@@ -10,6 +10,7 @@ use lariat_server::backup;
 use lariat_server::clock::Clock;
 use lariat_server::config::{self, Command, Config, LogFormat, Sources};
 use lariat_server::encryption;
+use lariat_server::management;
 use secrecy::ExposeSecret;
 use store::backup::Summary;
 use tokio::signal::unix::{SignalKind, signal};
@@ -66,6 +67,16 @@ fn main() -> ExitCode {
             print!("{}", config::reference());
             ExitCode::SUCCESS
         }
+        Command::Definitions => match management::definitions() {
+            Ok(definitions) => {
+                println!("{definitions:#}");
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                println!("{error:#}");
+                ExitCode::FAILURE
+            }
+        },
     }
 }
 

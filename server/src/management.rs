@@ -62,7 +62,7 @@ pub(crate) async fn start(
     let clock = context.clock.clone();
     let tokens: Arc<dyn Tokens> = Arc::<Directory>::clone(&context.directory);
     let mut resources = builtin::resources();
-    resources.extend(kinds::resources(context)?);
+    resources.extend(kinds::resources(Some(context))?);
     resources.extend(review::resources(&authorizer, &tokens));
     let sealed = secret_prefixes();
     for resource in resources.iter().filter(|resource| resource.secret) {
@@ -78,7 +78,8 @@ pub(crate) async fn start(
             if (resource.group.as_str(), resource.plural.as_str()) == (crd::GROUP, crd::PLURAL) {
                 resource.hooks = Arc::new(definitions.clone());
             }
-            registry.insert(rbac::guard(resource, &rbac, &authorizer));
+            let resource = rbac::guard(resource, &rbac, &authorizer);
+            registry.insert(resource);
         }
     });
     let clock = Arc::new(move || clock.now());
@@ -119,6 +120,19 @@ pub(crate) async fn furnish(
         made.context("cannot write the settings")
     };
     futures::try_join!(roles, namespaces, settings).map(drop)
+}
+
+/// The kinds of the management API as CustomResourceDefinitions, for another API server or for tools
+/// that check manifests: a list that kubectl applies.
+///
+/// # Errors
+/// When a kind cannot be described; a test describes all of them.
+pub fn definitions() -> anyhow::Result<serde_json::Value> {
+    let definitions: Vec<_> = kinds::resources(None)?
+        .iter()
+        .map(crd::definition)
+        .collect();
+    Ok(json!({"apiVersion": "v1", "kind": "List", "items": definitions}))
 }
 
 /// Answers requests under `/api`, `/apis` and `/openapi`. A watch ends in order when the user's token

@@ -29,7 +29,8 @@ impl Schema {
     /// References are put in place, `Option` becomes `nullable`, an enumeration of constants `enum`,
     /// the variants of any other enumeration fields of one object of which each variant requires its
     /// own, a set of scalars `x-kubernetes-list-type: set`, and what may be anything keeps unknown
-    /// fields. Of the root's `metadata` nothing is said, as it is the same for all objects.
+    /// fields. Of the root's `metadata` nothing is said but what names may be, if its type says only
+    /// that, as it is the same for all objects. Numbers without a sign get the format of signed ones.
     ///
     /// # Errors
     ///
@@ -43,7 +44,7 @@ impl Schema {
         let mut words = derivation.schema(json, "", 0);
         if let Some(Value::Object(fields)) = words.get_mut("properties") {
             if let Some(metadata) = fields.get_mut("metadata") {
-                *metadata = json!({"type": "object"});
+                *metadata = restricted_metadata(metadata);
             }
             for name in ["apiVersion", "kind"] {
                 if let Some(Value::Object(field)) = fields.get_mut(name) {
@@ -93,6 +94,7 @@ impl Derivation<'_> {
         }
         constants(&mut words);
         bounds(&mut words);
+        format(&mut words);
         set(&mut words);
         infer_type(&mut words);
         words
@@ -252,6 +254,31 @@ fn constants(words: &mut Words) {
     if words.get("default").is_some_and(Value::is_null) {
         words.remove("default");
     }
+}
+
+/// What may be said of the metadata of an object.
+fn restricted_metadata(metadata: &Value) -> Value {
+    let mut restricted = json!({"type": "object"});
+    let properties = metadata.get("properties").and_then(Value::as_object);
+    let only_names = |fields: &&Words| {
+        let mut names = fields.keys();
+        names.all(|name| ["name", "generateName"].contains(&name.as_str()))
+    };
+    if let Some(properties) = properties.filter(only_names) {
+        restricted["properties"] = Value::Object(properties.clone());
+    }
+    restricted
+}
+
+/// OpenAPI knows no numbers without a sign; the least is said beside.
+fn format(words: &mut Words) {
+    let format = words.get("format").and_then(Value::as_str);
+    let signed = match format {
+        Some("uint8" | "uint16" | "int8" | "int16") => "int32",
+        Some("uint32" | "uint64" | "uint") => "int64",
+        _ => return,
+    };
+    words.insert("format".to_owned(), signed.into());
 }
 
 /// Exclusive bounds are numbers in JSON schema, and flags in OpenAPI 3.0.

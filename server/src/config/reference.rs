@@ -50,7 +50,7 @@ pub fn help() -> String {
          lariat-server backup FILE [--data-dir DIRECTORY]\n       \
          lariat-server restore FILE [--overwrite] [--data-dir DIRECTORY]\n       \
          lariat-server keys list|rotate|prune|discard [--data-dir DIRECTORY]\n       \
-         lariat-server config-reference | --help | --version\n\nSettings:\n",
+         lariat-server definitions | config-reference | --help | --version\n\nSettings:\n",
     );
     for setting in SETTINGS {
         let name = setting.name;

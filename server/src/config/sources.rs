@@ -20,6 +20,8 @@ pub enum Command {
     Version,
     /// Print the reference of all settings in Markdown.
     ConfigReference,
+    /// Print the kinds of the management API as CustomResourceDefinitions.
+    Definitions,
     /// Write a backup of the store.
     Backup {
         /// Where to.
@@ -120,6 +122,7 @@ impl Sources {
                 "-h" | "--help" | "help" => self.command = self.command.help(),
                 "-V" | "--version" | "version" => self.command = Command::Version,
                 "config-reference" => self.command = Command::ConfigReference,
+                "definitions" => self.command = Command::Definitions,
                 "serve" => self.command = Command::Serve,
                 "backup" | "restore" => match arguments.next() {
                     Some(file) => self.command = Command::with_file(&argument, file.into()),

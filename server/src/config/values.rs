@@ -98,7 +98,7 @@ pub(super) fn names(text: &str) -> Result<Vec<String>, String> {
 }
 
 pub(super) fn new_password(text: &str) -> Result<String, String> {
-    lariat_api::User::check_new_password(text).map_err(|error| error.rule)?;
+    lariat_api::User::check_new_password(text).map_err(|error| error.to_string())?;
     Ok(text.to_owned())
 }
 

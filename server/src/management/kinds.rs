@@ -11,7 +11,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use anyhow::anyhow;
-use apiserver::admission::{Effects, Hooks, Write};
+use apiserver::admission::{Effects, Hooks, NoHooks, Write};
 use apiserver::error::{About, ApiError};
 use apiserver::object::Object;
 use apiserver::registry::{Column, Naming, Resource, Version};
@@ -19,7 +19,7 @@ use apiserver::schema::{FieldError, Schema};
 use apiserver::table::Printer;
 use futures::future::BoxFuture;
 use lariat_api::{
-    Cluster, ClusterRegistrationToken, GROUP, InvalidField, Kind, Setting, Token, User, VERSION,
+    Cell, Cluster, ClusterRegistrationToken, GROUP, Kind, Setting, Token, User, VERSION,
 };
 use serde_json::Value;
 use store::{Revision, Store, Txn};
@@ -75,15 +75,16 @@ trait Managed: Kind + schemars::JsonSchema {
     }
 }
 
-/// All of them.
-pub(super) fn resources(context: Context) -> anyhow::Result<Vec<Resource>> {
-    let context = Arc::new(context);
+/// All of them. Without a context they can be described, and not written.
+pub(super) fn resources(context: Option<Context>) -> anyhow::Result<Vec<Resource>> {
+    let context = context.map(Arc::new);
+    let context = context.as_ref();
     Ok(vec![
-        resource::<Cluster>(&context)?,
-        resource::<ClusterRegistrationToken>(&context)?,
-        resource::<Setting>(&context)?,
-        resource::<Token>(&context)?,
-        resource::<User>(&context)?,
+        resource::<Cluster>(context)?,
+        resource::<ClusterRegistrationToken>(context)?,
+        resource::<Setting>(context)?,
+        resource::<Token>(context)?,
+        resource::<User>(context)?,
     ])
 }
 
@@ -102,19 +103,28 @@ pub(super) fn secret_prefixes() -> impl Iterator<Item = String> {
     prefixes.into_iter().flatten()
 }
 
-fn resource<K: Managed>(context: &Arc<Context>) -> anyhow::Result<Resource> {
+fn resource<K: Managed>(context: Option<&Arc<Context>>) -> anyhow::Result<Resource> {
     let derived = serde_json::to_value(schemars::schema_for!(K))?;
     let schema = Schema::from_schemars(&derived)
         .map_err(|errors| anyhow!("schema of {}: {errors:?}", K::KIND))?;
+    let printer = Printer::computed(columns::<K>(), cells::<K>)
+        .map_err(|error| anyhow!("columns of {}: {error}", K::KIND))?;
     let version = Version {
         name: VERSION.into(),
         schema: Arc::new(schema),
-        printer: Printer::computed(columns::<K>(), cells::<K>),
+        printer,
         status: K::HAS_STATUS,
         scale: None,
         selectable: Vec::new(),
         deprecation: None,
         evolved: false,
+    };
+    let hooks: Arc<dyn Hooks> = match context {
+        Some(context) => Arc::new(KindHooks::<K> {
+            context: Arc::clone(context),
+            kind: PhantomData,
+        }),
+        None => Arc::new(NoHooks),
     };
     Ok(Resource {
         group: GROUP.into(),
@@ -131,35 +141,39 @@ fn resource<K: Managed>(context: &Arc<Context>) -> anyhow::Result<Resource> {
         naming: Naming::Subdomain,
         versions: vec![Arc::new(version)],
         storage: VERSION.into(),
-        hooks: Arc::new(KindHooks::<K> {
-            context: Arc::clone(context),
-            kind: PhantomData,
-        }),
+        hooks,
     })
 }
 
 fn columns<K: Kind>() -> Vec<Column> {
-    let column = |name: &str, kind: &str, description: &str, wide| Column {
+    let column = |name: &str, kind: &str, description: &str, path: &str, wide| Column {
         name: name.into(),
         kind: kind.into(),
         format: String::new(),
         description: description.into(),
         priority: i32::from(wide),
-        path: String::new(),
+        path: path.into(),
     };
-    let age = column("Age", "date", "Time since the object was created", false);
-    let own = (K::COLUMNS.iter()).map(|own| column(own.name, own.kind, own.description, own.wide));
+    let about = "Time since the object was created";
+    let age = column("Age", "date", about, ".metadata.creationTimestamp", false);
+    let own = K::COLUMNS.iter().map(|own| {
+        let path = match own.cell {
+            Cell::Field(path) => path,
+            Cell::Computed(_) => "",
+        };
+        column(own.name, own.kind, own.description, path, own.wide)
+    });
     own.chain([age]).collect()
 }
 
+/// The cells of the columns that are computed.
 fn cells<K: Kind>(object: &Object) -> Vec<Value> {
-    let created = object.meta().get("creationTimestamp").cloned();
-    let typed = K::deserialize(object.as_value());
-    let own = typed.map_or_else(
-        |_| vec![Value::Null; K::COLUMNS.len()],
-        |typed| typed.cells(),
-    );
-    own.into_iter().chain(created).collect()
+    let typed = K::deserialize(object.as_value()).ok();
+    let computed = K::COLUMNS.iter().filter_map(|column| match column.cell {
+        Cell::Computed(compute) => Some(typed.as_ref().map_or(Value::Null, compute)),
+        Cell::Field(_) => None,
+    });
+    computed.collect()
 }
 
 struct KindHooks<K> {
@@ -189,9 +203,6 @@ impl<K: Managed> Hooks for KindHooks<K> {
                     if !write.user.is_master() {
                         typed.carry_server_fields(old.as_ref());
                     }
-                    typed
-                        .validate()
-                        .map_err(|error| write.invalid(object.name(), &[field_error(error)]))?;
                     typed.admit(&self.context, write, old.as_ref()).await?
                 }
             };
@@ -239,10 +250,6 @@ fn parsed<K: Kind>(object: &Object) -> Result<K, ApiError> {
     K::deserialize(object.as_value()).map_err(ApiError::internal)
 }
 
-fn field_error(error: InvalidField) -> FieldError {
-    FieldError::invalid(error.field, error.value, error.rule)
-}
-
 fn forbidden<K: Kind>(name: &str, why: &str) -> ApiError {
     let about = About {
         group: GROUP,
@@ -251,3 +258,6 @@ fn forbidden<K: Kind>(name: &str, why: &str) -> ApiError {
     };
     ApiError::forbidden(about, why)
 }
+
+#[cfg(test)]
+mod tests;

@@ -44,7 +44,7 @@ pub(super) async fn change(
         return Err(Denied("the current password is wrong".to_owned()).into());
     }
     User::check_new_password(input.new_password.expose_secret())
-        .map_err(|error| answer::invalid(format!("newPassword: {}", error.rule)))?;
+        .map_err(|error| answer::invalid(format!("newPassword: {error}")))?;
     let users: Api<User> = Api::all(app.own.clone());
     let change = Patch::Merge(json!({
         "password": input.new_password.expose_secret(), "mustChangePassword": false,

@@ -53,6 +53,9 @@ const TYPES: &[(&str, &str)] = &[
     ),
 ];
 
+/// Where policies of admission are.
+const ADMISSION: &str = "/apis/admissionregistration.k8s.io/v1";
+
 /// One of the two servers, as a logged-in administrator sees it.
 pub struct Side {
     client: kube::Client,
@@ -95,6 +98,15 @@ impl Side {
             ),
             ("gizmos", "/apis/example.org/v1/gizmos".to_owned()),
             ("rbac", "/apis/rbac.authorization.k8s.io/v1".to_owned()),
+            ("own", "/apis/management.cattle.io/v3".to_owned()),
+            (
+                "policies",
+                format!("{ADMISSION}/validatingadmissionpolicies"),
+            ),
+            (
+                "bindings",
+                format!("{ADMISSION}/validatingadmissionpolicybindings"),
+            ),
             (
                 "crds",
                 "/apis/apiextensions.k8s.io/v1/customresourcedefinitions".to_owned(),

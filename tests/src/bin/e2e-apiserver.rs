@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
 use e2e::{
     apiserver::{cases, differences::Differences, report::Report, run::Both, side::Side},
-    lariat::{Server, ServerOptions, write_secret},
+    lariat::{Server, ServerOptions, binary, write_secret},
     table::{Client, LIMIT, invoke},
 };
 use testbed::{Testbed, Tier, clients::Kubectl};
@@ -57,6 +57,11 @@ async fn main() -> Result<ExitCode> {
             &arguments.tables.join("definitions.yaml"),
         )?;
     }
+    let own = folder.join("own.json");
+    std::fs::write(&own, own_definitions()?)?;
+    for verb in ["apply", "wait"] {
+        kubectl(&clients[0].program, cluster.kubeconfig(), verb, &own)?;
+    }
     let theirs = cluster.kubeconfig().to_owned();
     let mut both = Both {
         ours: Side::new(kubeconfig, folder.join("ours")).await?,
@@ -95,34 +100,43 @@ async fn main() -> Result<ExitCode> {
     })
 }
 
+/// The kinds of the management API, as another API server takes them.
+fn own_definitions() -> Result<Vec<u8>> {
+    let mut command = Command::new(binary("lariat-server")?);
+    let outcome = invoke::run(command.arg("definitions"), b"", LIMIT)?;
+    ensure!(outcome.code == Some(0), "{}", outcome.transcript());
+    Ok(outcome.stdout)
+}
+
+/// Applies a file, or waits for what it defines.
+fn kubectl(kubectl: &Path, kubeconfig: &Path, verb: &str, file: &Path) -> Result<()> {
+    let mut command = Command::new(kubectl);
+    command
+        .args([verb, "-f"])
+        .arg(file)
+        .env("KUBECONFIG", kubeconfig);
+    if verb == "wait" {
+        command.args(["--for=condition=Established", "--timeout=30s"]);
+    }
+    let outcome = invoke::run(&mut command, b"", LIMIT).context("run kubectl")?;
+    ensure!(
+        outcome.code == Some(0),
+        "kubectl {verb} with {}: {}",
+        kubeconfig.display(),
+        outcome.transcript()
+    );
+    Ok(())
+}
+
 /// Defines the kinds of the suite.
-fn define(kubectl: &Path, kubeconfig: &Path, definitions: &Path) -> Result<()> {
-    let definitions = definitions.display().to_string();
-    let commands = [
-        vec!["apply", "-f", &definitions],
-        vec![
-            "wait",
-            "--for=condition=Established",
-            "--timeout=30s",
-            "-f",
-            &definitions,
-        ],
-    ];
-    for arguments in commands {
-        let mut command = Command::new(kubectl);
-        command.args(&arguments).env("KUBECONFIG", kubeconfig);
-        let outcome = invoke::run(&mut command, b"", LIMIT).context("run kubectl")?;
-        ensure!(
-            outcome.code == Some(0),
-            "kubectl {arguments:?} with {}: {}",
-            kubeconfig.display(),
-            outcome.transcript()
-        );
+fn define(program: &Path, kubeconfig: &Path, definitions: &Path) -> Result<()> {
+    for verb in ["apply", "wait"] {
+        kubectl(program, kubeconfig, verb, definitions)?;
     }
     // kube-apiserver serves a kind some moments after it says so.
     let started = Instant::now();
     loop {
-        let mut command = Command::new(kubectl);
+        let mut command = Command::new(program);
         command.args(["get", "widgets,gizmos,loose", "--all-namespaces"]);
         command.env("KUBECONFIG", kubeconfig);
         let outcome = invoke::run(&mut command, b"", LIMIT).context("run kubectl")?;

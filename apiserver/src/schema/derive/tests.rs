@@ -19,7 +19,8 @@ fn derived() -> Value {
             "status": {"anyOf": [{"$ref": "#/$defs/Status"}, {"type": "null"}], "default": null}
         },
         "$defs": {
-            "ObjectMeta": {"type": "object", "properties": {"name": {"type": ["string", "null"]}}},
+            "ObjectMeta": {"type": "object", "properties": {"name": {"type": ["string", "null"]},
+                "namespace": {"type": ["string", "null"]}}},
             "Spec": {
                 "type": "object",
                 "properties": {
@@ -53,6 +54,16 @@ fn derived() -> Value {
 }
 
 #[test]
+fn metadata_may_say_what_names_are() {
+    let name = json!({"type": "string", "maxLength": 5});
+    let derived = json!({"type": "object", "properties": {
+        "metadata": {"type": "object", "properties": {"name": name}, "description": "Its name."}}});
+    let schema = Schema::from_schemars(&derived).unwrap().to_json();
+    let expected = json!({"type": "object", "properties": {"name": name}});
+    assert_eq!(schema["properties"]["metadata"], expected);
+}
+
+#[test]
 fn a_derived_schema_becomes_structural() {
     let schema = Schema::from_schemars(&derived()).unwrap();
     let expected = json!({
@@ -65,7 +76,7 @@ fn a_derived_schema_becomes_structural() {
                 "role": {"type": "string", "description": "Which.", "default": "member",
                     "enum": ["member", "owner", "guest"]},
                 "maybe": {"type": "string", "enum": ["member", "owner", "guest"]},
-                "count": {"type": "integer", "format": "uint32", "minimum": 0},
+                "count": {"type": "integer", "format": "int64", "minimum": 0},
                 "share": {"type": "number", "nullable": true, "minimum": 0, "exclusiveMinimum": true},
                 "tags": {"type": "array", "x-kubernetes-list-type": "set",
                     "items": {"type": "string"}},

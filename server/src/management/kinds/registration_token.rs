@@ -27,11 +27,21 @@ impl Managed for ClusterRegistrationToken {
         if old.is_some() {
             return Ok(Effects::default());
         }
-        let cluster: ClusterId = self.namespace().parse().map_err(|_| {
-            let namespace = self.namespace();
-            let rule = "must be the id of a cluster";
-            let error = FieldError::invalid("metadata.namespace", namespace, rule);
-            write.invalid(self.name(), &[error])
+        let invalid = |field: &str, value: &str, rule: &str| {
+            write.invalid(self.name(), &[FieldError::invalid(field, value, rule)])
+        };
+        let (namespace, named) = (self.namespace(), self.spec.cluster_name.as_str());
+        // A rule of a schema does not see the namespace.
+        if !named.is_empty() && named != namespace {
+            let rule = "must be the namespace of the object";
+            return Err(invalid("spec.clusterName", named, rule));
+        }
+        let cluster: ClusterId = namespace.parse().map_err(|_| {
+            invalid(
+                "metadata.namespace",
+                namespace,
+                "must be the id of a cluster",
+            )
         })?;
         if context.directory.cluster(&cluster).is_none() {
             return Err(no_such_cluster(cluster.as_str()));

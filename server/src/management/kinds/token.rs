@@ -27,10 +27,6 @@ impl Managed for Token {
         if old.is_some() {
             return Ok(Effects::default());
         }
-        let invalid = |field: &str, value: &str, rule: &str| {
-            let error = FieldError::invalid(field, value, rule);
-            write.invalid(value, &[error])
-        };
         if self.user_id.is_empty() {
             self.user_id.clone_from(&write.user.name);
         }
@@ -38,12 +34,10 @@ impl Managed for Token {
             let why = format!("user {:?} may not make tokens of others", write.user.name);
             return Err(forbidden::<Self>(self.name(), &why));
         }
-        if self.name().parse::<TokenName>().is_err() {
-            let rule = "a token gets its name from the server; leave it out";
-            return Err(invalid("metadata.name", self.name(), rule));
-        }
         if context.directory.user(&self.user_id).is_none() {
-            return Err(invalid("userId", &self.user_id, "there is no such user"));
+            let rule = "there is no such user";
+            let error = FieldError::invalid("userId", self.user_id.as_str(), rule);
+            return Err(write.invalid(self.name(), &[error]));
         }
         // Only from the server itself comes a token for somebody who has just logged in.
         self.is_derived |= !write.user.is_master();

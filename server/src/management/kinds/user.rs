@@ -2,7 +2,6 @@
 
 use apiserver::admission::{Effects, Write};
 use apiserver::error::ApiError;
-use apiserver::schema::FieldError;
 use bytes::Bytes;
 use http::StatusCode;
 use lariat_api::{Kind, Token, User, UserId};
@@ -31,13 +30,6 @@ impl Managed for User {
         if administers && !is_administrator(write.user) {
             let why = "only administrators make and change administrators";
             return Err(forbidden::<Self>(self.name(), why));
-        }
-        if let Some(old) = old
-            && self.username != old.username
-        {
-            let error =
-                FieldError::invalid("username", self.username.as_str(), "cannot be changed");
-            return Err(write.invalid(self.name(), &[error]));
         }
         if old.is_none() && context.directory.login(&self.username).is_some() {
             let message = format!("username {:?} is taken", self.username);
