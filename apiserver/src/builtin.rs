@@ -4,6 +4,7 @@
 //! Types come from upstream's OpenAPI. What kube-apiserver has as code is in a file for each group of
 //! kinds.
 
+mod admission;
 mod config;
 mod event;
 mod kinds;

@@ -247,6 +247,14 @@ impl ApiError {
         self
     }
 
+    /// The same words with another code and reason.
+    #[must_use]
+    pub fn said_as(mut self, code: StatusCode, reason: &'static str) -> Self {
+        self.code = code;
+        self.reason = reason.into();
+        self
+    }
+
     /// Adds what exactly is wrong, as a list of causes.
     #[must_use]
     pub fn with_causes(mut self, causes: Value) -> Self {

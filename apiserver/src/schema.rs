@@ -8,7 +8,7 @@
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-mod cel;
+pub(crate) mod cel;
 mod correlate;
 mod defaults;
 mod derive;

@@ -1,11 +1,13 @@
 //! The server: requests in, answers out.
 
 mod access;
+mod admission;
 mod answer;
 mod body;
 mod delete;
 mod discovery;
 mod metadata;
+mod notes;
 mod openapi;
 mod own;
 mod pipeline;
@@ -25,6 +27,7 @@ use crate::error::{About, ApiError};
 use crate::flow::{Flow, Limits};
 use crate::media::Wanted;
 use crate::metrics::Metrics;
+use crate::policy::Policies;
 use crate::registry::{Registry, Resource, Served, Version};
 use crate::request::{ListOptions, Target, Verb};
 use crate::{names, namespaces};
@@ -32,6 +35,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http::request::Parts;
 use jiff::Timestamp;
+use notes::Notes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -82,6 +86,7 @@ pub struct ApiServer {
     openapi: openapi::OpenApi,
     cache: Arc<Cache>,
     authorizer: Arc<dyn Authorizer>,
+    policies: Policies,
     clock: Clock,
     shutdown: CancellationToken,
     body_timeout: Duration,
@@ -100,6 +105,10 @@ struct Sent {
 #[derive(Clone, Debug, Default)]
 pub struct Beside(pub Txn);
 
+/// Policies are not asked about a request that is made in process and has this in its extensions.
+#[derive(Clone, Copy, Debug)]
+pub struct Unjudged;
+
 /// A request for a resource that is served.
 #[derive(Clone)]
 pub(crate) struct Call {
@@ -116,6 +125,10 @@ pub(crate) struct Call {
     /// Which objects the user sees.
     pub(crate) visible: Visible,
     pub(crate) beside: Beside,
+    /// Whether policies are asked about what it writes.
+    judged: bool,
+    /// What the client and the audit log are told besides the answer.
+    notes: Arc<Notes>,
 }
 
 impl ApiServer {
@@ -134,6 +147,7 @@ impl ApiServer {
             registry,
             cache,
             authorizer,
+            policies: Policies::default(),
             clock,
             shutdown,
             body_timeout: BODY_TIMEOUT,
@@ -149,6 +163,12 @@ impl ApiServer {
             flow: Flow::new(limits),
             ..self
         }
+    }
+
+    /// The same with policies that decide about writes.
+    #[must_use]
+    pub fn with_policies(self, policies: Policies) -> Self {
+        Self { policies, ..self }
     }
 
     /// Lets a registry show what the server counts. It must give names no prefix: they are those of
@@ -241,6 +261,8 @@ impl ApiServer {
             kind,
             visible: Visible::default(),
             beside: request.extensions.get().cloned().unwrap_or_default(),
+            judged: request.extensions.get::<Unjudged>().is_none(),
+            notes: Arc::default(),
         };
         trail.follow(&call, &request.headers);
         call.visible = self.authorize(&call, trail)?;
@@ -298,6 +320,16 @@ impl ApiServer {
 
     pub(crate) fn cache(&self) -> &Arc<Cache> {
         &self.cache
+    }
+
+    /// The policies that decide about writes.
+    #[must_use]
+    pub fn policies(&self) -> &Policies {
+        &self.policies
+    }
+
+    pub(crate) fn authorizer(&self) -> &Arc<dyn Authorizer> {
+        &self.authorizer
     }
 
     pub(crate) fn now(&self) -> Timestamp {

@@ -6,6 +6,7 @@ mod event;
 mod policy;
 mod sink;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -65,7 +66,7 @@ struct Known {
     message: String,
     request_object: Option<Value>,
     response_object: Option<Value>,
-    annotations: BTreeMap<&'static str, String>,
+    annotations: BTreeMap<Cow<'static, str>, String>,
 }
 
 /// What is known of a request at its beginning.
@@ -150,8 +151,8 @@ impl Audit {
     }
 
     /// Adds an annotation to the event.
-    pub fn annotate(&self, name: &'static str, value: String) {
-        self.with(|known| drop(known.annotations.insert(name, value)));
+    pub fn annotate(&self, name: impl Into<Cow<'static, str>>, value: String) {
+        self.with(|known| drop(known.annotations.insert(name.into(), value)));
     }
 
     /// The status of the answer. What goes on for long begins now.
@@ -265,8 +266,8 @@ impl Record {
         let mut annotations = known.annotations.clone();
         if stage == Stage::ResponseComplete {
             let count = |bytes: &AtomicU64| bytes.load(Ordering::Relaxed).to_string();
-            annotations.insert(RECEIVED, count(&self.received));
-            annotations.insert(SENT, count(&self.sent));
+            annotations.insert(RECEIVED.into(), count(&self.received));
+            annotations.insert(SENT.into(), count(&self.sent));
         }
         let passed = SignedDuration::try_from(self.started.elapsed()).unwrap_or_default();
         let nobody = UserInfo::default();

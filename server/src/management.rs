@@ -11,6 +11,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, ensure};
 use apiserver::cache::Cache;
 use apiserver::crd::{self, Definitions};
+use apiserver::policy::{self, Policies};
 use apiserver::rbac::{self, Rbac};
 use apiserver::registry::Served;
 use apiserver::review::{self, Tokens};
@@ -23,6 +24,7 @@ use http_body::Body as _;
 use http_body_util::{BodyExt as _, BodyStream, StreamBody};
 use hyper::body::Incoming;
 use serde_json::json;
+use store::Store;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use client::{answered, client, failure};
@@ -58,6 +60,7 @@ pub(crate) async fn start(
     let following = Arc::clone(&cache);
     tokio::spawn(async move { following.follow().await });
     let served = Served::default();
+    let policies = Policies::default();
     let definitions = Definitions::new(served.clone());
     let clock = context.clock.clone();
     let tokens: Arc<dyn Tokens> = Arc::<Directory>::clone(&context.directory);
@@ -73,18 +76,21 @@ pub(crate) async fn start(
             resource.plural
         );
     }
+    let registered = served.clone();
     served.change(|registry| {
         for mut resource in resources {
             if (resource.group.as_str(), resource.plural.as_str()) == (crd::GROUP, crd::PLURAL) {
                 resource.hooks = Arc::new(definitions.clone());
             }
             let resource = rbac::guard(resource, &rbac, &authorizer);
+            let resource = policy::guard(resource, &policies, &registered, &authorizer);
             registry.insert(resource);
         }
     });
     let clock = Arc::new(move || clock.now());
     let server = ApiServer::new(served, cache, authorizer, clock, shutdown);
     let server = server
+        .with_policies(policies)
         .with_limits(limits.api)
         .with_body_timeout(limits.body);
     let server = Arc::new(server);
@@ -120,6 +126,22 @@ pub(crate) async fn furnish(
         made.context("cannot write the settings")
     };
     futures::try_join!(roles, namespaces, settings).map(drop)
+}
+
+/// Lets policies decide about writes. Not before [`furnish`]: none may keep the server from what it
+/// needs to start.
+///
+/// # Errors
+/// When the store fails.
+pub(crate) async fn enforce_policies(
+    api: &Arc<ApiServer>,
+    store: Arc<dyn Store>,
+) -> Result<(), store::Error> {
+    let policies = api.policies();
+    policies.load(&*store).await?;
+    tokio::spawn(policies.clone().follow(store));
+    tokio::spawn(policy::observe(Arc::clone(api), policies.clone()));
+    Ok(())
 }
 
 /// The kinds of the management API as CustomResourceDefinitions, for another API server or for tools
@@ -174,6 +196,9 @@ pub(crate) async fn handle(
 fn record(trail: &Trail, audit: &Audit) {
     if let Some(decided) = &trail.decision {
         audit.set_decision(decided.allowed, &decided.reason);
+    }
+    for (name, value) in &trail.annotations {
+        audit.annotate(name.clone(), value.clone());
     }
     if let Some(sent) = &trail.sent
         && !sent.is_empty()

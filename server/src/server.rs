@@ -107,6 +107,7 @@ impl Server {
         let furnished = management::furnish(&api, &own, &config, &certificates);
         let administrator = bootstrap::administrator(&own, &config, &directory);
         let ((), made_up_password) = futures::try_join!(furnished, administrator)?;
+        management::enforce_policies(&api, Arc::clone(&store)).await?;
         let app = Arc::new(App {
             metrics: Metrics::new(limits.clone(), audit.clone(), &api),
             config,

@@ -1,7 +1,7 @@
 //! The list of kinds.
 
 use super::shown;
-use super::{BuiltIn, Rules, config, event, lease, namespace, rbac, service_account};
+use super::{BuiltIn, Rules, admission, config, event, lease, namespace, rbac, service_account};
 use crate::registry::Naming;
 
 const RBAC: &str = "rbac.authorization.k8s.io";
@@ -210,6 +210,7 @@ pub(super) const ALL: &[BuiltIn] = &[
         namespaced: false,
         status: true,
         shown: shown::POLICY,
+        rules: admission::POLICY,
         ..PLAIN
     },
     BuiltIn {
@@ -219,6 +220,7 @@ pub(super) const ALL: &[BuiltIn] = &[
         categories: &["api-extensions"],
         namespaced: false,
         shown: shown::POLICY_BINDING,
+        rules: admission::BINDING,
         ..PLAIN
     },
     BuiltIn {

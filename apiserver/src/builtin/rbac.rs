@@ -91,7 +91,7 @@ fn check_aggregation(role: &Value, errors: &mut Vec<FieldError>) {
     }
 }
 
-fn check_selector(selector: &Value, path: &str, errors: &mut Vec<FieldError>) {
+pub(super) fn check_selector(selector: &Value, path: &str, errors: &mut Vec<FieldError>) {
     let labels = selector["matchLabels"].as_object();
     for (key, value) in labels.into_iter().flatten() {
         let path = format!("{path}.matchLabels");
@@ -217,11 +217,11 @@ fn check_subject(subject: &Value, namespaced: bool, path: &str, errors: &mut Vec
     }
 }
 
-fn list<'a>(value: &'a Value, field: &str) -> &'a [Value] {
+pub(super) fn list<'a>(value: &'a Value, field: &str) -> &'a [Value] {
     let list = value.get(field).and_then(Value::as_array);
     list.map_or(&[], Vec::as_slice)
 }
 
-fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+pub(super) fn text<'a>(value: &'a Value, field: &str) -> &'a str {
     value.get(field).and_then(Value::as_str).unwrap_or_default()
 }

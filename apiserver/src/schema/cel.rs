@@ -7,18 +7,29 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 mod asked;
+mod composed;
 mod convert;
 mod cost;
+mod expression;
 mod functions;
 mod metered;
 mod path;
 mod program;
 mod run;
 mod shape;
+mod types;
+mod unknown;
 mod walk;
 
+pub(crate) use composed::Composed;
+pub(crate) use convert::is_identifier;
+pub(crate) use expression::{Evaluated, Evaluation, Expression, plain};
+pub(crate) use functions::afford;
+pub(crate) use metered::Names;
 pub(super) use path::normalize as normalize_path;
 use program::{CompileError, Compiled};
+pub(crate) use run::all_functions;
+pub(crate) use types::Type;
 pub(super) use walk::{check, check_unchanged, has_rules};
 
 /// A CEL rule. It holds if its expression is true.

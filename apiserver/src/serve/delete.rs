@@ -1,5 +1,6 @@
 //! Delete: one object, or all that a selector means.
 
+use super::admission::judge;
 use super::write::{
     admit_deletion, changed, delete_now, invalid, is_held, put, revision_of, stored,
 };
@@ -107,6 +108,7 @@ async fn delete_one(
         admit_deletion(server, call, &old, options.is_dry_run()).await?;
         let mut object = old.clone();
         options.set_finalizers(&mut object);
+        judge(server, call, [None, Some(&old)], options.is_dry_run()).await?;
         let waits = is_held(call, &object);
         if waits && !object.is_deleting() {
             object.set_meta("deletionTimestamp", metadata::seconds(server.now()));

@@ -85,6 +85,7 @@ impl ApiServer {
         let failed = |error| answer::failure_as(call.wanted.encoding, error);
         let mut answer = answered.unwrap_or_else(failed);
         drop(working);
+        trail.annotations = call.notes.add_to(&mut answer);
         if let Some(warning) = &call.version.deprecation {
             answer::warn(&mut answer, warning);
         }

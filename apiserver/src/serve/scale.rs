@@ -84,7 +84,7 @@ fn patched(mut scale: Value, sent: &Sent, schema: &Schema) -> Result<Value, ApiE
     Ok(scale)
 }
 
-fn scale_of(object: &Object, paths: &Scale) -> Value {
+pub(super) fn scale_of(object: &Object, paths: &Scale) -> Value {
     let number = |path: &str| {
         at(object.as_value(), path)
             .and_then(Value::as_i64)

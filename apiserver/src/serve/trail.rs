@@ -14,6 +14,8 @@ pub struct Trail {
     pub decision: Option<Decided>,
     /// The body of the request, as far as it was read.
     pub sent: Option<Bytes>,
+    /// What policies have to say for the audit log.
+    pub annotations: Vec<(String, String)>,
     /// How it is counted.
     pub(super) labels: metrics::Request,
     pub(super) dry_run: bool,

@@ -6,6 +6,7 @@ mod patch;
 use ownership::{Ownership, manager};
 pub(super) use patch::patch;
 
+use super::admission::judge;
 use super::{ApiServer, Body, Call, Sent, answer, metadata, read};
 use crate::admission::{Answer, Effects, Write};
 use crate::body::{Document, MAX_DEPTH, too_deep};
@@ -14,7 +15,7 @@ use crate::keys;
 use crate::namespaces;
 use crate::object::Object;
 use crate::request::{FieldValidation, WriteOptions};
-use crate::schema::{self, Extent, FieldError, MAX_ERRORS};
+use crate::schema::{self, ErrorKind, Extent, FieldError, MAX_ERRORS};
 use http::HeaderMap;
 use http::{Response, StatusCode};
 use serde_json::Value;
@@ -64,6 +65,7 @@ async fn review(server: &ApiServer, call: &Call, object: Object) -> Result<Objec
         return Err(invalid(call, "", &errors));
     }
     let mut object = Object::new(value).map_err(ApiError::internal)?;
+    judge(server, call, [Some(&object), None], false).await?;
     admit(server, call, &mut object, None, true).await?;
     Ok(object)
 }
@@ -94,6 +96,7 @@ async fn begin(
     let mut object = checked(call, object, None)?;
     let effects = admit(server, call, &mut object, None, dry_run).await?;
     let object = owner.record(server, call, None, object)?;
+    judge(server, call, [Some(&object), None], dry_run).await?;
     if dry_run {
         return Ok(object);
     }
@@ -227,6 +230,7 @@ async fn update(
         object.set_meta("generation", generation.unwrap_or_default() + 1);
     }
     let object = owner.record(server, call, Some(old), object)?;
+    judge(server, call, [Some(&object), Some(old)], dry_run).await?;
     if dry_run || (object == *old && effects.txn.ops.is_empty()) {
         return Ok(object);
     }
@@ -411,6 +415,10 @@ fn checked(call: &Call, object: Object, old: Option<&Object>) -> Result<Object, 
         &value,
         old.map(Object::as_value),
     ));
+    // Kubernetes' own kinds say themselves what may not be there twice.
+    if call.resource.built_in {
+        errors.retain(|error| error.kind != ErrorKind::Duplicate);
+    }
     if !errors.is_empty() {
         return Err(invalid(call, &name, &errors));
     }

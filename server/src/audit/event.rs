@@ -1,5 +1,6 @@
 //! The line of a request: an `Event` of `audit.k8s.io/v1`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -41,7 +42,7 @@ pub(super) struct Event<'a> {
     #[serde(serialize_with = "micro_time")]
     pub(super) stage_timestamp: Timestamp,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub(super) annotations: BTreeMap<&'static str, String>,
+    pub(super) annotations: BTreeMap<Cow<'static, str>, String>,
 }
 
 /// Who asks.

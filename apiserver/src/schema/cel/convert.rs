@@ -161,6 +161,14 @@ fn field_name(schema: Option<&Schema>, name: &str) -> Option<String> {
     }
 }
 
+/// Whether an expression can name a variable so.
+pub(crate) fn is_identifier(name: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    name.bytes().all(is_part)
+        && !name.starts_with(|first: char| first.is_ascii_digit())
+        && !(RESERVED.contains(&name) || name == "while")
+}
+
 fn escape(name: &str) -> Option<String> {
     if RESERVED.contains(&name) || name == "while" {
         return Some(format!("__{name}__"));

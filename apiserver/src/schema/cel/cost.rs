@@ -52,6 +52,14 @@ pub(super) fn metered_run<T>(limit: i64, evaluate: impl FnOnce() -> T) -> Metere
     }
 }
 
+/// Runs an evaluation inside of another, at its cost. Loops that it leaves by an error are forgotten.
+pub(super) fn nested<T>(evaluate: impl FnOnce() -> T) -> T {
+    let depth = LOOPS.with_borrow(Vec::len);
+    let result = evaluate();
+    LOOPS.with_borrow_mut(|loops| loops.truncate(depth));
+    result
+}
+
 /// Takes units from the evaluation that runs; false when there are not enough.
 pub(super) fn charge(units: i64) -> bool {
     let left = LEFT.get().saturating_sub(units);

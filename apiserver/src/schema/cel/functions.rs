@@ -90,7 +90,11 @@ fn length(bytes: usize) -> i64 {
     i64::try_from(bytes / 10).unwrap_or(i64::MAX)
 }
 
-fn afford(units: i64) -> Result<(), ExecutionError> {
+/// Counts before something is done that costs so much.
+///
+/// # Errors
+/// When that is more than is left.
+pub(crate) fn afford(units: i64) -> Result<(), ExecutionError> {
     if charge(units) {
         Ok(())
     } else {

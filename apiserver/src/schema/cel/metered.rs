@@ -1,24 +1,106 @@
 //! Expressions are changed so that they count what they do.
 
 use kube_cel::cel::common::ast::{
-    CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, operators,
+    CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, LiteralValue, SelectExpr, operators,
 };
 
+use super::composed::{COMPOSED, VARIABLES};
 use super::cost::{BEGIN, END, GROWING_STEP, REGEX, SIZED, SQUARED, STEP};
+
+/// What stands before the dot in the names of functions.
+const NAMESPACES: [&str; 14] = [
+    "base64",
+    "cel",
+    "cidr",
+    "format",
+    "google",
+    "ip",
+    "jsonpatch",
+    "lists",
+    "math",
+    "optional",
+    "regex",
+    "semver",
+    "sets",
+    "strings",
+];
+
+/// Types, which may be compared with those of values.
+const TYPES: [&str; 12] = [
+    "bool",
+    "bytes",
+    "double",
+    "dyn",
+    "google",
+    "int",
+    "list",
+    "map",
+    "null_type",
+    "string",
+    "type",
+    "uint",
+];
+
+/// Names that an expression may use for values.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Names<'a> {
+    /// Variables.
+    pub(crate) variables: &'a [&'a str],
+    /// Those of them that may be null, and whose fields are missing then.
+    pub(crate) nullable: &'a [&'a str],
+    /// Fields of a variable `variables`, which are expressions themselves.
+    pub(crate) composed: &'a [String],
+}
+
+/// A name that stands for nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Unknown {
+    Variable(String),
+    /// Of `variables`.
+    Field(String),
+}
+
+/// An expression that counts what it does.
+pub(super) struct Metered {
+    pub(super) expression: IdedExpr,
+    pub(super) unknown: Vec<Unknown>,
+}
 
 /// The expression that counts what it does. `None` if it makes a message of a protocol buffer, of
 /// which there are none.
-pub(super) fn metered(expression: &IdedExpr) -> Option<IdedExpr> {
-    let variables = vec!["self".to_owned(), "oldSelf".to_owned()];
-    Meter { variables }.expression(expression)
+pub(super) fn metered(expression: &IdedExpr, names: Names<'_>) -> Option<Metered> {
+    let mut variables: Vec<String> = names.variables.iter().map(|&name| name.into()).collect();
+    if !names.composed.is_empty() {
+        variables.push(VARIABLES.into());
+    }
+    let mut meter = Meter {
+        names,
+        declared: variables.len(),
+        variables,
+        unknown: Vec::new(),
+    };
+    let expression = meter.expression(expression)?;
+    Some(Metered {
+        expression,
+        unknown: meter.unknown,
+    })
 }
 
-struct Meter {
+/// The name under which a variable that may be null has its fields: none if it is null.
+pub(super) fn fields_of(variable: &str) -> String {
+    format!("@{variable}")
+}
+
+struct Meter<'a> {
+    names: Names<'a>,
     /// Names that stand for values; others may be the first part of a function's name.
     variables: Vec<String>,
+    /// How many of them are no variables of loops.
+    declared: usize,
+    unknown: Vec<Unknown>,
 }
 
-impl Meter {
+impl Meter<'_> {
     fn expression(&mut self, expression: &IdedExpr) -> Option<IdedExpr> {
         let expr = match &expression.expr {
             Expr::Call(call) => Expr::Call(self.call(call)?),
@@ -41,18 +123,74 @@ impl Meter {
                 }
                 Expr::Map(map)
             }
-            Expr::Select(select) => {
-                let mut select = select.clone();
-                select.operand = Box::new(self.expression(&select.operand)?);
-                Expr::Select(select)
+            Expr::Select(select) => self.select(select)?,
+            Expr::Ident(name) => {
+                self.look_up(name);
+                expression.expr.clone()
             }
-            Expr::Ident(_) | Expr::Literal(_) => expression.expr.clone(),
+            Expr::Literal(_) => expression.expr.clone(),
             Expr::Struct(_) | Expr::Unspecified => return None,
         };
         Some(IdedExpr {
             id: expression.id,
             expr,
         })
+    }
+
+    /// A field of a value that has none is an error, which the interpreter takes for false unless it
+    /// is an index.
+    fn select(&mut self, select: &SelectExpr) -> Option<Expr> {
+        if let Expr::Ident(name) = &select.operand.expr
+            && self.is_declared(name)
+        {
+            let qualified = format!("{name}.{}", select.field);
+            if self.names.variables.contains(&qualified.as_str()) {
+                return Some(Expr::Ident(qualified));
+            }
+            if name == VARIABLES {
+                return Some(self.composed(&select.field));
+            }
+            if self.names.nullable.contains(&name.as_str()) && !select.test {
+                let operand = IdedExpr {
+                    id: select.operand.id,
+                    expr: Expr::Ident(fields_of(name)),
+                };
+                return Some(index(operand, &select.field));
+            }
+        }
+        let operand = self.expression(&select.operand)?;
+        if !select.test {
+            return Some(index(operand, &select.field));
+        }
+        let mut select = select.clone();
+        select.operand = Box::new(operand);
+        Some(Expr::Select(select))
+    }
+
+    fn composed(&mut self, field: &str) -> Expr {
+        if !self.names.composed.iter().any(|name| name == field) {
+            self.unknown.push(Unknown::Field(field.to_owned()));
+        }
+        Expr::Call(CallExpr {
+            func_name: COMPOSED.to_owned(),
+            target: None,
+            args: vec![text(field)],
+        })
+    }
+
+    /// Whether a name is that of a variable, and of none of a loop.
+    fn is_declared(&self, name: &str) -> bool {
+        let found = self.variables.iter().rposition(|known| known == name);
+        found.is_some_and(|at| at < self.declared)
+    }
+
+    fn look_up(&mut self, name: &str) {
+        let known = name.starts_with('@')
+            || TYPES.contains(&name)
+            || self.variables.iter().any(|known| known == name);
+        if !known {
+            self.unknown.push(Unknown::Variable(name.to_owned()));
+        }
     }
 
     fn call(&mut self, call: &CallExpr) -> Option<CallExpr> {
@@ -73,7 +211,11 @@ impl Meter {
     /// The target of a call that is no value but part of the function's name, as in `math.least`.
     fn name<'a>(&self, target: &'a IdedExpr) -> Option<&'a str> {
         match &target.expr {
-            Expr::Ident(name) if !self.variables.contains(name) => Some(name),
+            Expr::Ident(name)
+                if !self.variables.contains(name) && NAMESPACES.contains(&name.as_str()) =>
+            {
+                Some(name)
+            }
             _ => None,
         }
     }
@@ -137,6 +279,22 @@ impl Meter {
         }
         let expr = Expr::Call(call);
         Some((IdedExpr { id: step.id, expr }, true))
+    }
+}
+
+/// `operand["field"]`, which is `operand.field`.
+fn index(operand: IdedExpr, field: &str) -> Expr {
+    Expr::Call(CallExpr {
+        func_name: operators::INDEX.to_owned(),
+        target: None,
+        args: vec![operand, text(field)],
+    })
+}
+
+fn text(text: &str) -> IdedExpr {
+    IdedExpr {
+        id: 0,
+        expr: Expr::Literal(LiteralValue::String(text.into())),
     }
 }
 

@@ -4,7 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use kube_cel::cel::{IdedExpr, Program};
 
-use super::{metered, shape};
+use super::metered::{Names, metered};
+use super::{shape, unknown};
 
 /// The most bytes of an expression. Those of the Gateway API, the longest in wide use, have 2 KB.
 /// kube-apiserver takes 100,000 characters, and bounds what they may cost instead.
@@ -32,21 +33,24 @@ pub(crate) struct CompileError {
 
 impl Compiled {
     pub(super) fn new(rule: &str, message: Option<&str>) -> Result<Self, CompileError> {
+        let names = Names {
+            variables: &["self", "oldSelf"],
+            ..Names::default()
+        };
         let compile = |keyword: &'static str, prefix: &str, text: &str| {
-            compile(text).map_err(|error| CompileError {
+            compile(text, names).map_err(|error| CompileError {
                 keyword,
                 detail: format!("{prefix}compilation failed: {error}"),
             })
         };
-        let (rule, uses_old_self) = compile("rule", "", rule)?;
+        let rule = compile("rule", "", rule)?;
         let message = message
             .map(|text| compile("messageExpression", "messageExpression ", text))
-            .transpose()?
-            .map(|(message, _)| message);
+            .transpose()?;
         Ok(Self {
-            rule,
-            message,
-            uses_old_self,
+            uses_old_self: rule.parsed.references().has_variable("oldSelf"),
+            rule: rule.tree,
+            message: message.map(|message| message.tree),
         })
     }
 
@@ -56,8 +60,14 @@ impl Compiled {
     }
 }
 
-/// The expression, and whether it names `oldSelf`.
-fn compile(text: &str) -> Result<(IdedExpr, bool), String> {
+/// An expression as it was written, and as it is evaluated.
+pub(super) struct Compilation {
+    pub(super) parsed: IdedExpr,
+    pub(super) tree: IdedExpr,
+}
+
+/// Reads an expression.
+pub(super) fn compile(text: &str, names: Names<'_>) -> Result<Compilation, String> {
     if text.len() > MAX_TEXT {
         return Err(format!(
             "expression has {} bytes, may have at most {MAX_TEXT}",
@@ -74,7 +84,7 @@ fn compile(text: &str) -> Result<(IdedExpr, bool), String> {
         return Err("expression has ! or - twice in a row, write (!(!a)) or (-(-a))".to_owned());
     }
     // The parser is not ours: should it panic, the expression is to blame and not the server.
-    let parse = || catch_unwind(AssertUnwindSafe(|| parse(text)));
+    let parse = || catch_unwind(AssertUnwindSafe(|| parse(text, names)));
     std::thread::scope(|scope| {
         let parser = std::thread::Builder::new().stack_size(PARSER_STACK);
         let parser = parser
@@ -87,11 +97,15 @@ fn compile(text: &str) -> Result<(IdedExpr, bool), String> {
     })
 }
 
-fn parse(text: &str) -> Result<(IdedExpr, bool), String> {
+fn parse(text: &str, names: Names<'_>) -> Result<Compilation, String> {
     let program = Program::compile(text).map_err(|errors| errors.to_string())?;
-    let references = program.references();
-    let uses_old_self = references.has_variable("oldSelf");
-    let metered = metered::metered(program.expression())
-        .ok_or_else(|| "messages cannot be made".to_owned())?;
-    Ok((metered, uses_old_self))
+    let metered =
+        metered(program.expression(), names).ok_or_else(|| "messages cannot be made".to_owned())?;
+    if !metered.unknown.is_empty() {
+        return Err(unknown::complaint(text, &metered.unknown));
+    }
+    Ok(Compilation {
+        parsed: program.expression().clone(),
+        tree: metered.expression,
+    })
 }

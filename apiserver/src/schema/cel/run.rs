@@ -7,7 +7,7 @@ use kube_cel::KubeCelExt;
 use kube_cel::cel::objects::OptionalValue;
 use kube_cel::cel::{Context, ExecutionError, IdedExpr, Value as CelValue};
 
-use super::{cost, functions};
+use super::{composed, cost, functions};
 
 /// What one evaluation may cost (`PerCallLimit` of k8s.io/apiserver).
 const PER_CALL: i64 = 1_000_000;
@@ -15,30 +15,44 @@ const PER_CALL: i64 = 1_000_000;
 const PER_OBJECT: i64 = 10_000_000;
 
 /// What is left for the evaluations of one object.
-pub(super) struct Budget(i64);
+pub(super) struct Budget {
+    left: i64,
+    per_call: i64,
+}
 
 impl Budget {
     pub(super) fn for_object() -> Self {
-        Self(PER_OBJECT)
+        Self {
+            left: PER_OBJECT,
+            per_call: PER_CALL,
+        }
+    }
+
+    /// One that a single evaluation may spend alone.
+    pub(super) fn of(limit: i64) -> Self {
+        Self {
+            left: limit,
+            per_call: limit,
+        }
     }
 
     pub(super) fn spend(&mut self, units: i64) {
-        self.0 = self.0.saturating_sub(units);
+        self.left = self.left.saturating_sub(units);
     }
 
     pub(super) fn is_spent(&self) -> bool {
-        self.0 <= 0
+        self.left <= 0
     }
 
     pub(super) fn evaluate(&mut self, expression: &IdedExpr, scope: &Context<'_>) -> Outcome {
-        let limit = PER_CALL.min(self.0);
+        let limit = self.per_call.min(self.left);
         // The interpreter is not ours: should it panic, the rule has failed and not the server.
         let resolve = || catch_unwind(AssertUnwindSafe(|| CelValue::resolve(expression, scope)));
         let run = cost::metered_run(limit, resolve);
         // An expression that does nothing costs one, so that their number is bounded too.
         self.spend(run.cost.max(1));
         match run.result {
-            _ if run.exhausted && limit < PER_CALL => Outcome::BudgetSpent,
+            _ if run.exhausted && limit < self.per_call => Outcome::BudgetSpent,
             _ if run.exhausted => Outcome::TooCostly,
             Ok(Ok(value)) => Outcome::Value(value),
             Ok(Err(error)) => Outcome::Failed(error),
@@ -58,13 +72,17 @@ pub(super) enum Outcome {
 }
 
 /// All functions there are. Variables are added in scopes below.
-pub(super) static CONTEXT: LazyLock<Context<'static>> = LazyLock::new(|| {
+pub(super) static CONTEXT: LazyLock<Context<'static>> = LazyLock::new(all_functions);
+
+/// The same, to be added to.
+pub(crate) fn all_functions() -> Context<'static> {
     let mut context = Context::default();
     context.register_all();
     functions::register(&mut context);
     cost::register(&mut context);
+    composed::register(&mut context);
     context
-});
+}
 
 /// `optional.of` the value, or `optional.none()`.
 pub(super) fn optional_value(value: Option<CelValue>) -> CelValue {
@@ -79,6 +97,10 @@ pub(super) fn describe(error: &ExecutionError) -> String {
         ExecutionError::DivisionByZero(_) => "division by zero".to_owned(),
         ExecutionError::RemainderByZero(_) => "modulus by zero".to_owned(),
         ExecutionError::Overflow(..) => "return error for overflow".to_owned(),
+        ExecutionError::NoSuchOverload => "no such overload".to_owned(),
+        ExecutionError::FunctionError { function, message } if function == "variables" => {
+            message.clone()
+        }
         other => other.to_string(),
     }
 }

@@ -132,6 +132,11 @@ impl Group {
     }
 }
 
+/// Where the string ends that begins with a quote at a place of a text.
+pub(super) fn string_end_at(text: &str, at: usize, quote: char) -> usize {
+    text.len() - string_end(&text[at..], quote, is_raw(&text[..at])).len()
+}
+
 /// Whether a string that follows has an `r` before it that is no end of a word.
 fn is_raw(before: &str) -> bool {
     let word = before.trim_end_matches(['r', 'R', 'b', 'B']);
