@@ -11,6 +11,7 @@ mod login;
 mod management;
 mod membership;
 mod observability;
+mod policies;
 mod registration;
 mod tokens;
 mod upstream;
