@@ -24,9 +24,9 @@ pub(crate) use request::{Operation, Write};
 
 use crate::keys;
 use index::{Index, Policy};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
-use store::{Range, Revision, Store, WatchError};
+use store::{Entry, Follow, Followed, Revision, Store};
 use tokio::sync::watch;
 
 /// The group of policies and bindings.
@@ -35,14 +35,8 @@ pub const GROUP: &str = "admissionregistration.k8s.io";
 const POLICIES: &str = "validatingadmissionpolicies";
 const BINDINGS: &str = "validatingadmissionpolicybindings";
 
-/// How long to wait before the store is asked again after it failed.
-const RETRY: Duration = Duration::from_millis(500);
-
 /// How long a writer waits until what was written is in force.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// Entries that are read at once.
-const PAGE: usize = 1000;
 
 /// The policies of a store. Clones share them. There are none before [`Self::follow`] has read them.
 #[derive(Clone, Debug, Default)]
@@ -61,59 +55,44 @@ impl Policies {
     /// # Errors
     /// When the store cannot be read.
     pub async fn load(&self, store: &dyn Store) -> Result<(), store::Error> {
-        let mut range = Range::prefix(prefix());
-        range.limit = Some(PAGE);
-        let mut index = Index::default();
-        loop {
-            let page = store.range(range.clone()).await?;
-            for entry in &page.entries {
-                index.set(&entry.key, Some(entry));
-            }
-            range.after = page.entries.last().map(|entry| entry.key.clone());
-            range.revision = Some(page.revision);
-            if page.remaining == 0 {
-                index.arrange();
-                *self.write() = index;
-                self.0.in_force.send_replace(page.revision.0);
-                return Ok(());
-            }
-        }
+        let (entries, revision) = store::read_all(store, prefix()).await?;
+        self.replace(&entries, revision);
+        Ok(())
     }
 
-    /// Follows the store after [`Self::load`]. Returns when the store has stopped; to be dropped
-    /// otherwise.
+    /// Follows the store after [`Self::load`], through times in which it is away. Returns when it has
+    /// stopped for good; to be dropped otherwise.
     pub async fn follow(self, store: Arc<dyn Store>) {
-        loop {
-            match self.follow_once(&*store).await {
-                Ok(WatchError::Stopped) => return,
-                Ok(WatchError::Lagged) => tracing::warn!("policies fell behind the store"),
-                Err(error) => tracing::warn!(%error, "reading policies again"),
-            }
-            while let Err(error) = self.load(&*store).await {
-                tracing::warn!(%error, "policies cannot be read");
-                tokio::time::sleep(RETRY).await;
+        let after = Revision(*self.0.in_force.borrow());
+        let mut store = Follow::after(store, prefix(), after);
+        while let Some(next) = store.next().await {
+            match next {
+                Followed::All(entries, revision) => self.replace(&entries, revision),
+                Followed::Changes(changes) => {
+                    // Compiling takes a while, in which writes are judged by what was there before.
+                    let mut index = self.read().clone();
+                    for change in &changes.changes {
+                        index.set(&change.key, change.current.as_deref());
+                    }
+                    self.put_in_force(index, changes.revision);
+                }
             }
         }
     }
 
-    async fn follow_once(&self, store: &dyn Store) -> Result<WatchError, store::Error> {
-        let after = Revision(*self.0.in_force.borrow());
-        let mut changes = store.watch(prefix().as_bytes(), after).await?;
-        while let Some(next) = changes.next().await {
-            let changes = match next {
-                Ok(changes) => changes,
-                Err(ended) => return Ok(ended),
-            };
-            {
-                let mut index = self.write();
-                for change in &changes.changes {
-                    index.set(&change.key, change.current.as_deref());
-                }
-                index.arrange();
-            }
-            self.0.in_force.send_replace(changes.revision.0);
+    /// Takes in all policies and bindings, in place of those that were known.
+    fn replace(&self, entries: &[Arc<Entry>], revision: Revision) {
+        let mut index = Index::default();
+        for entry in entries {
+            index.set(&entry.key, Some(entry));
         }
-        Ok(WatchError::Stopped)
+        self.put_in_force(index, revision);
+    }
+
+    fn put_in_force(&self, mut index: Index, revision: Revision) {
+        index.arrange();
+        *self.write() = index;
+        self.0.in_force.send_replace(revision.0);
     }
 
     /// Whether no write has to be asked about.
@@ -123,22 +102,17 @@ impl Policies {
 
     /// Those that are in force and bound.
     fn bound(&self) -> Arc<[Arc<Policy>]> {
-        let index = self.0.index.read();
-        index.unwrap_or_else(PoisonError::into_inner).bound()
+        self.read().bound()
     }
 
     /// The parameters that a policy asks for, if it is there.
     fn param_kind(&self, policy: &str) -> Option<Option<definition::ParamKind>> {
-        let index = self.0.index.read();
-        index
-            .unwrap_or_else(PoisonError::into_inner)
-            .param_kind(policy)
+        self.read().param_kind(policy)
     }
 
     /// Policies whose status does not say that they are in force, with their generations.
     fn unobserved(&self) -> Vec<(String, i64)> {
-        let index = self.0.index.read();
-        index.unwrap_or_else(PoisonError::into_inner).unobserved()
+        self.read().unobserved()
     }
 
     /// Waits until what was written at a revision is in force, for some seconds at most.
@@ -150,7 +124,11 @@ impl Policies {
         }
     }
 
-    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Index> {
+    fn read(&self) -> RwLockReadGuard<'_, Index> {
+        self.0.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Index> {
         self.0.index.write().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -414,8 +414,44 @@ async fn an_expression_may_not_cost_too_much() {
     let expression = "lists.range(3000).all(a, lists.range(3000).all(b, a + b >= 0))";
     server.bound("p", deleting(expression)).await;
     let refused = server.make("x", json!({})).await;
-    let said = "denied request: validation failed due to running out of cost budget, no further validation rules will be run";
+    let said = format!(
+        "denied request: expression '{expression}' resulted in error: operation cancelled: actual cost \
+         limit exceeded"
+    );
+    assert!(refused.message().ends_with(&said), "{}", refused.message());
+}
+
+/// Costs a third of what one expression may, and takes no time.
+const COSTLY: &str = "authorizer.group('').resource('pods').check('get').allowed()";
+
+#[tokio::test]
+async fn all_expressions_together_may_not_cost_too_much() {
+    let server = Server::start().await;
+    let costly = json!({"expression": COSTLY});
+    let validations = |all: usize| json!({"validations": vec![costly.clone(); all]});
+    server.bound("p", validations(28)).await;
+    let made = server.make("x", json!({})).await;
+    assert_eq!(made.code, 201, "{}", made.body);
+    server.bound("q", validations(29)).await;
+    let refused = server.make("y", json!({})).await;
+    let said = "denied request: validation failed due to running out of cost budget, no further \
+                validation rules will be run";
     assert!(refused.message().ends_with(said), "{}", refused.message());
+}
+
+#[tokio::test]
+async fn a_variable_is_evaluated_once_for_all_validations() {
+    let server = Server::start().await;
+    let validations = vec![json!({"expression": "variables.costly"}); 60];
+    let variables = [json!({"name": "costly", "expression": COSTLY})];
+    server
+        .bound(
+            "p",
+            json!({"variables": variables, "validations": validations}),
+        )
+        .await;
+    let made = server.make("x", json!({})).await;
+    assert_eq!(made.code, 201, "{}", made.body);
 }
 
 #[tokio::test]

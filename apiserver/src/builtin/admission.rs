@@ -7,7 +7,7 @@ use super::rbac::{check_selector, list, text};
 use crate::names;
 use crate::policy::{Allowed, check_expression};
 use crate::schema::FieldError;
-use crate::schema::cel::{Type, is_identifier};
+use crate::schema::cel::{Declared, Type, is_identifier};
 use serde_json::{Value, json};
 
 /// As kube-apiserver limits them.
@@ -220,7 +220,7 @@ fn check_conditions(conditions: &[Value], has_params: bool, errors: &mut Vec<Fie
 fn check_variable(
     variable: &Value,
     has_params: bool,
-    composed: &mut Vec<String>,
+    composed: &mut Vec<Declared>,
     path: &str,
     errors: &mut Vec<FieldError>,
 ) {
@@ -242,18 +242,21 @@ fn check_variable(
         has_params,
         composed,
     };
-    scope.check(expression, true, &[], place, errors);
-    composed.push(name.to_owned());
+    let levels = scope.check(expression, true, &[], place, errors);
+    composed.push(Declared {
+        name: name.to_owned(),
+        levels,
+    });
 }
 
 /// What expressions may name.
 struct Scope<'a> {
     has_params: bool,
-    composed: &'a [String],
+    composed: &'a [Declared],
 }
 
 impl Scope<'_> {
-    /// No types: any.
+    /// No types: any. Returns how deep the expression nests.
     fn check(
         &self,
         expression: &str,
@@ -261,13 +264,17 @@ impl Scope<'_> {
         types: &[Type],
         path: String,
         errors: &mut Vec<FieldError>,
-    ) {
+    ) -> usize {
         let allowed = Allowed {
             params: self.has_params,
             authorizer,
         };
-        if let Err(why) = check_expression(expression, allowed, self.composed, types) {
-            errors.push(FieldError::invalid(path, expression, why));
+        match check_expression(expression, allowed, self.composed, types) {
+            Ok(levels) => levels,
+            Err(why) => {
+                errors.push(FieldError::invalid(path, expression, why));
+                0
+            }
         }
     }
 

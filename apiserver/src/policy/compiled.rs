@@ -2,7 +2,7 @@
 
 use super::authorizer::REQUEST_RESOURCE;
 use super::definition::PolicySpec;
-use crate::schema::cel::{Composed, Expression, Names, Type};
+use crate::schema::cel::{Composed, Declared, Expression, Names, Type};
 use std::sync::Arc;
 
 /// Which variables an expression may use besides those that all may.
@@ -49,8 +49,12 @@ impl Compiled {
         let (mut variables, mut names) = (Composed::new(), Vec::new());
         for variable in &spec.variables {
             let compiled = compile(&variable.expression, all, &names, &[]);
-            variables.insert(variable.name.clone(), compiled);
-            names.push(variable.name.clone());
+            names.push(Declared {
+                name: variable.name.clone(),
+                levels: compiled.as_ref().map_or(0, Expression::levels),
+            });
+            // Of two of a name, later expressions mean the first.
+            variables.entry(variable.name.clone()).or_insert(compiled);
         }
         let conditions = spec.match_conditions.iter();
         let conditions =
@@ -83,20 +87,21 @@ impl Compiled {
     }
 }
 
-/// Whether an expression is one, and its result of one of these types. No types: any.
+/// Whether an expression is one, and its result of one of these types. No types: any. Returns how deep
+/// it nests.
 ///
 /// # Errors
 /// What is wrong with it, in kube-apiserver's words.
 pub(crate) fn check_expression(
     text: &str,
     allowed: Allowed,
-    composed: &[String],
+    composed: &[Declared],
     types: &[Type],
-) -> Result<(), String> {
-    compile(text, allowed, composed, types).map(drop)
+) -> Result<usize, String> {
+    compile(text, allowed, composed, types).map(|expression| expression.levels())
 }
 
-fn compile(text: &str, allowed: Allowed, composed: &[String], types: &[Type]) -> Tried {
+fn compile(text: &str, allowed: Allowed, composed: &[Declared], types: &[Type]) -> Tried {
     let mut variables = vec!["object", "oldObject", "request", "namespaceObject"];
     let mut nullable = vec!["object", "oldObject", "namespaceObject"];
     if allowed.params {

@@ -112,6 +112,8 @@ impl Judgement {
                 if let Some(variables) = &mut variables {
                     variables.params = params;
                     self.take(policy, binding, evaluate(policy, variables));
+                    // Others go on between two that take long.
+                    tokio::task::yield_now().await;
                 }
             }
         }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use store::Entry;
 
 /// All of them.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Index {
     policies: BTreeMap<String, Definition>,
     bindings: BTreeMap<String, Arc<Binding>>,

@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 mod asked;
+mod collect;
 mod composed;
 mod convert;
 mod cost;
@@ -16,15 +17,16 @@ mod metered;
 mod path;
 mod program;
 mod run;
+mod search;
 mod shape;
 mod types;
 mod unknown;
 mod walk;
 
-pub(crate) use composed::Composed;
+pub(crate) use composed::{Composed, Declared};
 pub(crate) use convert::is_identifier;
+pub(crate) use cost::afford;
 pub(crate) use expression::{Evaluated, Evaluation, Expression, plain};
-pub(crate) use functions::afford;
 pub(crate) use metered::Names;
 pub(super) use path::normalize as normalize_path;
 use program::{CompileError, Compiled};

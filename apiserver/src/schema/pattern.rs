@@ -8,6 +8,8 @@ use regex::{Regex, RegexBuilder};
 /// The most memory that one compiled expression takes. Go has a like limit (of 128 MB, for a much
 /// larger representation); the expressions of Kubernetes' own types take less than 1 MB.
 const MAX_SIZE: usize = 4 << 20;
+/// The memory that a search may take, if the expression takes less.
+const MIN_SEARCH: usize = 256 << 10;
 /// How deep groups nest in one expression. Go allows 1000.
 const MAX_NESTING: u32 = 250;
 
@@ -25,28 +27,33 @@ impl Pattern {
     ///
     /// What is wrong with it, or that it is too large.
     pub fn new(text: &str) -> Result<Self, String> {
-        let regex = RegexBuilder::new(&translate(text)?)
-            .size_limit(MAX_SIZE)
-            .dfa_size_limit(MAX_SIZE)
-            .nest_limit(MAX_NESTING)
-            .build()
-            .map_err(|error| match error {
-                regex::Error::CompiledTooBig(_) => {
-                    "error parsing regexp: expression too large".to_owned()
-                }
-                other => {
-                    let text = other.to_string();
-                    let line = text.lines().last().unwrap_or_default();
-                    format!(
-                        "error parsing regexp: {}",
-                        line.trim().trim_start_matches("error: ")
-                    )
-                }
-            })?;
+        let regex = build(&translate(text)?, MAX_SIZE).map_err(|error| complaint(&error))?;
         Ok(Self {
             text: text.into(),
             regex,
         })
+    }
+
+    /// The same, and the most bytes that it takes compiled: `small`, or a multiple.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, or that it is too large.
+    pub fn sized(text: &str, small: usize) -> Result<(Self, usize), String> {
+        let translated = translate(text)?;
+        let mut size = small;
+        loop {
+            match build(&translated, size) {
+                Ok(regex) => {
+                    let text = text.into();
+                    return Ok((Self { text, regex }, size));
+                }
+                Err(regex::Error::CompiledTooBig(_)) if size < MAX_SIZE => {
+                    size = MAX_SIZE.min(size.saturating_mul(8));
+                }
+                Err(error) => return Err(complaint(&error)),
+            }
+        }
     }
 
     /// The expression as it was given.
@@ -59,6 +66,33 @@ impl Pattern {
     #[must_use]
     pub fn is_found_in(&self, text: &str) -> bool {
         self.regex.is_match(text)
+    }
+
+    /// Where it is found in `text`, from the first place on. The places do not overlap.
+    pub fn find_in<'a>(&'a self, text: &'a str) -> impl Iterator<Item = &'a str> {
+        self.regex.find_iter(text).map(|found| found.as_str())
+    }
+}
+
+fn build(translated: &str, size: usize) -> Result<Regex, regex::Error> {
+    RegexBuilder::new(translated)
+        .size_limit(size)
+        .dfa_size_limit(size.max(MIN_SEARCH))
+        .nest_limit(MAX_NESTING)
+        .build()
+}
+
+fn complaint(error: &regex::Error) -> String {
+    match error {
+        regex::Error::CompiledTooBig(_) => "error parsing regexp: expression too large".to_owned(),
+        other => {
+            let text = other.to_string();
+            let line = text.lines().last().unwrap_or_default();
+            format!(
+                "error parsing regexp: {}",
+                line.trim().trim_start_matches("error: ")
+            )
+        }
     }
 }
 

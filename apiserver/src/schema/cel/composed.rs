@@ -7,7 +7,7 @@ use std::sync::Arc;
 use kube_cel::cel::objects::ResolveResult;
 use kube_cel::cel::{Context, ExecutionError, FunctionContext, Value};
 
-use super::cost::nested;
+use super::cost::{afford_size, nested};
 use super::expression::Expression;
 use super::run::describe;
 
@@ -19,25 +19,40 @@ pub(super) const COMPOSED: &str = "@variable";
 /// Expressions by the names of the variables that they define; why one is none.
 pub(crate) type Composed = HashMap<String, Result<Expression, String>>;
 
+/// Such a variable, as later expressions know it.
+#[derive(Clone, Debug)]
+pub(crate) struct Declared {
+    pub(crate) name: String,
+    /// How deep it nests.
+    pub(crate) levels: usize,
+}
+
+/// The values of those that were asked for.
+pub(super) type Known = HashMap<Arc<String>, Result<Value, String>>;
+
 thread_local! {
     /// Those of the evaluation that runs on this thread.
     static RUNNING: RefCell<Running> = RefCell::default();
 }
 
-#[derive(Clone, Default)]
+#[derive(Default)]
 struct Running {
     composed: Arc<Composed>,
-    known: HashMap<Arc<String>, Result<Value, String>>,
+    known: Known,
 }
 
-/// Runs an evaluation that may ask for variables. None of them is known before.
-pub(super) fn with_variables<T>(composed: &Arc<Composed>, evaluate: impl FnOnce() -> T) -> T {
+/// Runs an evaluation that may ask for variables.
+pub(super) fn with_variables<T>(
+    composed: &Arc<Composed>,
+    known: &mut Known,
+    evaluate: impl FnOnce() -> T,
+) -> T {
     RUNNING.set(Running {
         composed: Arc::clone(composed),
-        known: HashMap::new(),
+        known: std::mem::take(known),
     });
     let result = evaluate();
-    RUNNING.take();
+    *known = RUNNING.take().known;
     result
 }
 
@@ -51,19 +66,30 @@ pub(super) fn register(context: &mut Context<'_>) {
 )]
 fn variable(context: &FunctionContext, name: Arc<String>) -> ResolveResult {
     let known = RUNNING.with_borrow(|running| running.known.get(&name).cloned());
-    let result = known.unwrap_or_else(|| {
-        let result = evaluate(&name, outermost(context.ptx));
-        RUNNING.with_borrow_mut(|running| running.known.insert(Arc::clone(&name), result.clone()));
-        result
-    });
-    result.map_err(|why| ExecutionError::function_error(VARIABLES, why))
+    let result = match known {
+        Some(known) => known,
+        None => {
+            let result = evaluate(&name, outermost(context.ptx));
+            // It is kept as well.
+            result.iter().try_for_each(afford_size)?;
+            RUNNING.with_borrow_mut(|running| {
+                running.known.insert(Arc::clone(&name), result.clone());
+            });
+            result
+        }
+    };
+    let value = result.map_err(|why| ExecutionError::function_error(VARIABLES, why))?;
+    afford_size(&value)?;
+    Ok(value)
 }
 
 fn evaluate(name: &str, scope: &Context<'_>) -> Result<Value, String> {
     let composed = RUNNING.with_borrow(|running| Arc::clone(&running.composed));
     match composed.get(name) {
         Some(Ok(expression)) => {
-            nested(|| Value::resolve(expression.tree(), scope)).map_err(|why| {
+            let tree = expression.tree();
+            let value = nested(tree.weight, || Value::resolve(&tree.expression, scope));
+            value.map_err(|why| {
                 let why = describe(&why);
                 format!("composited variable {name:?} fails to evaluate: {why}")
             })

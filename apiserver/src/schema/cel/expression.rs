@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use kube_cel::cel::objects::{Key, Map};
-use kube_cel::cel::{Context, IdedExpr, Value as CelValue};
+use kube_cel::cel::{Context, Value as CelValue};
 use serde_json::Value;
 
-use super::composed::{Composed, with_variables};
+use super::composed::{Composed, Known, with_variables};
+use super::cost::exhausted;
 use super::metered::{Names, fields_of};
-use super::program::compile;
+use super::program::{Tree, compile};
 use super::run::{Budget, Outcome, describe};
 use super::types::{Type, type_of};
 
@@ -17,7 +18,7 @@ use super::types::{Type, type_of};
 #[derive(Debug)]
 pub(crate) struct Expression {
     text: String,
-    tree: IdedExpr,
+    tree: Tree,
     result: Option<Type>,
 }
 
@@ -72,7 +73,12 @@ impl Expression {
         &self.text
     }
 
-    pub(super) fn tree(&self) -> &IdedExpr {
+    /// How deep it nests, with the variables that it asks for.
+    pub(crate) fn levels(&self) -> usize {
+        self.tree.levels
+    }
+
+    pub(super) fn tree(&self) -> &Tree {
         &self.tree
     }
 }
@@ -81,6 +87,7 @@ impl Expression {
 pub(crate) struct Evaluation {
     scope: Context<'static>,
     composed: Arc<Composed>,
+    known: Known,
     budget: Budget,
 }
 
@@ -94,6 +101,7 @@ impl Evaluation {
         Self {
             scope: functions.new_inner_scope(),
             composed: Arc::clone(composed),
+            known: Known::new(),
             budget: Budget::of(limit),
         }
     }
@@ -117,22 +125,22 @@ impl Evaluation {
 
     /// Evaluates.
     pub(crate) fn evaluate(&mut self, expression: &Expression) -> Evaluated {
-        let outcome = with_variables(&self.composed, || {
+        let outcome = with_variables(&self.composed, &mut self.known, || {
             self.budget.evaluate(&expression.tree, &self.scope)
         });
-        match outcome {
-            Outcome::Value(value) => Evaluated::Value(value),
-            Outcome::Failed(error) => Evaluated::Failed(format!(
-                "expression '{}' resulted in error: {}",
-                expression.text,
-                describe(&error)
-            )),
-            Outcome::TooCostly | Outcome::BudgetSpent => Evaluated::OutOfBudget,
-        }
+        let error = match outcome {
+            Outcome::Value(value) => return Evaluated::Value(value),
+            Outcome::BudgetSpent => return Evaluated::OutOfBudget,
+            Outcome::Failed(error) => error,
+            Outcome::TooCostly => exhausted(),
+        };
+        let (text, error) = (&expression.text, describe(&error));
+        Evaluated::Failed(format!("expression '{text}' resulted in error: {error}"))
     }
 
-    /// From now on, this may be spent.
+    /// From now on, this may be spent. No variable is known.
     pub(crate) fn allow(&mut self, limit: i64) {
+        self.known.clear();
         self.budget = Budget::of(limit);
     }
 }

@@ -1,49 +1,20 @@
-//! Functions whose results may be much larger than what they are given, or which prepare much.
+//! Functions whose results may be much larger than what they are given.
 //!
 //! They take the place of those of the libraries, and count before they begin.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use kube_cel::cel::extractors::{Arguments, This};
 use kube_cel::cel::objects::ResolveResult;
 use kube_cel::cel::{Context, ExecutionError, Value};
 
-use super::cost::{charge, exhausted};
-use crate::schema::Pattern;
-
-/// What it takes to compile a regular expression that was not used lately.
-const PER_PATTERN: i64 = 20_000;
-/// How many expressions are kept for each thread.
-const MAX_PATTERNS: usize = 64;
-
-thread_local! {
-    static PATTERNS: RefCell<HashMap<Arc<String>, Pattern>> = RefCell::new(HashMap::new());
-}
+use super::cost::afford;
 
 pub(super) fn register(context: &mut Context<'_>) {
-    context.add_function("matches", matches);
     context.add_function("replace", replace);
     context.add_function("join", join);
+    context.add_function("split", split);
     context.add_function("lists.range", range);
-}
-
-fn matches(This(text): This<Arc<String>>, expression: Arc<String>) -> ResolveResult {
-    PATTERNS.with_borrow_mut(|patterns| {
-        if let Some(pattern) = patterns.get(&expression) {
-            return Ok(pattern.is_found_in(&text).into());
-        }
-        afford(PER_PATTERN)?;
-        let pattern = Pattern::new(&expression)
-            .map_err(|error| ExecutionError::function_error("matches", error))?;
-        if patterns.len() >= MAX_PATTERNS {
-            patterns.clear();
-        }
-        let found = pattern.is_found_in(&text);
-        patterns.insert(expression, pattern);
-        Ok(found.into())
-    })
 }
 
 fn replace(This(text): This<Arc<String>>, Arguments(arguments): Arguments) -> ResolveResult {
@@ -81,6 +52,21 @@ fn join(This(list): This<Arc<Vec<Value>>>, Arguments(arguments): Arguments) -> R
     Ok(Value::String(Arc::new(texts.join(separator))))
 }
 
+fn split(This(text): This<Arc<String>>, Arguments(arguments): Arguments) -> ResolveResult {
+    let (separator, most) = match arguments.as_slice() {
+        [Value::String(separator)] => (separator, usize::MAX),
+        // There is no limit where the number is negative.
+        [Value::String(separator), Value::Int(most)] => {
+            (separator, usize::try_from(*most).unwrap_or(usize::MAX))
+        }
+        _ => return Err(ExecutionError::NoSuchOverload),
+    };
+    let pieces = text.matches(separator.as_str()).count() + 1;
+    afford(i64::try_from(pieces.min(most)).unwrap_or(i64::MAX))?;
+    let pieces: Vec<&str> = text.splitn(most, separator.as_str()).collect();
+    Ok(pieces.into())
+}
+
 fn range(count: i64) -> ResolveResult {
     afford(count.max(0))?;
     Ok(Value::List(Arc::new((0..count).map(Value::Int).collect())))
@@ -88,16 +74,4 @@ fn range(count: i64) -> ResolveResult {
 
 fn length(bytes: usize) -> i64 {
     i64::try_from(bytes / 10).unwrap_or(i64::MAX)
-}
-
-/// Counts before something is done that costs so much.
-///
-/// # Errors
-/// When that is more than is left.
-pub(crate) fn afford(units: i64) -> Result<(), ExecutionError> {
-    if charge(units) {
-        Ok(())
-    } else {
-        Err(exhausted())
-    }
 }

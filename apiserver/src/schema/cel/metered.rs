@@ -4,8 +4,9 @@ use kube_cel::cel::common::ast::{
     CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, LiteralValue, SelectExpr, operators,
 };
 
-use super::composed::{COMPOSED, VARIABLES};
-use super::cost::{BEGIN, END, GROWING_STEP, REGEX, SIZED, SQUARED, STEP};
+use super::collect::{self, Collecting};
+use super::composed::{COMPOSED, Declared, VARIABLES};
+use super::cost::{FORMAT, SIZED, SQUARED, STEP};
 
 /// What stands before the dot in the names of functions.
 const NAMESPACES: [&str; 14] = [
@@ -24,6 +25,9 @@ const NAMESPACES: [&str; 14] = [
     "sets",
     "strings",
 ];
+
+/// How many levels the evaluation of a variable in an expression takes besides its own.
+const PER_VARIABLE: usize = 4;
 
 /// Types, which may be compared with those of values.
 const TYPES: [&str; 12] = [
@@ -49,7 +53,7 @@ pub(crate) struct Names<'a> {
     /// Those of them that may be null, and whose fields are missing then.
     pub(crate) nullable: &'a [&'a str],
     /// Fields of a variable `variables`, which are expressions themselves.
-    pub(crate) composed: &'a [String],
+    pub(crate) composed: &'a [Declared],
 }
 
 /// A name that stands for nothing.
@@ -63,6 +67,10 @@ pub(super) enum Unknown {
 /// An expression that counts what it does.
 pub(super) struct Metered {
     pub(super) expression: IdedExpr,
+    /// What it costs besides what it counts: one for each part outside of loops.
+    pub(super) weight: i64,
+    /// How deep the deepest variable nests that it asks for.
+    pub(super) levels: usize,
     pub(super) unknown: Vec<Unknown>,
 }
 
@@ -77,11 +85,15 @@ pub(super) fn metered(expression: &IdedExpr, names: Names<'_>) -> Option<Metered
         names,
         declared: variables.len(),
         variables,
+        weight: 0,
+        levels: 0,
         unknown: Vec::new(),
     };
     let expression = meter.expression(expression)?;
     Some(Metered {
         expression,
+        weight: meter.weight,
+        levels: meter.levels,
         unknown: meter.unknown,
     })
 }
@@ -97,18 +109,22 @@ struct Meter<'a> {
     variables: Vec<String>,
     /// How many of them are no variables of loops.
     declared: usize,
+    /// Of the loop that is looked at, or of what is outside of all.
+    weight: i64,
+    levels: usize,
     unknown: Vec<Unknown>,
 }
 
 impl Meter<'_> {
     fn expression(&mut self, expression: &IdedExpr) -> Option<IdedExpr> {
+        self.weight += 1;
         let expr = match &expression.expr {
             Expr::Call(call) => Expr::Call(self.call(call)?),
             Expr::Comprehension(loops) => return self.comprehension(expression.id, loops),
             Expr::List(list) => {
                 let mut list = list.clone();
                 for element in &mut list.elements {
-                    *element = self.expression(element)?;
+                    *element = self.copied(element)?;
                 }
                 Expr::List(list)
             }
@@ -118,8 +134,8 @@ impl Meter<'_> {
                     let EntryExpr::MapEntry(entry) = &mut entry.expr else {
                         return None;
                     };
-                    entry.key = self.expression(&entry.key)?;
-                    entry.value = self.expression(&entry.value)?;
+                    entry.key = self.copied(&entry.key)?;
+                    entry.value = self.copied(&entry.value)?;
                 }
                 Expr::Map(map)
             }
@@ -128,7 +144,10 @@ impl Meter<'_> {
                 self.look_up(name);
                 expression.expr.clone()
             }
-            Expr::Literal(_) => expression.expr.clone(),
+            Expr::Literal(literal) => {
+                self.weight += length(literal);
+                expression.expr.clone()
+            }
             Expr::Struct(_) | Expr::Unspecified => return None,
         };
         Some(IdedExpr {
@@ -168,8 +187,10 @@ impl Meter<'_> {
     }
 
     fn composed(&mut self, field: &str) -> Expr {
-        if !self.names.composed.iter().any(|name| name == field) {
-            self.unknown.push(Unknown::Field(field.to_owned()));
+        let mut declared = self.names.composed.iter();
+        match declared.find(|variable| variable.name == field) {
+            Some(variable) => self.levels = self.levels.max(variable.levels + PER_VARIABLE),
+            None => self.unknown.push(Unknown::Field(field.to_owned())),
         }
         Expr::Call(CallExpr {
             func_name: COMPOSED.to_owned(),
@@ -221,64 +242,58 @@ impl Meter<'_> {
     }
 
     fn operand(&mut self, function: &str, operand: &IdedExpr) -> Option<IdedExpr> {
-        let metered = self.expression(operand)?;
-        Some(match (how_counted(function), &operand.expr) {
-            (None, _) => metered,
-            (Some(SIZED), Expr::Literal(_)) => metered,
-            (Some(counter), _) => pass_through(counter, metered),
+        match how_counted(function) {
+            None => self.expression(operand),
+            Some(SIZED) => self.copied(operand),
+            Some(counter) => Some(pass_through(counter, vec![self.expression(operand)?])),
+        }
+    }
+
+    /// An expression whose value is copied. A literal has been counted as one.
+    fn copied(&mut self, expression: &IdedExpr) -> Option<IdedExpr> {
+        let metered = self.expression(expression)?;
+        Some(match &expression.expr {
+            Expr::Literal(_) => metered,
+            _ => pass_through(SIZED, vec![metered]),
         })
     }
 
+    /// Each item of what a loop goes through is copied once.
     fn comprehension(&mut self, id: u64, loops: &ComprehensionExpr) -> Option<IdedExpr> {
-        let mut counted = loops.clone();
-        counted.iter_range = self.expression(&loops.iter_range)?;
-        counted.accu_init = pass_through(BEGIN, self.expression(&loops.accu_init)?);
+        let range = self.copied(&loops.iter_range)?;
+        let first = self.expression(&loops.accu_init)?;
         let outside = self.variables.len();
         self.variables.push(loops.accu_var.clone());
         self.variables.push(loops.iter_var.clone());
         self.variables.extend(loops.iter_var2.clone());
-        let (step, grows) = self.step(&loops.loop_step, &loops.accu_var)?;
-        let counter = if grows { GROWING_STEP } else { STEP };
-        counted.loop_cond = pass_through(counter, self.expression(&loops.loop_cond)?);
-        counted.loop_step = step;
-        counted.result = pass_through(END, self.expression(&loops.result)?);
-        self.variables.truncate(outside);
-        Some(IdedExpr {
+        let before = std::mem::replace(&mut self.weight, 1);
+        let literal = |value| IdedExpr {
             id,
-            expr: Expr::Comprehension(Box::new(counted)),
-        })
-    }
-
-    /// What a loop does each time, and whether that is to append to a list. The list is not looked
-    /// through for that.
-    fn step(&mut self, step: &IdedExpr, accumulator: &str) -> Option<(IdedExpr, bool)> {
-        let Expr::Call(call) = &step.expr else {
-            return Some((self.expression(step)?, false));
+            expr: Expr::Literal(value),
         };
-        let mut call = call.clone();
-        let appends = call.func_name == operators::ADD
-            && call
-                .args
-                .first()
-                .is_some_and(|first| is_variable(first, accumulator));
-        if appends {
-            for argument in call.args.iter_mut().skip(1) {
-                *argument = self.expression(argument)?;
-            }
-        } else if call.func_name == operators::CONDITIONAL {
-            let mut grows = false;
-            for argument in &mut call.args {
-                let (inner, inner_grows) = self.step(argument, accumulator)?;
-                *argument = inner;
-                grows |= inner_grows;
-            }
-            let expr = Expr::Call(call);
-            return Some((IdedExpr { id: step.id, expr }, grows));
+        let expr = if let Some(collecting) = Collecting::of(loops) {
+            let condition = match collecting.condition {
+                Some(condition) => self.expression(condition)?,
+                None => literal(LiteralValue::Boolean(true.into())),
+            };
+            let element = self.expression(collecting.element)?;
+            collect::call(range, &loops.iter_var, [condition, element], self.weight)
         } else {
-            return Some((self.expression(step)?, false));
-        }
-        let expr = Expr::Call(call);
-        Some((IdedExpr { id: step.id, expr }, true))
+            let loop_step = self.expression(&loops.loop_step)?;
+            let condition = self.expression(&loops.loop_cond)?;
+            let weight = literal(LiteralValue::Int(self.weight.into()));
+            Expr::Comprehension(Box::new(ComprehensionExpr {
+                iter_range: range,
+                accu_init: first,
+                loop_cond: pass_through(STEP, vec![condition, weight]),
+                loop_step,
+                result: self.expression(&loops.result)?,
+                ..loops.clone()
+            }))
+        };
+        self.weight = before;
+        self.variables.truncate(outside);
+        Some(IdedExpr { id, expr })
     }
 }
 
@@ -298,8 +313,14 @@ fn text(text: &str) -> IdedExpr {
     }
 }
 
-fn is_variable(expression: &IdedExpr, name: &str) -> bool {
-    matches!(&expression.expr, Expr::Ident(found) if found == name)
+/// What it costs to copy a literal, besides what any part does.
+fn length(literal: &LiteralValue) -> i64 {
+    let bytes = match literal {
+        LiteralValue::String(text) => text.inner().len(),
+        LiteralValue::Bytes(bytes) => bytes.inner().len(),
+        _ => 0,
+    };
+    i64::try_from(bytes / 10).unwrap_or(i64::MAX)
 }
 
 /// How the operands of a function are counted, if it looks at more than their first part.
@@ -310,22 +331,20 @@ fn how_counted(function: &str) -> Option<&'static str> {
         | operators::LOGICAL_NOT
         | operators::NOT_STRICTLY_FALSE
         | operators::CONDITIONAL
-        | operators::INDEX
-        | operators::OPT_INDEX
-        | operators::OPT_SELECT => None,
+        | operators::INDEX => None,
         // Each item of one is compared with each of the other.
         "sets.contains" | "sets.intersects" | "sets.equivalent" | "distinct" => Some(SQUARED),
-        "find" | "findAll" => Some(REGEX),
+        "format" => Some(FORMAT),
         _ => Some(SIZED),
     }
 }
 
-fn pass_through(function: &str, argument: IdedExpr) -> IdedExpr {
-    let id = argument.id;
+fn pass_through(function: &str, args: Vec<IdedExpr>) -> IdedExpr {
+    let id = args.first().map_or(0, |first| first.id);
     let call = CallExpr {
         func_name: function.to_owned(),
         target: None,
-        args: vec![argument],
+        args,
     };
     IdedExpr {
         id,

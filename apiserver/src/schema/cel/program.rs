@@ -18,8 +18,8 @@ const PARSER_STACK: usize = 32 << 20;
 
 /// The programs of a rule.
 pub(crate) struct Compiled {
-    pub(super) rule: IdedExpr,
-    pub(super) message: Option<IdedExpr>,
+    pub(super) rule: Tree,
+    pub(super) message: Option<Tree>,
     uses_old_self: bool,
 }
 
@@ -63,7 +63,17 @@ impl Compiled {
 /// An expression as it was written, and as it is evaluated.
 pub(super) struct Compilation {
     pub(super) parsed: IdedExpr,
-    pub(super) tree: IdedExpr,
+    pub(super) tree: Tree,
+}
+
+/// An expression as it is evaluated: it counts what it does.
+#[derive(Debug)]
+pub(super) struct Tree {
+    pub(super) expression: IdedExpr,
+    /// What it costs besides what it counts.
+    pub(super) weight: i64,
+    /// How deep it nests, with the variables that it asks for.
+    pub(super) levels: usize,
 }
 
 /// Reads an expression.
@@ -75,16 +85,12 @@ pub(super) fn compile(text: &str, names: Names<'_>) -> Result<Compilation, Strin
         ));
     }
     let levels = shape::levels(text);
-    if levels > MAX_LEVELS {
-        return Err(format!(
-            "expression nests {levels} levels, may nest at most {MAX_LEVELS}"
-        ));
-    }
+    check_levels(levels)?;
     if shape::has_double_sign(text) {
         return Err("expression has ! or - twice in a row, write (!(!a)) or (-(-a))".to_owned());
     }
     // The parser is not ours: should it panic, the expression is to blame and not the server.
-    let parse = || catch_unwind(AssertUnwindSafe(|| parse(text, names)));
+    let parse = || catch_unwind(AssertUnwindSafe(|| parse(text, levels, names)));
     std::thread::scope(|scope| {
         let parser = std::thread::Builder::new().stack_size(PARSER_STACK);
         let parser = parser
@@ -97,15 +103,31 @@ pub(super) fn compile(text: &str, names: Names<'_>) -> Result<Compilation, Strin
     })
 }
 
-fn parse(text: &str, names: Names<'_>) -> Result<Compilation, String> {
+fn check_levels(levels: usize) -> Result<(), String> {
+    if levels <= MAX_LEVELS {
+        return Ok(());
+    }
+    Err(format!(
+        "expression nests {levels} levels, may nest at most {MAX_LEVELS}"
+    ))
+}
+
+fn parse(text: &str, levels: usize, names: Names<'_>) -> Result<Compilation, String> {
     let program = Program::compile(text).map_err(|errors| errors.to_string())?;
     let metered =
         metered(program.expression(), names).ok_or_else(|| "messages cannot be made".to_owned())?;
     if !metered.unknown.is_empty() {
         return Err(unknown::complaint(text, &metered.unknown));
     }
+    // A variable is evaluated where it is asked for, on the same stack.
+    let levels = levels + metered.levels;
+    check_levels(levels)?;
     Ok(Compilation {
         parsed: program.expression().clone(),
-        tree: metered.expression,
+        tree: Tree {
+            expression: metered.expression,
+            weight: metered.weight,
+            levels,
+        },
     })
 }

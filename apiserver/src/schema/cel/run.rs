@@ -5,60 +5,71 @@ use std::sync::{Arc, LazyLock};
 
 use kube_cel::KubeCelExt;
 use kube_cel::cel::objects::OptionalValue;
-use kube_cel::cel::{Context, ExecutionError, IdedExpr, Value as CelValue};
+use kube_cel::cel::{Context, ExecutionError, Value as CelValue};
 
-use super::{composed, cost, functions};
+use super::program::Tree;
+use super::{collect, composed, cost, functions, search};
 
-/// What one evaluation may cost (`PerCallLimit` of k8s.io/apiserver).
-const PER_CALL: i64 = 1_000_000;
-/// What all evaluations for one object may cost (`RuntimeCELCostBudget` there).
+/// What all evaluations for one object may cost (`RuntimeCELCostBudget` of k8s.io/apiserver).
 const PER_OBJECT: i64 = 10_000_000;
 
-/// What is left for the evaluations of one object.
-pub(super) struct Budget {
-    left: i64,
-    per_call: i64,
-}
+/// What is left for evaluations that share it.
+#[derive(Debug)]
+pub(super) struct Budget(i64);
 
 impl Budget {
     pub(super) fn for_object() -> Self {
-        Self {
-            left: PER_OBJECT,
-            per_call: PER_CALL,
-        }
+        Self(PER_OBJECT)
     }
 
-    /// One that a single evaluation may spend alone.
     pub(super) fn of(limit: i64) -> Self {
-        Self {
-            left: limit,
-            per_call: limit,
-        }
+        Self(limit)
     }
 
     pub(super) fn spend(&mut self, units: i64) {
-        self.left = self.left.saturating_sub(units);
+        self.0 = self.0.saturating_sub(units);
     }
 
     pub(super) fn is_spent(&self) -> bool {
-        self.left <= 0
+        self.0 <= 0
     }
 
-    pub(super) fn evaluate(&mut self, expression: &IdedExpr, scope: &Context<'_>) -> Outcome {
-        let limit = self.per_call.min(self.left);
+    pub(super) fn evaluate(&mut self, tree: &Tree, scope: &Context<'_>) -> Outcome {
         // The interpreter is not ours: should it panic, the rule has failed and not the server.
-        let resolve = || catch_unwind(AssertUnwindSafe(|| CelValue::resolve(expression, scope)));
-        let run = cost::metered_run(limit, resolve);
+        let resolve = || {
+            catch_unwind(AssertUnwindSafe(|| {
+                CelValue::resolve(&tree.expression, scope)
+            }))
+        };
+        let run = cost::metered_run(self.0, tree.weight, resolve);
         // An expression that does nothing costs one, so that their number is bounded too.
         self.spend(run.cost.max(1));
         match run.result {
-            _ if run.exhausted && limit < self.per_call => Outcome::BudgetSpent,
+            _ if run.exhausted && self.0 < 0 => Outcome::BudgetSpent,
             _ if run.exhausted => Outcome::TooCostly,
             Ok(Ok(value)) => Outcome::Value(value),
+            Ok(Err(error)) if is_of_types(&error) => {
+                Outcome::Failed(ExecutionError::NoSuchOverload)
+            }
             Ok(Err(error)) => Outcome::Failed(error),
             Err(_) => Outcome::Failed(ExecutionError::function_error("evaluation", "failed")),
         }
     }
+}
+
+/// Whether a function or operator was given a value of a type that it does not take. Such errors hold
+/// the values, which may be large.
+fn is_of_types(error: &ExecutionError) -> bool {
+    matches!(
+        error,
+        ExecutionError::NoSuchOverload
+            | ExecutionError::UnsupportedBinaryOperator(..)
+            | ExecutionError::UnsupportedUnaryOperator(..)
+            | ExecutionError::UnexpectedType { .. }
+            | ExecutionError::ValuesNotComparable(..)
+            | ExecutionError::NotSupportedAsMethod { .. }
+            | ExecutionError::UnsupportedTargetType { .. }
+    )
 }
 
 /// How an evaluation ended.
@@ -79,6 +90,8 @@ pub(crate) fn all_functions() -> Context<'static> {
     let mut context = Context::default();
     context.register_all();
     functions::register(&mut context);
+    search::register(&mut context);
+    collect::register(&mut context);
     cost::register(&mut context);
     composed::register(&mut context);
     context
@@ -90,6 +103,9 @@ pub(super) fn optional_value(value: Option<CelValue>) -> CelValue {
     CelValue::Opaque(Arc::new(value))
 }
 
+/// The longest text of an error: some show a value.
+const MAX_ERROR: usize = 1 << 10;
+
 /// An error in the words of cel-go.
 pub(super) fn describe(error: &ExecutionError) -> String {
     match error {
@@ -97,10 +113,16 @@ pub(super) fn describe(error: &ExecutionError) -> String {
         ExecutionError::DivisionByZero(_) => "division by zero".to_owned(),
         ExecutionError::RemainderByZero(_) => "modulus by zero".to_owned(),
         ExecutionError::Overflow(..) => "return error for overflow".to_owned(),
-        ExecutionError::NoSuchOverload => "no such overload".to_owned(),
-        ExecutionError::FunctionError { function, message } if function == "variables" => {
+        error if is_of_types(error) => "no such overload".to_owned(),
+        ExecutionError::FunctionError { function, message }
+            if ["cost", "variables"].contains(&function.as_str()) =>
+        {
             message.clone()
         }
-        other => other.to_string(),
+        other => {
+            let mut text = other.to_string();
+            text.truncate(text.floor_char_boundary(MAX_ERROR));
+            text
+        }
     }
 }
