@@ -6,6 +6,7 @@ use crate::schema::FieldError;
 use crate::serve::User;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
+use serde_json::Value;
 use store::{Revision, Txn};
 
 /// Called by the server when objects of a kind are written. What is not said is left as it is.
@@ -29,6 +30,12 @@ pub trait Hooks: Send + Sync + std::fmt::Debug {
         _object: &'a mut Object,
     ) -> BoxFuture<'a, Result<Effects, ApiError>> {
         Box::pin(async { Ok(Effects::default()) })
+    }
+
+    /// Called with an object that meets its schema and whose metadata are wrong: what else is, so that
+    /// its writer hears of all at once.
+    fn faults(&self, _object: &Value, _old: Option<&Value>) -> Vec<FieldError> {
+        Vec::new()
     }
 
     /// Called when somebody wants an object deleted, before anything is done: refuses it. The object is

@@ -8,6 +8,7 @@ use http::{HeaderMap, header::CONTENT_TYPE};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
+use serde_saphyr::options::DuplicateKeyPolicy;
 use std::cell::Cell;
 use std::time::Duration;
 
@@ -59,11 +60,11 @@ impl Document {
                 value: protobuf::decode(body, expected)?,
                 duplicates: Vec::new(),
             }),
-            (other, Some(_)) => {
+            (_, Some(_)) => {
                 let understood = [JSON, YAML, protobuf::MEDIA_TYPE];
-                Err(ApiError::unsupported_media_type(other, &understood))
+                Err(ApiError::unsupported_media_type(&understood))
             }
-            (other, None) => Err(ApiError::unsupported_media_type(other, &[JSON, YAML])),
+            (_, None) => Err(ApiError::unsupported_media_type(&[JSON, YAML])),
         }
     }
 
@@ -94,6 +95,8 @@ impl Document {
         let text = std::str::from_utf8(body).map_err(|error| unclear(&error))?;
         let options = serde_saphyr::options! {
             budget: serde_saphyr::budget! { max_depth: MAX_YAML_DEPTH },
+            // They are reported with the document.
+            duplicate_keys: DuplicateKeyPolicy::LastWins,
         };
         serde_saphyr::from_str_with_options(text, options).map_err(|error| unclear(&error))
     }
@@ -225,6 +228,10 @@ impl<'de> Visitor<'de> for Reader<'_> {
         if !value.is_finite() {
             return Err(E::custom("number out of range"));
         }
+        // Minus nothing is nothing, as Go reads it where it is no fraction.
+        if value == 0.0 {
+            return Ok(scalar(0));
+        }
         Ok(scalar(value))
     }
 
@@ -306,7 +313,16 @@ mod tests {
     }
 
     #[test]
+    fn numbers_are_kept_as_they_are() {
+        let document = Document::from_json(b"[1.0, -0, 1.5, 1e300]").unwrap();
+        assert_eq!(document.value.to_string(), "[1.0,0,1.5,1e+300]");
+    }
+
+    #[test]
     fn yaml_is_read_like_json() {
+        let twice = Document::from_yaml(b"a: {b: 1, b: 2}\n").unwrap();
+        assert_eq!(twice.value, json!({"a": {"b": 2}}));
+        assert_eq!(twice.duplicates, ["a.b"]);
         let text = b"a: 1\nb: [x, 1.5, true, null]\nc: |\n  text\n";
         let document = Document::from_yaml(text).unwrap();
         let expected = json!({"a": 1, "b": ["x", 1.5, true, null], "c": "text\n"});

@@ -13,9 +13,13 @@ mod namespace;
 mod rbac;
 mod schema;
 mod service_account;
+mod shared;
 mod shown;
+mod strategy;
 
 pub use schema::schema;
+pub(crate) use shared::{from_kept, is_shared, kept_as, selector, to_kept};
+pub(crate) use strategy::{empty, settle, strategy, trim};
 
 use crate::admission::{Effects, Hooks, Write};
 use crate::error::ApiError;
@@ -66,6 +70,12 @@ impl Hooks for Rules {
                 false => Err(write.invalid(object.name(), &errors)),
             }
         })
+    }
+
+    fn faults(&self, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
+        let mut object = object.clone();
+        (self.prepare)(&mut object, old);
+        (self.validate)(&object, old)
     }
 }
 

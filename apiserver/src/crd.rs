@@ -13,6 +13,7 @@ pub use read::resource;
 pub use write::definition;
 
 use crate::object::Object;
+use crate::registry::Resource;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -22,12 +23,38 @@ pub const GROUP: &str = "apiextensions.k8s.io";
 /// Their plural.
 pub const PLURAL: &str = "customresourcedefinitions";
 
+/// The condition of one that is being deleted.
+const TERMINATING: &str = "Terminating";
+
 /// The finalizer that keeps a definition until its objects are gone.
 pub const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
 
-/// Fills in what a definition leaves out: the singular, the kind of lists, the conversion, and for a
-/// new one the finalizer.
-pub fn set_defaults(definition: &mut Object, new: bool) {
+/// Whether the objects of a resource are definitions.
+pub(crate) fn are(resource: &Resource) -> bool {
+    (resource.group.as_str(), resource.plural.as_str()) == (GROUP, PLURAL)
+}
+
+/// Keeps a definition that is deleted until its objects are gone.
+pub(crate) fn mark(definition: &mut Object, now: Timestamp) {
+    if !definition.finalizers().any(|name| name == CLEANUP) {
+        let finalizers = definition.finalizers().chain([CLEANUP]);
+        let finalizers: Vec<Value> = finalizers.map(Value::from).collect();
+        definition.set_meta("finalizers", finalizers);
+    }
+    let condition = json!({
+        "type": TERMINATING, "status": "True", "reason": "InstanceDeletionPending",
+        "lastTransitionTime": now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        "message": "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon",
+    });
+    let status = definition.fields_mut().get_mut("status");
+    let conditions = status.and_then(|status| status.get_mut("conditions")?.as_array_mut());
+    if let Some(conditions) = conditions {
+        conditions.push(condition);
+    }
+}
+
+/// Fills in what a definition leaves out: the singular, the kind of lists and the conversion.
+pub fn set_defaults(definition: &mut Object) {
     let kind = text(definition, "/spec/names/kind").to_owned();
     let Some(spec) = definition.fields_mut().get_mut("spec") else {
         return;
@@ -38,7 +65,7 @@ pub fn set_defaults(definition: &mut Object, new: bool) {
         if absent(names.get("singular")) {
             names.insert("singular".into(), kind.to_lowercase().into());
         }
-        if absent(names.get("listKind")) {
+        if absent(names.get("listKind")) && !kind.is_empty() {
             names.insert("listKind".into(), format!("{kind}List").into());
         }
     }
@@ -47,12 +74,6 @@ pub fn set_defaults(definition: &mut Object, new: bool) {
         if conversion.is_null() {
             *conversion = json!({"strategy": "None"});
         }
-    }
-    let known = definition.finalizers().any(|name| name == CLEANUP);
-    if new && !known {
-        let finalizers = definition.finalizers().chain([CLEANUP]);
-        let finalizers: Vec<Value> = finalizers.map(Value::from).collect();
-        definition.set_meta("finalizers", finalizers);
     }
 }
 
@@ -75,7 +96,7 @@ pub fn status(definition: &Object, conflict: Option<&str>, now: Timestamp) -> Va
             "reason": reason, "message": message,
         })
     };
-    let conditions = match conflict {
+    let mut conditions = match conflict {
         None => json!([
             condition("NamesAccepted", true, "NoConflicts", "no conflicts found"),
             condition(
@@ -95,6 +116,10 @@ pub fn status(definition: &Object, conflict: Option<&str>, now: Timestamp) -> Va
             ),
         ]),
     };
+    let terminating = old.iter().find(|old| old["type"] == TERMINATING);
+    if let (Some(terminating), Some(conditions)) = (terminating, conditions.as_array_mut()) {
+        conditions.push(terminating.clone());
+    }
     let names = match conflict {
         None => definition.as_value().pointer("/spec/names").cloned(),
         Some(_) => None,

@@ -1,11 +1,13 @@
 //! What a server has: groups, versions, resources and their verbs, in the plain form and in the
 //! aggregated one that clients prefer.
 
-use base64::prelude::*;
-use sha2::{Digest as _, Sha256};
-
+use crate::builtin;
+use crate::crd;
+use crate::namespaces;
 use crate::registry::{Registry, Resource, Version};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
 
 /// The verbs of a resource.
 const VERBS: [&str; 8] = [
@@ -19,8 +21,40 @@ const VERBS: [&str; 8] = [
     "watch",
 ];
 
+/// The same as upstream lists them for kinds that are not its own.
+const OTHER_VERBS: [&str; 8] = [
+    "delete",
+    "deletecollection",
+    "get",
+    "list",
+    "patch",
+    "create",
+    "update",
+    "watch",
+];
+
+/// The verbs of namespaces.
+const NAMESPACE_VERBS: [&str; 7] = [
+    "create", "delete", "get", "list", "patch", "update", "watch",
+];
+
 /// The verbs of `status` and `scale`.
 const SUBRESOURCE_VERBS: [&str; 3] = ["get", "patch", "update"];
+
+/// Groups of Kubernetes in the order in which upstream lists them, before all others.
+const FIRST_GROUPS: [&str; 8] = [
+    "events.k8s.io",
+    "authentication.k8s.io",
+    "authorization.k8s.io",
+    "rbac.authorization.k8s.io",
+    "admissionregistration.k8s.io",
+    "apiextensions.k8s.io",
+    "coordination.k8s.io",
+    "flowcontrol.apiserver.k8s.io",
+];
+
+/// How many bytes of the hash of the stored version are told.
+const HASH_BYTES: usize = 8;
 
 /// `/api`: the versions of the core group.
 #[must_use]
@@ -32,7 +66,12 @@ pub fn core_versions(registry: &Registry) -> Value {
 /// `/apis`: all other groups.
 #[must_use]
 pub fn groups(registry: &Registry) -> Value {
-    let groups = registry.groups();
+    let mut groups = ordered(registry);
+    // As upstream, which looks at the names of API services here.
+    groups.sort_by_cached_key(|(group, versions)| {
+        let services = versions.iter().map(|version| format!("{version}.{group}"));
+        (place(group), services.min())
+    });
     let named = groups.iter().filter(|(group, _)| !group.is_empty());
     let groups: Vec<Value> = named
         .map(|(group, versions)| api_group(group, versions))
@@ -56,11 +95,11 @@ pub fn resources(registry: &Registry, group: &str, version: &str) -> Option<Valu
     let mut resources = Vec::new();
     for (resource, version) in of_version(registry, group, version) {
         resources.push(api_resource(resource));
-        for (name, kind) in subresources(resource, version) {
+        for part in subresources(resource, version) {
             resources.push(json!({
-                "name": format!("{}/{name}", resource.plural), "singularName": "",
-                "namespaced": resource.namespaced, "kind": kind.kind,
-                "group": kind.group, "version": kind.version, "verbs": SUBRESOURCE_VERBS,
+                "name": format!("{}/{}", resource.plural, part.name), "singularName": "",
+                "namespaced": resource.namespaced, "kind": part.kind,
+                "group": part.group, "version": part.version, "verbs": part.verbs,
             }));
         }
     }
@@ -72,18 +111,37 @@ pub fn resources(registry: &Registry, group: &str, version: &str) -> Option<Valu
     }
     let any = !resources.is_empty();
     any.then(|| {
-        json!({
-            "kind": "APIResourceList", "apiVersion": "v1",
-            "groupVersion": group_version(group, version), "resources": resources,
-        })
+        let mut list = json!({
+            "kind": "APIResourceList", "groupVersion": group_version(group, version),
+            "resources": resources,
+        });
+        // Upstream does not say it of the core group.
+        if !group.is_empty() {
+            list["apiVersion"] = "v1".into();
+        }
+        list
     })
+}
+
+/// All groups with their versions, in the order in which clients look for a kind in them.
+fn ordered(registry: &Registry) -> Vec<(String, Vec<String>)> {
+    let mut groups: Vec<_> = registry.groups().into_iter().collect();
+    // Stable: others stay in the order of their names.
+    groups.sort_by_key(|(group, _)| place(group));
+    groups
+}
+
+/// The place of a group among the [`FIRST_GROUPS`], or behind them.
+fn place(group: &str) -> usize {
+    let place = FIRST_GROUPS.iter().position(|first| *first == group);
+    place.unwrap_or(FIRST_GROUPS.len())
 }
 
 /// `/apis` and `/api` in one answer, as `APIGroupDiscoveryList` of `apidiscovery.k8s.io/v2`.
 /// `core`: for the core group alone, otherwise for all others.
 #[must_use]
 pub fn aggregated(registry: &Registry, core: bool) -> Value {
-    let groups = registry.groups();
+    let groups = ordered(registry);
     let wanted = groups.iter().filter(|(group, _)| group.is_empty() == core);
     let items: Vec<Value> = wanted
         .map(|(group, versions)| {
@@ -95,7 +153,11 @@ pub fn aggregated(registry: &Registry, core: bool) -> Value {
                 json!({"version": version, "freshness": "Current", "resources": resources})
             });
             let versions: Vec<Value> = versions.collect();
-            json!({"metadata": {"name": group, "creationTimestamp": null}, "versions": versions})
+            let meta = match group.as_str() {
+                "" => json!({}),
+                group => json!({"name": group}),
+            };
+            json!({"metadata": meta, "versions": versions})
         })
         .collect();
     json!({
@@ -144,14 +206,23 @@ fn api_resource(resource: &Resource) -> Value {
 
 /// Changes when objects are stored in another version, which controllers that migrate them look for.
 fn storage_version_hash(resource: &Resource) -> String {
-    let stored = format!("{}/{}/{}", resource.group, resource.storage, resource.kind);
-    BASE64_STANDARD.encode(&Sha256::digest(stored)[..8])
+    let (group, _) = builtin::kept_as(resource);
+    // Upstream still keeps definitions in the version before.
+    let version = match crd::are(resource) {
+        true => "v1beta1",
+        false => resource.storage.as_str(),
+    };
+    let text = format!("{group}/{version}/{}", resource.kind);
+    let hash = Sha256::digest(text.as_bytes());
+    STANDARD.encode(&hash[..HASH_BYTES])
 }
 
 fn verbs(resource: &Resource) -> &'static [&'static str] {
     match resource.hooks.is_review() {
         true => &VERBS[..1],
-        false => &VERBS,
+        false if namespaces::are(resource) => &NAMESPACE_VERBS,
+        false if resource.built_in => &VERBS,
+        false => &OTHER_VERBS,
     }
 }
 
@@ -160,14 +231,20 @@ fn discovered(resource: &Resource, version: &Version) -> Value {
         true => "Namespaced",
         false => "Cluster",
     };
+    // Of its own kinds upstream leaves out what the list says anyway.
+    let (group, of_version) = match resource.built_in {
+        true => ("", ""),
+        false => (resource.group.as_str(), version.name.as_str()),
+    };
     let subresources: Vec<Value> = subresources(resource, version)
-        .map(|(name, kind)| {
+        .into_iter()
+        .map(|part| {
             json!({
-                "subresource": name, "verbs": SUBRESOURCE_VERBS,
+                "subresource": part.name, "verbs": part.verbs,
                 "responseKind": {
-                    "group": kind.group.as_deref().unwrap_or(&resource.group),
-                    "version": kind.version.as_deref().unwrap_or(&version.name),
-                    "kind": kind.kind,
+                    "group": part.group.unwrap_or(group),
+                    "version": part.version.unwrap_or(of_version),
+                    "kind": part.kind,
                 },
             })
         })
@@ -175,7 +252,7 @@ fn discovered(resource: &Resource, version: &Version) -> Value {
     let mut value = json!({
         "resource": resource.plural, "singularResource": resource.singular, "scope": scope,
         "responseKind": {
-            "group": resource.group, "version": version.name, "kind": resource.kind,
+            "group": group, "version": of_version, "kind": resource.kind,
         },
         "verbs": verbs(resource), "shortNames": resource.short_names,
         "categories": resource.categories, "subresources": subresources,
@@ -188,35 +265,40 @@ fn discovered(resource: &Resource, version: &Version) -> Value {
     value
 }
 
-/// The kind that a subresource answers with; group and version only where they are others than
-/// the resource's.
-struct SubresourceKind<'a> {
-    group: Option<String>,
-    version: Option<String>,
+/// A subresource, with the kind that it answers with; group and version only where they are others
+/// than the resource's.
+struct Subresource<'a> {
+    name: &'static str,
+    group: Option<&'static str>,
+    version: Option<&'static str>,
     kind: &'a str,
+    verbs: &'static [&'static str],
 }
 
-fn subresources<'a>(
-    resource: &'a Resource,
-    version: &Version,
-) -> impl Iterator<Item = (&'static str, SubresourceKind<'a>)> {
-    let status = version.status.then_some((
-        "status",
-        SubresourceKind {
-            group: None,
-            version: None,
-            kind: resource.kind.as_str(),
-        },
-    ));
-    let scale = version.scale.as_ref().map(|_| {
-        let kind = SubresourceKind {
-            group: Some("autoscaling".into()),
-            version: Some("v1".into()),
+fn subresources<'a>(resource: &'a Resource, version: &Version) -> Vec<Subresource<'a>> {
+    let own = |name, verbs| Subresource {
+        name,
+        group: None,
+        version: None,
+        kind: resource.kind.as_str(),
+        verbs,
+    };
+    let mut found = Vec::new();
+    if namespaces::are(resource) {
+        found.push(own("finalize", &SUBRESOURCE_VERBS[2..]));
+    }
+    if version.status {
+        found.push(own("status", &SUBRESOURCE_VERBS));
+    }
+    if version.scale.is_some() {
+        found.push(Subresource {
+            group: Some("autoscaling"),
+            version: Some("v1"),
             kind: "Scale",
-        };
-        ("scale", kind)
-    });
-    status.into_iter().chain(scale)
+            ..own("scale", &SUBRESOURCE_VERBS)
+        });
+    }
+    found
 }
 
 fn group_version(group: &str, version: &str) -> String {

@@ -100,11 +100,26 @@ impl ApiError {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message).about(about)
     }
 
+    /// 405: not with this method.
+    #[must_use]
+    pub fn method_not_allowed() -> Self {
+        let message = "the server does not allow this method on the requested resource";
+        let code = StatusCode::METHOD_NOT_ALLOWED;
+        let mut error = Self::new(code, "MethodNotAllowed", message);
+        error.details = Some(json!({}));
+        error
+    }
+
     /// 406: not in a form that the client takes.
     #[must_use]
     pub fn not_acceptable(offered: &[&str]) -> Self {
         let offered = offered.join(", ");
         let message = format!("only the following media types are accepted: {offered}");
+        Self::cannot_accept(message)
+    }
+
+    /// 406: not in the form that the client wants.
+    pub fn cannot_accept(message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_ACCEPTABLE, "NotAcceptable", message)
     }
 
@@ -113,6 +128,20 @@ impl ApiError {
     pub fn body_timeout(limit: Duration) -> Self {
         let message = format!("request body did not end within {} s", limit.as_secs());
         Self::new(StatusCode::REQUEST_TIMEOUT, "Timeout", message)
+    }
+
+    /// 409: what is to be deleted is not what the client means. `about` names the kind; `field` is
+    /// `UID` or `ResourceVersion`.
+    #[must_use]
+    pub fn other_than_meant(about: About<'_>, field: &str, meant: &str, is: &str) -> Self {
+        let happened = match field {
+            "UID" => "deleted and then recreated",
+            _ => "modified",
+        };
+        let why = format!(
+            "the {field} in the precondition ({meant}) does not match the {field} in record ({is}). The object might have been {happened}"
+        );
+        Self::conflict(about, &why)
     }
 
     /// 409: changed since the client read it.
@@ -164,10 +193,10 @@ impl ApiError {
 
     /// 415: the body is in no form that is understood.
     #[must_use]
-    pub fn unsupported_media_type(found: &str, understood: &[&str]) -> Self {
+    pub fn unsupported_media_type(understood: &[&str]) -> Self {
         let understood = understood.join(", ");
         let message = format!(
-            "the body of the request was in an unknown format ({found:?}) - accepted media types include: {understood}"
+            "the body of the request was in an unknown format - accepted media types include: {understood}"
         );
         let code = StatusCode::UNSUPPORTED_MEDIA_TYPE;
         Self::new(code, "UnsupportedMediaType", message)
@@ -213,7 +242,7 @@ impl ApiError {
     /// 504: a revision that has not happened yet.
     #[must_use]
     pub fn future_revision(asked: u64, current: u64) -> Self {
-        let message = format!("Too large resource version: {asked}, current: {current}");
+        let message = format!("Timeout: Too large resource version: {asked}, current: {current}");
         let mut error = Self::new(StatusCode::GATEWAY_TIMEOUT, "Timeout", message);
         error.details = Some(json!({
             "causes": [{

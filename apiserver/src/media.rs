@@ -3,6 +3,7 @@
 use crate::error::ApiError;
 use crate::protobuf;
 use http::{HeaderMap, header::ACCEPT};
+use serde_json::Value;
 
 /// What can be sent, for a client that asked for something else. The last only of Kubernetes' own
 /// kinds, and of the metadata of others.
@@ -13,6 +14,11 @@ const OFFERED: [&str; 3] = ["application/json", "application/yaml", protobuf::ME
 pub struct Wanted {
     /// What of the objects.
     pub form: Form,
+    /// Tables and metadata are wanted in `meta.k8s.io/v1beta1`, which is the same under another
+    /// name.
+    pub beta: bool,
+    /// Metadata of a list are wanted, by their name.
+    pub listed: bool,
     /// How it is written.
     pub encoding: Encoding,
 }
@@ -81,6 +87,63 @@ impl Wanted {
             Form::Table | Form::Metadata => Err(ApiError::not_acceptable(&OFFERED)),
         }
     }
+    /// Whether a list can be sent so.
+    ///
+    /// # Errors
+    /// 406 when the form is that of one object.
+    pub fn check_list(&self) -> Result<(), ApiError> {
+        if self.form == Form::Metadata && !self.listed {
+            let message = "you requested PartialObjectMetadata, but the requested object is a list";
+            return Err(ApiError::cannot_accept(message));
+        }
+        Ok(())
+    }
+
+    /// Whether one object can be sent so.
+    ///
+    /// # Errors
+    /// 406 when the form is that of a list.
+    pub fn check_one(&self) -> Result<(), ApiError> {
+        if self.listed {
+            let message =
+                "you requested PartialObjectMetadataList, but the requested object is not a list";
+            return Err(ApiError::cannot_accept(message));
+        }
+        Ok(())
+    }
+
+    /// A table, or metadata, in the version that is wanted.
+    #[must_use]
+    pub fn versioned(&self, mut value: Value) -> Value {
+        if !self.beta {
+            return value;
+        }
+        let beta = |value: &mut Value| {
+            if value["apiVersion"] == "meta.k8s.io/v1" {
+                value["apiVersion"] = "meta.k8s.io/v1beta1".into();
+            }
+        };
+        beta(&mut value);
+        for (list, within) in [("rows", "/object"), ("items", "")] {
+            let items = value.get_mut(list).and_then(Value::as_array_mut);
+            let items = items.into_iter().flatten();
+            items
+                .filter_map(|item| item.pointer_mut(within))
+                .filter(|item| item.is_object())
+                .for_each(beta);
+        }
+        value
+    }
+}
+
+/// How failures are written: as the best of what the client takes for whole objects, and as JSON if it
+/// takes none.
+#[must_use]
+pub fn of_statuses(headers: &HeaderMap) -> Encoding {
+    let choices = Choice::all(headers);
+    let mut wanted = choices.iter().filter_map(Choice::wanted);
+    let found = wanted.find(|wanted| wanted.form == Form::Objects);
+    found.unwrap_or_default().encoding
 }
 
 /// The best of the media types in `offered` that the client takes; the first if it does not say.
@@ -167,7 +230,12 @@ impl<'a> Choice<'a> {
             Some("PartialObjectMetadata" | "PartialObjectMetadataList") => Form::Metadata,
             Some(_) => return None,
         };
-        Some(Wanted { form, encoding })
+        Some(Wanted {
+            form,
+            beta: form != Form::Objects && parameter("v") == Some("v1beta1"),
+            listed: parameter("as") == Some("PartialObjectMetadataList"),
+            encoding,
+        })
     }
 }
 
@@ -187,7 +255,7 @@ mod tests {
         let json = |form| {
             Some(Wanted {
                 form,
-                encoding: Encoding::Json,
+                ..Wanted::default()
             })
         };
         let kubectl = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";
@@ -197,6 +265,7 @@ mod tests {
         let protobuf = |form| Wanted {
             form,
             encoding: Encoding::Protobuf,
+            ..Wanted::default()
         };
         assert_eq!(wanted(informer), Some(protobuf(Form::Metadata)));
         let client = "application/vnd.kubernetes.protobuf, application/json;q=0.9";

@@ -5,6 +5,9 @@ const MAX_SUBDOMAIN: usize = 253;
 /// Longest part of a dotted name, label value or name part of a key, in bytes.
 const MAX_LABEL: usize = 63;
 
+/// Finalizers of Kubernetes itself, which need no domain before their names.
+pub(crate) const STANDARD_FINALIZERS: [&str; 3] = ["kubernetes", "orphan", "foregroundDeletion"];
+
 /// A name as in DNS: parts of lower-case letters, digits and `-`, joined by dots. Most objects are
 /// named so.
 ///
@@ -64,6 +67,9 @@ pub fn path_segment(name: &str) -> Result<(), String> {
 /// What the key must be.
 pub fn qualified(key: &str) -> Result<(), String> {
     let name = match key.split_once('/') {
+        Some((_, name)) if name.contains('/') => {
+            return Err("a valid label key must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]') with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')".into());
+        }
         Some((prefix, name)) => {
             subdomain(prefix).map_err(|rule| format!("prefix part {rule}"))?;
             name

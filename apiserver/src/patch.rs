@@ -6,6 +6,7 @@ use crate::schema::Schema;
 use crate::strategic_merge;
 use http::StatusCode;
 use serde_json::Value;
+use std::fmt::Display;
 
 mod json;
 
@@ -34,14 +35,14 @@ impl Patch {
     pub fn parse(media_type: &str, body: &[u8], built_in: bool) -> Result<Self, ApiError> {
         match media_type {
             JSON_PATCH => json::parse(body).map(Self::Json),
-            MERGE_PATCH => Ok(Self::Merge(Document::from_json(body)?.value)),
-            STRATEGIC_PATCH if built_in => Ok(Self::Strategic(Document::from_json(body)?.value)),
-            other => {
+            MERGE_PATCH => Ok(Self::Merge(object_patch(body)?)),
+            STRATEGIC_PATCH if built_in => Ok(Self::Strategic(object_patch(body)?)),
+            _ => {
                 let mut understood = vec![JSON_PATCH, MERGE_PATCH, APPLY_PATCH];
                 if built_in {
                     understood.insert(2, STRATEGIC_PATCH);
                 }
-                Err(ApiError::unsupported_media_type(other, &understood))
+                Err(ApiError::unsupported_media_type(&understood))
             }
         }
     }
@@ -59,7 +60,7 @@ impl Patch {
             }
             Self::Strategic(patch) => {
                 let merged = strategic_merge::apply(value.take(), patch.clone(), schema);
-                *value = merged.map_err(|error| unfit(&error))?;
+                *value = merged.map_err(|error| refused(&error))?;
                 Ok(())
             }
         }
@@ -67,13 +68,32 @@ impl Patch {
 }
 
 /// A strategic merge patch that is wrong in itself, or does not fit the object.
-fn unfit(error: &strategic_merge::Error) -> ApiError {
+fn refused(error: &strategic_merge::Error) -> ApiError {
     use strategic_merge::Error;
-    let message = error.to_string();
     match error {
         Error::PrimitiveList | Error::RetainKeys | Error::SetElementOrder => {
-            ApiError::bad_request(message)
+            ApiError::bad_request(error.to_string())
         }
-        _ => ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message),
+        _ => unfit(error),
+    }
+}
+
+/// 422: the patch is one, but does not fit the object.
+fn unfit(error: &dyn Display) -> ApiError {
+    let code = StatusCode::UNPROCESSABLE_ENTITY;
+    ApiError::new(code, "Invalid", error.to_string())
+}
+
+/// 400: the patch is none.
+fn undecodable(error: &dyn Display) -> ApiError {
+    ApiError::bad_request(format!("error decoding patch: {error}"))
+}
+
+/// A patch that has the form of the object.
+fn object_patch(body: &[u8]) -> Result<Value, ApiError> {
+    let document: Document = serde_json::from_slice(body).map_err(|error| undecodable(&error))?;
+    match document.value {
+        patch @ Value::Object(_) => Ok(patch),
+        _ => Err(undecodable(&"it is not an object")),
     }
 }

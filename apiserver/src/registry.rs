@@ -112,20 +112,6 @@ pub struct Registry {
     resources: BTreeMap<(String, String), Arc<Resource>>,
 }
 
-impl Resource {
-    /// Whether a replacement need not say which version of the object it replaces, as kube-apiserver
-    /// has it for the older of Kubernetes' own kinds.
-    #[must_use]
-    pub fn is_replaced_blindly(&self) -> bool {
-        let newer = [
-            "coordination.k8s.io",
-            "admissionregistration.k8s.io",
-            "apiextensions.k8s.io",
-        ];
-        self.built_in && !newer.contains(&self.group.as_str())
-    }
-}
-
 impl Version {
     /// A stored object as one of this version: without the fields that the schema does not have any
     /// more, and with its defaults.
@@ -283,7 +269,7 @@ impl Registry {
 }
 
 /// Stability, major and minor number of a version; names of another form come last.
-fn rank(version: &str) -> (u8, u64, u64, std::cmp::Reverse<String>) {
+pub(crate) fn rank(version: &str) -> (u8, u64, u64, std::cmp::Reverse<String>) {
     let other = || (0, 0, 0, std::cmp::Reverse(version.to_owned()));
     let Some(rest) = version.strip_prefix('v') else {
         return other();

@@ -29,7 +29,7 @@ pub use defaults::set_defaults;
 pub use field::{ErrorKind, FieldError};
 pub use pattern::Pattern;
 pub use prune::{Extent, prune};
-pub use validate::validate;
+pub use validate::{validate, validate_after};
 
 /// How many levels a schema may nest. One that is deeper is refused.
 pub const MAX_DEPTH: usize = 100;

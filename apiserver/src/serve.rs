@@ -7,6 +7,7 @@ mod body;
 mod delete;
 mod discovery;
 mod metadata;
+mod method;
 mod notes;
 mod openapi;
 mod own;
@@ -22,6 +23,7 @@ pub use body::Body;
 pub(crate) use own::is_settled;
 pub use trail::{Decided, Trail};
 
+use crate::builtin;
 use crate::cache::{Cache, KindCache, Visible};
 use crate::error::{About, ApiError};
 use crate::flow::{Flow, Limits};
@@ -228,25 +230,29 @@ impl ApiServer {
         let version = resource
             .version(&version)
             .ok_or_else(ApiError::no_such_path)?;
-        let about = About {
-            group: &group,
-            what: &resource.plural,
-            name: "",
-        };
-        let verb =
-            verb.ok_or_else(|| ApiError::method_not_supported(request.method.as_str(), about))?;
-        if !has(resource, version, subresource.as_deref()) {
-            return Err(ApiError::no_such_path());
+        if !method::has(resource, version, subresource.as_deref()) {
+            let about = About {
+                group: &group,
+                what: &resource.plural,
+                name: name.as_deref().unwrap_or_default(),
+            };
+            return Err(match resource.built_in {
+                true => ApiError::no_such_path(),
+                false => ApiError::not_found(about),
+            });
         }
-        check_place(resource, namespace.is_some(), name.is_some(), verb)?;
+        let verb = method::verb(resource, &request.method, name.is_some(), verb)?;
+        method::check_place(resource, namespace.is_some(), name.is_some(), verb)?;
         let of_parts = matches!(verb, Verb::Get | Verb::Update | Verb::Patch);
-        if subresource.is_some() && !of_parts {
-            let method = request.method.as_str();
-            return Err(ApiError::method_not_supported(method, about));
+        let is_kept = namespaces::are(resource) && verb == Verb::DeleteCollection;
+        if (subresource.is_some() && !of_parts) || is_kept {
+            return Err(method::not_allowed(resource, verb.as_str()));
         }
+        let (kept_group, kept_plural) = builtin::kept_as(resource);
+        let kept = registry.get(kept_group, kept_plural).unwrap_or(resource);
         let kind = self
             .cache
-            .kind(&group, &resource.plural, &resource.selectable())
+            .kind(kept_group, kept_plural, &kept.selectable())
             .await?;
         let mut call = Call {
             user,
@@ -381,37 +387,7 @@ impl Call {
 
     /// Whether objects are answered as they are stored.
     pub(crate) fn is_as_stored(&self) -> bool {
-        self.version.name == self.resource.storage && !self.version.evolved
+        let is_stored_version = self.version.name == self.resource.storage;
+        is_stored_version && !self.version.evolved && !builtin::is_shared(&self.resource)
     }
-}
-
-/// Whether a resource has that part.
-fn has(resource: &Resource, version: &Version, subresource: Option<&str>) -> bool {
-    match subresource {
-        None => true,
-        Some("status") => version.status,
-        Some("scale") => version.scale.is_some(),
-        Some("finalize") => namespaces::are(resource),
-        Some(_) => false,
-    }
-}
-
-/// Objects of namespaced resources are only reached through their namespace, which lists of them
-/// may leave out.
-fn check_place(
-    resource: &Resource,
-    has_namespace: bool,
-    has_name: bool,
-    verb: Verb,
-) -> Result<(), ApiError> {
-    let across = matches!(verb, Verb::List | Verb::Watch);
-    let right = match (resource.namespaced, has_namespace) {
-        (true, true) | (false, false) => true,
-        (true, false) => across && !has_name,
-        (false, true) => false,
-    };
-    if right {
-        return Ok(());
-    }
-    Err(ApiError::no_such_path())
 }

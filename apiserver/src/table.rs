@@ -8,6 +8,7 @@ pub use path::{FieldPath, PathError};
 
 use crate::object::Object;
 use crate::registry::Column;
+use crate::upstream;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::iter;
@@ -43,13 +44,14 @@ pub enum Carried {
 }
 
 impl Carried {
-    /// The value of the parameter `includeObject`; anything unknown counts as nothing said.
+    /// The value of the parameter `includeObject`; `None` for one that there is not.
     #[must_use]
-    pub fn parse(text: &str) -> Self {
+    pub fn parse(text: &str) -> Option<Self> {
         match text {
-            "None" => Self::None,
-            "Object" => Self::Object,
-            _ => Self::Metadata,
+            "None" => Some(Self::None),
+            "Object" => Some(Self::Object),
+            "" | "Metadata" => Some(Self::Metadata),
+            _ => None,
         }
     }
 }
@@ -64,7 +66,7 @@ impl Printer {
             name: "Age".into(),
             kind: "date".into(),
             format: String::new(),
-            description: "When the object was created".into(),
+            description: upstream::description_of("ObjectMeta", "creationTimestamp"),
             priority: 0,
             path: ".metadata.creationTimestamp".into(),
         }];
@@ -116,7 +118,7 @@ impl Printer {
         let columns = self.columns.iter().map(|column| {
             json!({
                 "name": column.name, "type": column.kind, "format": column.format,
-                "priority": column.priority, "description": column.description,
+                "priority": column.priority, "description": description(column),
             })
         });
         let columns: Vec<_> = columns.collect();
@@ -159,13 +161,24 @@ impl Printer {
     }
 }
 
+/// What a column is for, or where it is from.
+fn description(column: &Column) -> String {
+    match column.description.as_str() {
+        "" if !column.path.is_empty() => {
+            let path = &column.path;
+            format!("Custom resource definition column (in JSONPath format): {path}")
+        }
+        given => given.to_owned(),
+    }
+}
+
 /// Columns with that of the name before them.
 fn behind_name(columns: Vec<Column>) -> Vec<Column> {
     let name = Column {
         name: "Name".into(),
         kind: "string".into(),
         format: "name".into(),
-        description: "Name of the object".into(),
+        description: upstream::description_of("ObjectMeta", "name"),
         priority: 0,
         path: String::new(),
     };
@@ -180,17 +193,14 @@ pub fn metadata_of(object: &Object) -> Value {
     })
 }
 
-/// What a column of some kind shows of the values that its path finds; null where there is none,
-/// or where it is of another kind.
+/// What a column of some kind shows of the first of the values that its path finds; null where there
+/// is none, or where it is of another kind.
 fn cell(kind: &str, found: &[&Value], now: Timestamp) -> Value {
     let Some(first) = found.first().filter(|first| !first.is_null()) else {
         return Value::Null;
     };
     match kind {
-        "string" => {
-            let texts: Vec<_> = found.iter().map(|value| text(value)).collect();
-            texts.join(" ").into()
-        }
+        "string" => text(first).into(),
         "integer" => match (first.as_i64(), first.as_f64()) {
             (Some(number), _) => number.into(),
             #[expect(clippy::cast_possible_truncation, reason = "as upstream shows it")]
@@ -257,7 +267,7 @@ mod tests {
         .unwrap();
         let now = "2026-01-01T01:30:00Z".parse().unwrap();
         let row = printer.row(&object, Carried::Metadata, now);
-        let expected = json!(["a", 3, "x", true, "p q", "True", "y", null, null, "90m"]);
+        let expected = json!(["a", 3, "x", true, "p", "True", "y", null, null, "90m"]);
         assert_eq!(row["cells"], expected);
         assert_eq!(row["object"]["kind"], "PartialObjectMetadata");
         let table = printer.table(&json!({}), &[row]);

@@ -52,6 +52,14 @@ fn collect_referred(value: &Value, found: &mut Map<String, Value>) {
     }
 }
 
+/// What a field of a type of `meta/v1` is for; empty if there is none.
+pub(crate) fn description_of(kind: &str, field: &str) -> String {
+    let schema = definition(&meta(kind));
+    let field = schema.and_then(|schema| schema.get("properties")?.get(field));
+    let description = field.and_then(|field| field.get("description")?.as_str());
+    description.unwrap_or_default().to_owned()
+}
+
 /// A query parameter.
 pub(crate) fn parameter(name: &str) -> Option<&'static Value> {
     PARAMETERS.get(name)

@@ -414,7 +414,7 @@ async fn selectors_and_tokens_from_elsewhere_are_refused() {
         (format!("{other}?limit=1&continue={token}"), 400),
         (format!("{THINGS}?continue={future}"), 400),
         (format!("{THINGS}?continue={upstream}"), 400),
-        (format!("{THINGS}?continue={up}"), 200),
+        (format!("{THINGS}?continue={up}"), 400),
         (format!("{THINGS}?continue={}", "A".repeat(60_000)), 400),
         (
             format!("{THINGS}?labelSelector={}", "a,".repeat(30_000)),
@@ -469,7 +469,7 @@ async fn an_expired_list_goes_on_with_the_token_of_the_refusal() {
     // The rest as it is now, page by page.
     let mut names = Vec::new();
     let mut page = refused;
-    while page["metadata"]["continue"].is_string() {
+    while page["metadata"]["continue"] != "" {
         let (code, next) = server.ask("GET", &list(&page), JSON, String::new()).await;
         assert_eq!(code, 200, "{next}");
         names.push(next["items"][0]["metadata"]["name"].clone());

@@ -399,7 +399,7 @@ async fn expressions_see_namespaces_and_ask_what_somebody_may() {
     }
     let ann = user("ann", &[]);
     let made = server
-        .ask(ann.clone(), "POST", MAPS, map("y", json!({})))
+        .ask(ann.clone(), "POST", MAPS, map("y", json!({"plain": "y"})))
         .await;
     assert_eq!(made.code, 201, "{}", made.body);
     let refused = server

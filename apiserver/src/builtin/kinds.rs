@@ -180,7 +180,7 @@ pub(super) const ALL: &[BuiltIn] = &[
     BuiltIn {
         kind: "RoleBinding",
         plural: "rolebindings",
-        shown: shown::BINDING,
+        shown: shown::ROLE_BINDING,
         rules: rbac::ROLE_BINDING,
         ..RBAC_PLAIN
     },
@@ -188,7 +188,7 @@ pub(super) const ALL: &[BuiltIn] = &[
         kind: "ClusterRoleBinding",
         plural: "clusterrolebindings",
         namespaced: false,
-        shown: shown::BINDING,
+        shown: shown::CLUSTER_ROLE_BINDING,
         rules: rbac::CLUSTER_ROLE_BINDING,
         ..RBAC_PLAIN
     },

@@ -82,8 +82,7 @@ fn check_finalizers(namespace: &Value, errors: &mut Vec<FieldError>) {
         if let Err(rule) = names::qualified(finalizer) {
             errors.push(FieldError::invalid(path, finalizer, rule));
         }
-        let standard = [FINALIZER, "orphan", "foregroundDeletion"];
-        if !finalizer.contains('/') && !standard.contains(&finalizer) {
+        if !finalizer.contains('/') && !names::STANDARD_FINALIZERS.contains(&finalizer) {
             let detail = "name is neither a standard finalizer name nor is it fully qualified";
             errors.push(FieldError::invalid(path, finalizer, detail));
         }

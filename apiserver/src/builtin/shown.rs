@@ -127,50 +127,79 @@ pub(super) const LEASE: Shown = Shown {
     },
 };
 
-pub(super) const BINDING: Shown = Shown {
+pub(super) const ROLE_BINDING: Shown = Shown {
     columns: &[
         NAME,
-        Shape("Role", "string", "roleRef", 0),
+        Shape(
+            "Role",
+            "string",
+            "RoleRef can reference a Role in the current namespace or a ClusterRole in the global namespace. If the RoleRef cannot be resolved, the Authorizer must return an error.",
+            0,
+        ),
         AGE_COLUMN,
-        Shape("Users", "string", "Users in the binding", 1),
-        Shape("Groups", "string", "Groups in the binding", 1),
+        Shape("Users", "string", "Users in the roleBinding", 1),
+        Shape("Groups", "string", "Groups in the roleBinding", 1),
         Shape(
             "ServiceAccounts",
             "string",
-            "ServiceAccounts in the binding",
+            "ServiceAccounts in the roleBinding",
             1,
         ),
     ],
-    cells: |object, now| {
-        let role = format!(
-            "{}/{}",
-            at(object, "/roleRef/kind"),
-            at(object, "/roleRef/name")
-        );
-        let subjects = |kind: &str| {
-            let all = object.as_value()["subjects"].as_array();
-            let some = all.into_iter().flatten().filter(|one| one["kind"] == kind);
-            let names = some.map(|one| {
-                let name = one["name"].as_str().unwrap_or_default();
-                match kind {
-                    "ServiceAccount" => {
-                        format!("{}/{name}", one["namespace"].as_str().unwrap_or_default())
-                    }
-                    _ => name.to_owned(),
-                }
-            });
-            Value::from(names.collect::<Vec<_>>().join(", "))
-        };
-        vec![
-            name(object),
-            role.into(),
-            age(object, now),
-            subjects("User"),
-            subjects("Group"),
-            subjects("ServiceAccount"),
-        ]
-    },
+    cells: binding,
 };
+
+pub(super) const CLUSTER_ROLE_BINDING: Shown = Shown {
+    columns: &[
+        NAME,
+        Shape(
+            "Role",
+            "string",
+            "RoleRef can only reference a ClusterRole in the global namespace. If the RoleRef cannot be resolved, the Authorizer must return an error.",
+            0,
+        ),
+        AGE_COLUMN,
+        Shape("Users", "string", "Users in the clusterRoleBinding", 1),
+        Shape("Groups", "string", "Groups in the clusterRoleBinding", 1),
+        Shape(
+            "ServiceAccounts",
+            "string",
+            "ServiceAccounts in the clusterRoleBinding",
+            1,
+        ),
+    ],
+    cells: binding,
+};
+
+fn binding(object: &Object, now: Timestamp) -> Vec<Value> {
+    let role = format!(
+        "{}/{}",
+        at(object, "/roleRef/kind"),
+        at(object, "/roleRef/name")
+    );
+    let subjects = |kind: &str| {
+        let all = object.as_value()["subjects"].as_array();
+        let some = all.into_iter().flatten().filter(|one| one["kind"] == kind);
+        let names = some.map(|one| {
+            let name = one["name"].as_str().unwrap_or_default();
+            match kind {
+                "ServiceAccount" => {
+                    format!("{}/{name}", one["namespace"].as_str().unwrap_or_default())
+                }
+                _ => name.to_owned(),
+            }
+        });
+        Value::from(names.collect::<Vec<_>>().join(", "))
+    };
+    vec![
+        name(object),
+        role.into(),
+        age(object, now),
+        subjects("User"),
+        subjects("Group"),
+        subjects("ServiceAccount"),
+    ]
+}
 
 fn name(object: &Object) -> Value {
     object.name().into()

@@ -76,7 +76,7 @@ impl Hooks for Definitions {
         definition: &'a mut Object,
     ) -> BoxFuture<'a, Result<Effects, ApiError>> {
         Box::pin(async move {
-            set_defaults(definition, write.old.is_none());
+            set_defaults(definition);
             let mut errors = check(definition, write.old);
             let resource = match resource(definition) {
                 Ok(resource) if errors.is_empty() => resource,

@@ -3,7 +3,7 @@
 use super::{text, texts, versions};
 use crate::admission::NoHooks;
 use crate::object::Object;
-use crate::registry::{Column, Naming, Resource, Scale, Version};
+use crate::registry::{Column, Naming, Resource, Scale, Version, rank};
 use crate::schema::{FieldError, Schema};
 use crate::table::Printer;
 use serde_json::Value;
@@ -19,7 +19,7 @@ pub fn resource(definition: &Object) -> Result<Resource, Vec<FieldError>> {
     let generation = definition.meta().get("generation").and_then(Value::as_u64);
     let evolved = generation > Some(1) || versions(definition).nth(1).is_some();
     for (at, version) in versions(definition).enumerate() {
-        match read_version(version, evolved, &format!("spec.versions[{at}]")) {
+        match read_version(definition, version, evolved, &format!("spec.versions[{at}]")) {
             Ok(read) if version["served"] == true => served.push(Arc::new(read)),
             Ok(_) => {}
             Err(found) => errors.extend(found),
@@ -49,7 +49,12 @@ pub fn resource(definition: &Object) -> Result<Resource, Vec<FieldError>> {
     })
 }
 
-fn read_version(version: &Value, evolved: bool, path: &str) -> Result<Version, Vec<FieldError>> {
+fn read_version(
+    definition: &Object,
+    version: &Value,
+    evolved: bool,
+    path: &str,
+) -> Result<Version, Vec<FieldError>> {
     let under = |field: &str| format!("{path}.{field}");
     let schema = match version.pointer("/schema/openAPIV3Schema") {
         Some(schema) if !schema.is_null() => Schema::parse(schema).map_err(|errors| {
@@ -61,7 +66,7 @@ fn read_version(version: &Value, evolved: bool, path: &str) -> Result<Version, V
         })?,
         _ => {
             let place = under("schema.openAPIV3Schema");
-            return Err(vec![FieldError::required(place, "schemas are required")]);
+            return Err(vec![FieldError::required(place, "")]);
         }
     };
     let columns: Vec<Column> = list(version, "additionalPrinterColumns")
@@ -79,7 +84,7 @@ fn read_version(version: &Value, evolved: bool, path: &str) -> Result<Version, V
     let deprecation = (version["deprecated"] == true).then(|| {
         let given = word(version, "deprecationWarning");
         if given.is_empty() {
-            format!("{} is deprecated", word(version, "name"))
+            deprecation(definition, version)
         } else {
             given
         }
@@ -103,6 +108,24 @@ fn read_version(version: &Value, evolved: bool, path: &str) -> Result<Version, V
         deprecation,
         evolved,
     })
+}
+
+/// What clients of a deprecated version are told if the definition does not say.
+fn deprecation(definition: &Object, version: &Value) -> String {
+    let name = word(version, "name");
+    let (group, kind) = (
+        text(definition, "/spec/group"),
+        text(definition, "/spec/names/kind"),
+    );
+    let others = versions(definition)
+        .filter(|other| other["served"] == true && other["deprecated"] != true)
+        .map(|other| word(other, "name"))
+        .filter(|other| rank(other) > rank(&name));
+    let instead = match others.max_by_key(|other| rank(other)) {
+        Some(other) => format!("; use {group}/{other} {kind}"),
+        None => String::new(),
+    };
+    format!("{group}/{name} {kind} is deprecated{instead}")
 }
 
 fn column(column: &Value) -> Column {

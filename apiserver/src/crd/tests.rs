@@ -50,11 +50,35 @@ fn what_is_left_out_is_filled_in() {
     let mut value = crontabs();
     value["spec"]["names"] = json!({"plural": "crontabs", "kind": "CronTab"});
     let mut object = Object::new(value).unwrap();
-    set_defaults(&mut object, true);
+    set_defaults(&mut object);
     assert_eq!(text(&object, "/spec/names/singular"), "crontab");
     assert_eq!(text(&object, "/spec/names/listKind"), "CronTabList");
-    assert_eq!(object.finalizers().collect::<Vec<_>>(), [CLEANUP]);
     assert_eq!(check(&object, None), []);
+}
+
+#[test]
+fn one_that_is_deleted_is_kept_until_its_objects_are_gone() {
+    let mut object = Object::new(crontabs()).unwrap();
+    let now = "2026-01-01T00:00:00Z".parse().unwrap();
+    let accepted = status(&object, None, now);
+    object.fields_mut().insert("status".into(), accepted);
+    mark(&mut object, now);
+    assert_eq!(object.finalizers().collect::<Vec<_>>(), [CLEANUP]);
+    let conditions = &status(&object, None, now)["conditions"];
+    assert_eq!(conditions[2]["type"], "Terminating");
+}
+
+#[test]
+fn groups_of_kubernetes_need_an_approval() {
+    let mut value = crontabs();
+    value["spec"]["group"] = "crons.k8s.io".into();
+    value["metadata"]["name"] = "crontabs.crons.k8s.io".into();
+    let object = Object::new(value.clone()).unwrap();
+    let found = lines(&check(&object, None)).join("\n");
+    assert!(found.contains("api-approved.kubernetes.io"), "{found}");
+    value["metadata"]["annotations"] =
+        json!({"api-approved.kubernetes.io": "https://example.org/pull/1"});
+    assert_eq!(check(&Object::new(value).unwrap(), None), []);
 }
 
 #[test]

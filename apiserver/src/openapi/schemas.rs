@@ -89,9 +89,8 @@ fn identify(schema: &mut Map<String, Value>, resource: &Resource, version: &Vers
     }
 }
 
-/// Leaves out what is not published, and says what is meant where a keyword of Kubernetes does.
+/// Says what is meant where a keyword of Kubernetes does.
 fn publish(schema: &mut Map<String, Value>) {
-    schema.remove("x-kubernetes-validations");
     let is = |name: &str| schema.get(name) == Some(&Value::Bool(true));
     if is("x-kubernetes-int-or-string") && !schema.contains_key("anyOf") {
         let either = json!([{"type": "integer"}, {"type": "string"}]);
@@ -178,6 +177,7 @@ mod tests {
         let template = &schema["properties"]["template"];
         assert_eq!(template["required"], json!(["kind", "spec", "apiVersion"]));
         assert_eq!(template["properties"]["apiVersion"]["type"], "string");
-        assert!(template.get("x-kubernetes-validations").is_none());
+        let rules = &template["x-kubernetes-validations"];
+        assert_eq!(*rules, json!([{"rule": "true"}]));
     }
 }

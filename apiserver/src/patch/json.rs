@@ -1,12 +1,13 @@
 //! JSON patch (RFC 6902) with bounds: a few operations can double an object again and again, nest it
 //! without end, or move a long list about for hours.
 
+use super::{undecodable, unfit};
 use crate::body::{MAX_BODY, MAX_BODY_DEPTH, too_deep};
 use crate::error::ApiError;
 use http::StatusCode;
 use json_patch::jsonptr::Pointer;
 use json_patch::{Patch, PatchOperation};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// Most operations.
 const MAX_OPERATIONS: usize = 10_000;
@@ -18,8 +19,10 @@ const MAX_COPIED: usize = MAX_BODY;
 const MAX_STEPS: usize = 10_000_000;
 
 pub(super) fn parse(body: &[u8]) -> Result<Patch, ApiError> {
-    let patch: Patch =
-        serde_json::from_slice(body).map_err(|error| ApiError::bad_request(error.to_string()))?;
+    let operations: Vec<Map<String, Value>> =
+        serde_json::from_slice(body).map_err(|error| undecodable(&error))?;
+    let operations = operations.into_iter().map(Value::Object).collect();
+    let patch: Patch = serde_json::from_value(operations).map_err(|error| unfit(&error))?;
     if patch.0.len() > MAX_OPERATIONS {
         let message = format!(
             "The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {}",
@@ -49,7 +52,7 @@ pub(super) fn apply(value: &mut Value, patch: &Patch) -> Result<(), ApiError> {
             copied += placed.bytes;
         }
         if copied > MAX_COPIED {
-            return Err(unprocessable(&format!(
+            return Err(unfit(&format!(
                 "unable to copy: the copies of the patch make more than {MAX_COPIED} bytes"
             )));
         }
@@ -58,13 +61,13 @@ pub(super) fn apply(value: &mut Value, patch: &Patch) -> Result<(), ApiError> {
             steps += beside(value, &from.from);
         }
         if steps > MAX_STEPS {
-            return Err(unprocessable("the patch moves too much about too often"));
+            return Err(unfit(&"the patch moves too much about too often"));
         }
         // Nothing is undone: what is there after a failure is thrown away.
         let patched = json_patch::patch_unsafe(value, std::slice::from_ref(operation));
         patched.map_err(|mut error| {
             error.operation = at;
-            unprocessable(&error.to_string())
+            unfit(&error)
         })?;
     }
     Ok(())
@@ -128,10 +131,6 @@ impl Extent {
         self.values += part.values;
         self.bytes += name.len() + 4 + part.bytes;
     }
-}
-
-fn unprocessable(message: &str) -> ApiError {
-    ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message)
 }
 
 #[cfg(test)]

@@ -76,13 +76,18 @@ impl Continue {
         let token: Self = token.map_err(|error| Self::invalid(&error.to_string()))?;
         if token.version != Self::VERSION {
             let why = "server does not recognize this encoded version";
-            return Err(Self::invalid(why));
+            return Err(Self::invalid(&format!("{why} {}", token.version)));
         }
         if token.revision == 0 || token.revision < -1 {
             return Err(Self::invalid("incorrect encoded start resourceVersion"));
         }
         if token.after.is_empty() {
-            return Err(Self::invalid("encoded start key empty"));
+            let why = format!("encoded start key empty (version {})", Self::VERSION);
+            return Err(Self::invalid(&why));
+        }
+        let mut parts = token.after.split('/');
+        if parts.any(|part| matches!(part, "." | "..")) {
+            return Err(Self::invalid(&token.after));
         }
         Ok(token)
     }

@@ -4,7 +4,9 @@ use super::Continue;
 use crate::error::{About, ApiError};
 use crate::schema::FieldError;
 use crate::selector::{FieldSelector, LabelSelector};
-use std::{collections::HashMap, time::Duration};
+use std::collections::HashMap;
+use std::num::{IntErrorKind, ParseIntError};
+use std::time::Duration;
 
 /// Longest name of a field manager, in bytes.
 const MAX_MANAGER: usize = 128;
@@ -59,6 +61,33 @@ pub struct WriteOptions {
     pub force: bool,
 }
 
+/// What the parameters of a write are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writing {
+    /// `CreateOptions`.
+    Create,
+    /// `UpdateOptions`.
+    Update,
+    /// `PatchOptions`.
+    Patch,
+    /// `PatchOptions` of a server-side apply.
+    Apply,
+    /// `DeleteOptions`.
+    Delete,
+}
+
+impl Writing {
+    /// The kind that errors name.
+    fn options(self) -> &'static str {
+        match self {
+            Self::Create => "CreateOptions",
+            Self::Update => "UpdateOptions",
+            Self::Patch | Self::Apply => "PatchOptions",
+            Self::Delete => "DeleteOptions",
+        }
+    }
+}
+
 /// What happens to fields that the kind does not have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FieldValidation {
@@ -99,8 +128,8 @@ impl ListOptions {
             revision: query.revision()?,
             timeout: query
                 .number("timeoutSeconds")?
-                .and_then(|seconds| u64::try_from(seconds).ok())
-                .map(Duration::from_secs),
+                .filter(|seconds| *seconds != 0)
+                .map(|seconds| Duration::from_secs(seconds.max(0).unsigned_abs())),
             bookmarks: query.flag("allowWatchBookmarks"),
             send_initial_events: query.flag("sendInitialEvents"),
         };
@@ -110,24 +139,26 @@ impl ListOptions {
 }
 
 impl WriteOptions {
-    /// Parses the query of a request. `applies`: it is a server-side apply.
+    /// Parses the query of a request.
     ///
     /// # Errors
     /// 422 for values that there are not.
-    pub fn parse(query: &str, applies: bool) -> Result<Self, ApiError> {
+    pub fn parse(query: &str, writing: Writing) -> Result<Self, ApiError> {
         let query = Parameters::parse(query);
+        let applies = writing == Writing::Apply;
         let mut errors = Vec::new();
         let dry_run = query.all("dryRun").filter(|value| !value.is_empty());
         let dry_run: Vec<&str> = dry_run.collect();
-        if let Some(other) = dry_run.iter().find(|value| **value != "All") {
-            errors.push(FieldError::not_supported("dryRun", *other, &["All"]));
+        if dry_run.iter().any(|value| *value != "All") {
+            errors.push(unknown_dry_run(&dry_run));
         }
         let validation = match query.text("fieldValidation") {
             "" | "Warn" => FieldValidation::Warn,
             "Ignore" => FieldValidation::Ignore,
             "Strict" => FieldValidation::Strict,
+            _ if writing == Writing::Delete => FieldValidation::Warn,
             other => {
-                let supported = ["Ignore", "Strict", "Warn"];
+                let supported = ["", "Ignore", "Strict", "Warn"];
                 errors.push(FieldError::not_supported(
                     "fieldValidation",
                     other,
@@ -150,7 +181,7 @@ impl WriteOptions {
             errors.push(FieldError::required("fieldManager", detail));
         }
         let force = query.flag("force");
-        if force && !applies {
+        if force && writing == Writing::Patch {
             errors.push(FieldError::forbidden(
                 "force",
                 "may not be specified for non-apply patch",
@@ -164,12 +195,7 @@ impl WriteOptions {
                 force,
             });
         }
-        let kind = if applies {
-            "PatchOptions"
-        } else {
-            "UpdateOptions"
-        };
-        Err(invalid(kind, &errors))
+        Err(invalid_options(writing.options(), &errors))
     }
 }
 
@@ -210,9 +236,10 @@ impl Parameters {
     fn number(&self, name: &str) -> Result<Option<i64>, ApiError> {
         match self.text(name) {
             "" => Ok(None),
-            text => text.parse().map(Some).map_err(|_| {
-                ApiError::bad_request(format!("{name}: {text:?} is not a whole number"))
-            }),
+            text => match whole_number(text) {
+                Ok(number) => Ok(Some(number)),
+                Err(why) => Err(ApiError::bad_request(why)),
+            },
         }
     }
 
@@ -220,10 +247,11 @@ impl Parameters {
         let text = self.text("resourceVersion");
         let number = match text {
             "" => return Ok(RevisionMatch::Latest),
-            text => text.parse::<u64>().map_err(|_| {
-                let detail = "must be a whole number";
+            text => text.parse::<u64>().map_err(|error| {
+                let why = unreadable(&error);
+                let detail = format!("strconv.ParseUint: parsing {text:?}: {why}");
                 let error = FieldError::invalid("resourceVersion", text, detail);
-                invalid("ListOptions", &[error])
+                ApiError::bad_request(format!("invalid resource version: {error}"))
             })?,
         };
         Ok(match (self.text("resourceVersionMatch"), number) {
@@ -240,12 +268,16 @@ impl Parameters {
         let revision = self.text("resourceVersion");
         let continues = !self.text("continue").is_empty();
         let initial = self.0.contains_key("sendInitialEvents");
-        let mut forbid = |field: &str, why: &str| errors.push(FieldError::forbidden(field, why));
         if watch && initial && matching != "NotOlderThan" {
-            let why =
-                "resourceVersionMatch must be NotOlderThan when sendInitialEvents is provided";
-            forbid("resourceVersionMatch", why);
+            let field = "resourceVersionMatch";
+            let why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
+            errors.push(FieldError::forbidden(field, why));
+            if !matching.is_empty() {
+                let supported = ["NotOlderThan"];
+                errors.push(FieldError::not_supported(field, matching, &supported));
+            }
         }
+        let mut forbid = |field: &str, why: &str| errors.push(FieldError::forbidden(field, why));
         if watch && !initial && !matching.is_empty() {
             let why =
                 "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
@@ -269,13 +301,13 @@ impl Parameters {
                 forbid("resourceVersionMatch", why);
             }
             if !matches!(matching, "Exact" | "NotOlderThan") {
-                let supported = ["Exact", "NotOlderThan"];
+                let supported = ["Exact", "NotOlderThan", ""];
                 let field = "resourceVersionMatch";
                 errors.push(FieldError::not_supported(field, matching, &supported));
             }
         }
         if !errors.is_empty() {
-            return Err(invalid("ListOptions", &errors));
+            return Err(invalid_options("ListOptions", &errors));
         }
         if continues && !revision.is_empty() && revision != "0" {
             let message = "specifying resource version is not allowed when using continue";
@@ -285,7 +317,29 @@ impl Parameters {
     }
 }
 
-fn invalid(kind: &str, errors: &[FieldError]) -> ApiError {
+/// `dryRun` with a value that there is not.
+pub(crate) fn unknown_dry_run(values: &[&str]) -> FieldError {
+    FieldError::not_supported("dryRun", values.to_vec(), &["All"])
+}
+
+/// A number as upstream reads it, or why it is none.
+pub(crate) fn whole_number(text: &str) -> Result<i64, String> {
+    text.parse().map_err(|error| {
+        let why = unreadable(&error);
+        format!("strconv.ParseInt: parsing {text:?}: {why}")
+    })
+}
+
+/// Why a text is no number, in upstream's words.
+fn unreadable(error: &ParseIntError) -> &'static str {
+    match error.kind() {
+        IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "value out of range",
+        _ => "invalid syntax",
+    }
+}
+
+/// 422 for parameters that break rules; `kind` is one of `meta.k8s.io`.
+pub(crate) fn invalid_options(kind: &str, errors: &[FieldError]) -> ApiError {
     let about = About {
         group: "meta.k8s.io",
         what: kind,
@@ -327,7 +381,7 @@ mod tests {
             ("limit=99999999999999999999", 400),
             ("labelSelector=a+b", 400),
             ("fieldSelector=a", 400),
-            ("resourceVersion=x", 422),
+            ("resourceVersion=x", 400),
             ("resourceVersionMatch=Exact", 422),
             ("resourceVersion=0&resourceVersionMatch=Exact", 422),
             ("resourceVersion=1&resourceVersionMatch=Sometimes", 422),
@@ -338,16 +392,18 @@ mod tests {
             let error = ListOptions::parse(query).unwrap_err();
             assert_eq!(error.code().as_u16(), code, "{query}");
         }
-        for (query, applies) in [
-            ("dryRun=Some", false),
-            ("fieldValidation=Maybe", false),
-            ("force=true", false),
-            ("", true),
-            ("fieldManager=a%0Ab", false),
+        for (query, writing) in [
+            ("dryRun=Some", Writing::Create),
+            ("fieldValidation=Maybe", Writing::Update),
+            ("force=true", Writing::Patch),
+            ("", Writing::Apply),
+            ("fieldManager=a%0Ab", Writing::Create),
         ] {
-            assert!(WriteOptions::parse(query, applies).is_err(), "{query}");
+            let error = WriteOptions::parse(query, writing).unwrap_err();
+            assert!(error.message().starts_with(writing.options()), "{query}");
         }
-        let options = WriteOptions::parse("dryRun=All&fieldManager=me&force=true", true).unwrap();
+        let query = "dryRun=All&fieldManager=me&force=true";
+        let options = WriteOptions::parse(query, Writing::Apply).unwrap();
         assert!(options.dry_run && options.force);
     }
 
@@ -355,7 +411,7 @@ mod tests {
         #[test]
         fn nothing_panics(query: String) {
             let _ = ListOptions::parse(&query);
-            let _ = WriteOptions::parse(&query, true);
+            let _ = WriteOptions::parse(&query, Writing::Apply);
         }
     }
 }

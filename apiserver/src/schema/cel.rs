@@ -1,7 +1,8 @@
 //! CEL rules of schemas (`x-kubernetes-validations`).
 //!
 //! The language is the `cel` crate's with the libraries of Kubernetes (`kube-cel`). There is no type
-//! checker: what kube-apiserver refuses when a rule is written may here fail when it is evaluated.
+//! checker beyond the names of fields: what kube-apiserver refuses when a rule is written may here fail
+//! when it is evaluated.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -12,6 +13,7 @@ mod composed;
 mod convert;
 mod cost;
 mod expression;
+mod fields;
 mod functions;
 mod metered;
 mod path;

@@ -23,7 +23,18 @@ mod scalar;
 /// its old value is taken as it is, and duplicates are let pass where there were some.
 #[must_use]
 pub fn validate(schema: &Schema, new: &Value, old: Option<&Value>) -> Vec<FieldError> {
-    let mut errors = check(schema, new, old, "");
+    validate_after(schema, new, old, Vec::new())
+}
+
+/// [`validate`], after `errors` were found elsewhere in the object.
+#[must_use]
+pub fn validate_after(
+    schema: &Schema,
+    new: &Value,
+    old: Option<&Value>,
+    mut errors: Vec<FieldError>,
+) -> Vec<FieldError> {
+    errors.extend(check(schema, new, old, ""));
     embedded::check(schema, new, "", &mut errors);
     if !has_duplicates(schema, old) {
         duplicates::check(schema, new, "", &mut errors);

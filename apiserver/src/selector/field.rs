@@ -17,7 +17,7 @@ pub enum FieldSelectorError {
     #[error("the selector has more than {MAX_REQUIREMENTS} requirements")]
     Requirements,
     /// A part has no operator.
-    #[error("invalid selector: {0:?}; can't understand {1:?}")]
+    #[error("invalid selector: '{0}'; can't understand '{1}'")]
     Operator(String, String),
     /// A backslash stands before something that needs none.
     #[error("invalid field selector: invalid escape sequence: {0}")]
@@ -50,6 +50,17 @@ impl FieldSelector {
         equal
             .find(|requirement| requirement.field == field)
             .map(|requirement| requirement.value.as_str())
+    }
+
+    /// The same of fields with other names, where there is one.
+    #[must_use]
+    pub fn renamed(mut self, name: impl Fn(&str) -> Option<String>) -> Self {
+        for requirement in &mut self.0 {
+            if let Some(name) = name(&requirement.field) {
+                requirement.field = name;
+            }
+        }
+        self
     }
 
     /// Whether fields meet the requirements; `value` gives a field's value, empty if it is absent.

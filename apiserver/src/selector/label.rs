@@ -1,6 +1,7 @@
 //! Selectors of labels: `a=b,c!=d,e in (f,g),!h,i>1`.
 
 use crate::names;
+use crate::schema::FieldError;
 use std::collections::BTreeSet;
 use std::str::FromStr;
 
@@ -15,7 +16,7 @@ pub(super) const MAX_REQUIREMENTS: usize = 1000;
 pub struct LabelSelector(Vec<Requirement>);
 
 /// The text is no selector.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum LabelSelectorError {
     /// The text is too long.
     #[error("the selector is longer than {MAX_LENGTH} bytes")]
@@ -24,23 +25,18 @@ pub enum LabelSelectorError {
     #[error("the selector has more than {MAX_REQUIREMENTS} requirements")]
     Requirements,
     /// The text breaks the grammar.
-    #[error("found '{found}', expected: {expected}")]
+    #[error("found '{found}'{comma}expected: {expected}")]
     Syntax {
         /// What is there; empty at the end of the text.
         found: String,
         /// What could be there.
         expected: &'static str,
+        /// What upstream has between the two.
+        comma: &'static str,
     },
     /// A key or a value is none.
-    #[error("{what} {text:?}: {rule}")]
-    Invalid {
-        /// `key` or `value`.
-        what: &'static str,
-        /// The text.
-        text: String,
-        /// What it must be.
-        rule: String,
-    },
+    #[error(transparent)]
+    Invalid(FieldError),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,61 +120,79 @@ fn requirement(rest: &mut Tokens<'_>) -> Result<Requirement, LabelSelectorError>
     }
     let key = match rest.take() {
         Token::Word(word) => word,
+        other if absent => return Err(other.unexpected("identifier")),
         other => return Err(other.unexpected("!, identifier, or 'end of string'")),
     };
-    names::qualified(key).map_err(|rule| invalid("key", key, rule))?;
-    let test = if absent { Test::Absent } else { test(rest)? };
+    names::qualified(key).map_err(|rule| invalid("", key, rule))?;
+    let test = if absent {
+        Test::Absent
+    } else {
+        test(key, rest)?
+    };
     Ok(Requirement {
         key: key.to_owned(),
         test,
     })
 }
 
-fn test(rest: &mut Tokens<'_>) -> Result<Test, LabelSelectorError> {
+fn test(key: &str, rest: &mut Tokens<'_>) -> Result<Test, LabelSelectorError> {
     if matches!(rest.peek(), Token::End | Token::Comma) {
         return Ok(Test::Exists);
     }
     Ok(match rest.take() {
-        Token::Equals => Test::In([value(rest)?].into()),
-        Token::Differs => Test::NotIn([value(rest)?].into()),
-        Token::Word("in") => Test::In(values(rest)?),
-        Token::Word("notin") => Test::NotIn(values(rest)?),
-        Token::Above => Test::Above(number(rest)?),
-        Token::Below => Test::Below(number(rest)?),
+        Token::Equals => Test::In([value(key, rest)?].into()),
+        Token::Differs => Test::NotIn([value(key, rest)?].into()),
+        Token::Word("in") => Test::In(values(key, rest)?),
+        Token::Word("notin") => Test::NotIn(values(key, rest)?),
+        Token::Above => Test::Above(number(key, rest)?),
+        Token::Below => Test::Below(number(key, rest)?),
         other => return Err(other.unexpected("in, notin, =, ==, !=, gt, lt")),
     })
 }
 
 /// The value behind an operator. It may be empty.
-fn value(rest: &mut Tokens<'_>) -> Result<String, LabelSelectorError> {
+fn value(key: &str, rest: &mut Tokens<'_>) -> Result<String, LabelSelectorError> {
     match rest.peek() {
         Token::End | Token::Comma => Ok(String::new()),
         Token::Word(word) => {
             rest.take();
-            names::label_value(word).map_err(|rule| invalid("value", word, rule))?;
+            check_value(key, 0, word)?;
             Ok(word.to_owned())
         }
         other => Err(other.unexpected("identifier")),
     }
 }
 
-fn number(rest: &mut Tokens<'_>) -> Result<i64, LabelSelectorError> {
-    let text = value(rest)?;
-    text.parse()
-        .map_err(|_| invalid("value", &text, "must be an integer".into()))
+fn number(key: &str, rest: &mut Tokens<'_>) -> Result<i64, LabelSelectorError> {
+    let text = value(key, rest)?;
+    text.parse().map_err(|_| {
+        let rule = "for 'Gt', 'Lt' operators, the value must be an integer";
+        invalid("values[0]", &text, rule.into())
+    })
 }
 
-fn values(rest: &mut Tokens<'_>) -> Result<BTreeSet<String>, LabelSelectorError> {
+fn check_value(key: &str, at: usize, value: &str) -> Result<(), LabelSelectorError> {
+    let place = || format!("values[{at}][{key}]");
+    names::label_value(value).map_err(|rule| invalid(&place(), value, rule))
+}
+
+fn values(key: &str, rest: &mut Tokens<'_>) -> Result<BTreeSet<String>, LabelSelectorError> {
     match rest.take() {
         Token::Open => {}
-        other => return Err(other.unexpected("'('")),
+        other => {
+            return Err(LabelSelectorError::Syntax {
+                found: other.text().to_owned(),
+                expected: "'('",
+                comma: " ",
+            });
+        }
     }
     let mut values = BTreeSet::new();
     loop {
         match rest.peek() {
             Token::Word(word) => {
                 rest.take();
-                names::label_value(word).map_err(|rule| invalid("value", word, rule))?;
+                check_value(key, values.len(), word)?;
                 values.insert(word.to_owned());
             }
             Token::Comma | Token::Close => drop(values.insert(String::new())),
@@ -192,12 +206,8 @@ fn values(rest: &mut Tokens<'_>) -> Result<BTreeSet<String>, LabelSelectorError>
     }
 }
 
-fn invalid(what: &'static str, text: &str, rule: String) -> LabelSelectorError {
-    LabelSelectorError::Invalid {
-        what,
-        text: text.to_owned(),
-        rule,
-    }
+fn invalid(place: &str, text: &str, rule: String) -> LabelSelectorError {
+    LabelSelectorError::Invalid(FieldError::invalid(place, text, rule))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -214,9 +224,17 @@ enum Token<'a> {
     End,
 }
 
-impl Token<'_> {
+impl<'a> Token<'a> {
     fn unexpected(self, expected: &'static str) -> LabelSelectorError {
-        let found = match self {
+        LabelSelectorError::Syntax {
+            found: self.text().to_owned(),
+            expected,
+            comma: ", ",
+        }
+    }
+
+    fn text(self) -> &'a str {
+        match self {
             Self::Word(word) => word,
             Self::Equals => "=",
             Self::Differs => "!=",
@@ -227,10 +245,6 @@ impl Token<'_> {
             Self::Open => "(",
             Self::Close => ")",
             Self::End => "",
-        };
-        LabelSelectorError::Syntax {
-            found: found.to_owned(),
-            expected,
         }
     }
 }
@@ -340,6 +354,8 @@ mod tests {
         ] {
             assert!(bad.parse::<LabelSelector>().is_err(), "{bad}");
         }
+        let twice = "!!".parse::<LabelSelector>().unwrap_err().to_string();
+        assert_eq!(twice, "found '!', expected: identifier");
     }
 
     #[test]

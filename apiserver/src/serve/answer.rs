@@ -33,19 +33,17 @@ pub(super) fn failure(error: ApiError) -> Response<Body> {
     error.into_response().map(Body::whole)
 }
 
-/// The same in protobuf for a client that takes it, and else in JSON.
-pub(super) fn failure_as(encoding: Encoding, error: ApiError) -> Response<Body> {
-    let status = match encoding {
-        Encoding::Json | Encoding::Yaml => None,
-        Encoding::Protobuf => protobuf::encode(&error.to_status()),
-    };
-    let mut response = failure(error);
-    if let Some(status) = status {
-        *response.body_mut() = Body::whole(status);
-        let media_type = HeaderValue::from_static(protobuf::MEDIA_TYPE);
-        response.headers_mut().insert(CONTENT_TYPE, media_type);
+/// Writes a failure, if it is one, as the client takes it.
+pub(super) fn write_failure_as(encoding: Encoding, response: &mut Response<Body>) {
+    if encoding == Encoding::Json {
+        return;
     }
-    response
+    let Some(error) = response.extensions().get::<ApiError>() else {
+        return;
+    };
+    let (parts, body) = value(error.code(), encoding, &error.to_status()).into_parts();
+    *response.body_mut() = body;
+    response.headers_mut().extend(parts.headers);
 }
 
 /// Adds a warning, which kubectl prints.

@@ -1,17 +1,19 @@
 //! Delete: one object, or all that a selector means.
 
 use super::admission::judge;
-use super::write::{
-    admit_deletion, changed, delete_now, invalid, is_held, put, revision_of, stored,
-};
+use super::write::{admit_deletion, changed, delete_now, is_held, put, revision_of, stored};
 use super::{ApiServer, Body, Call, Sent, answer, metadata, read};
 use crate::body::Document;
+use crate::builtin::strategy;
 use crate::cache::Filter;
-use crate::error::ApiError;
+use crate::crd;
+use crate::error::{About, ApiError};
 use crate::namespaces;
 use crate::object::Object;
 use crate::protobuf;
-use crate::request::{ListOptions, WriteOptions};
+use crate::request::{
+    ListOptions, WriteOptions, Writing, invalid_options, unknown_dry_run, whole_number,
+};
 use crate::schema::FieldError;
 use crate::upstream;
 use http::{HeaderMap, Response, StatusCode};
@@ -52,17 +54,20 @@ pub(super) async fn delete(
     let options = DeleteOptions::read(call, &sent.headers, &sent.body)?;
     let deleted = delete_one(server, call, &options).await?;
     if deleted.is_deleting() && is_held(call, &deleted) {
-        return Ok(read::one(server, call, StatusCode::OK, deleted));
+        return read::one(server, call, StatusCode::OK, deleted);
     }
-    let status = json!({
+    if strategy(&call.resource).returns_deleted {
+        return read::one(server, call, StatusCode::OK, deleted);
+    }
+    let mut status = json!({
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success",
         "details": {
-            "name": deleted.name(),
-            "group": call.resource.group,
-            "kind": call.resource.plural,
-            "uid": deleted.uid(),
+            "name": deleted.name(), "kind": call.resource.plural, "uid": deleted.uid(),
         },
     });
+    if !call.resource.group.is_empty() {
+        status["details"]["group"] = call.resource.group.as_str().into();
+    }
     Ok(answer::value(StatusCode::OK, call.wanted.encoding, &status))
 }
 
@@ -88,7 +93,7 @@ pub(super) async fn delete_collection(
     }
     let list = json!({
         "kind": call.resource.list_kind, "apiVersion": call.api_version(),
-        "metadata": {"resourceVersion": found.revision.to_string()}, "items": items,
+        "metadata": read::list_meta(call, &found), "items": items,
     });
     Ok(answer::value(StatusCode::OK, call.wanted.encoding, &list))
 }
@@ -109,12 +114,17 @@ async fn delete_one(
         let mut object = old.clone();
         options.set_finalizers(&mut object);
         judge(server, call, [None, Some(&old)], options.is_dry_run()).await?;
+        if crd::are(&call.resource) && !object.is_deleting() {
+            crd::mark(&mut object, server.now());
+        }
         let waits = is_held(call, &object);
         if waits && !object.is_deleting() {
             object.set_meta("deletionTimestamp", metadata::seconds(server.now()));
-            object.set_meta("deletionGracePeriodSeconds", 0);
             if namespaces::are(&call.resource) {
                 namespaces::mark(&mut object);
+            } else if !crd::are(&call.resource) {
+                object.set_meta("deletionGracePeriodSeconds", 0);
+                metadata::count_change(call, &mut object, &old);
             }
         }
         if options.is_dry_run() || (waits && object == old) {
@@ -147,48 +157,52 @@ fn message() -> protobuf::Expected {
 fn check_kind(options: &Value) -> Result<(), ApiError> {
     match options["kind"].as_str() {
         None | Some("" | KIND) => Ok(()),
-        Some(other) => {
-            let message = format!("{other:?} cannot be handled as {KIND}");
-            Err(ApiError::bad_request(message))
-        }
+        Some(other) => Err(unfit(&format!("no kind {other:?} is expected"))),
     }
+}
+
+fn unfit(why: &dyn std::fmt::Display) -> ApiError {
+    ApiError::bad_request(format!("the body is no {KIND}: {why}"))
 }
 
 impl DeleteOptions {
     fn read(call: &Call, headers: &HeaderMap, body: &[u8]) -> Result<Self, ApiError> {
-        let query = WriteOptions::parse(&call.query, false)?;
+        let query = WriteOptions::parse(&call.query, Writing::Delete)?;
         let mut options: Self = if body.is_empty() {
             Self::default()
         } else {
-            let document = Document::parse(headers, body, Some(&message()))?;
-            check_kind(&document.value)?;
-            serde_json::from_value(document.value).map_err(|error| {
-                ApiError::bad_request(format!("the body is no DeleteOptions: {error}"))
-            })?
+            let value = Document::parse(headers, body, Some(&message()))?.value;
+            check_kind(&value)?;
+            serde_json::from_value(value).map_err(|error| unfit(&error))?
         };
         if query.dry_run {
             options.dry_run = Some(vec!["All".into()]);
         }
         for (name, value) in url::form_urlencoded::parse(call.query.as_bytes()) {
-            if name == "propagationPolicy" && !value.is_empty() {
-                options.propagation_policy = Some(value.into_owned());
+            match &*name {
+                _ if value.is_empty() => {}
+                "propagationPolicy" => options.propagation_policy = Some(value.into_owned()),
+                "gracePeriodSeconds" => {
+                    whole_number(&value).map_err(ApiError::bad_request)?;
+                }
+                _ => {}
             }
         }
-        options.validate(call)?;
+        options.validate()?;
         Ok(options)
     }
 
-    fn validate(&self, call: &Call) -> Result<(), ApiError> {
+    fn validate(&self) -> Result<(), ApiError> {
         let mut errors = Vec::new();
         if let Some(policy) = &self.propagation_policy {
-            let policies = ["Background", "Foreground", "Orphan"];
-            if !policies.contains(&policy.as_str()) {
+            let policies = ["Foreground", "Background", "Orphan", "nil"];
+            if !policies[..3].contains(&policy.as_str()) {
                 let error =
                     FieldError::not_supported("propagationPolicy", policy.as_str(), &policies);
                 errors.push(error);
             }
             if self.orphan_dependents.is_some() {
-                let detail = "orphanDependents and propagationPolicy cannot be both set";
+                let detail = "orphanDependents and deletionPropagation cannot be both set";
                 errors.push(FieldError::invalid(
                     "propagationPolicy",
                     policy.as_str(),
@@ -196,15 +210,14 @@ impl DeleteOptions {
                 ));
             }
         }
-        let other = self.dry_run.iter().flatten().find(|value| *value != "All");
-        if let Some(other) = other {
-            let error = FieldError::not_supported("dryRun", other.as_str(), &["All"]);
-            errors.push(error);
+        let dry_run: Vec<&str> = self.dry_run.iter().flatten().map(String::as_str).collect();
+        if dry_run.iter().any(|value| *value != "All") {
+            errors.push(unknown_dry_run(&dry_run));
         }
         if errors.is_empty() {
             return Ok(());
         }
-        Err(invalid(call, "", &errors))
+        Err(invalid_options(KIND, &errors))
     }
 
     fn is_dry_run(&self) -> bool {
@@ -217,24 +230,22 @@ impl DeleteOptions {
         let Some(wanted) = &self.preconditions else {
             return Ok(());
         };
-        let name = object.name();
-        if let Some(uid) = &wanted.uid
-            && uid != object.uid()
-        {
-            let why = format!(
-                "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
-                object.uid()
-            );
-            return Err(ApiError::conflict(call.about(name), &why));
-        }
-        let version = object.meta_text("resourceVersion");
-        if let Some(wanted) = &wanted.resource_version
-            && wanted != version
-        {
-            let why = format!(
-                "Precondition failed: ResourceVersion in precondition: {wanted}, ResourceVersion in object meta: {version}"
-            );
-            return Err(ApiError::conflict(call.about(name), &why));
+        let about = About {
+            what: &call.resource.kind,
+            ..call.about(object.name())
+        };
+        let fields = [
+            ("UID", &wanted.uid, object.uid()),
+            (
+                "ResourceVersion",
+                &wanted.resource_version,
+                object.meta_text("resourceVersion"),
+            ),
+        ];
+        for (field, meant, is) in fields {
+            if let Some(meant) = meant.as_deref().filter(|meant| *meant != is) {
+                return Err(ApiError::other_than_meant(about, field, meant, is));
+            }
         }
         Ok(())
     }

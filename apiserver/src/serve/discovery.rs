@@ -3,7 +3,7 @@
 use super::{ApiServer, Body, answer};
 use crate::discovery;
 use crate::error::ApiError;
-use http::header::ACCEPT;
+use http::header::{ACCEPT, CACHE_CONTROL, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
 
 /// The form of discovery that kubectl prefers.
@@ -35,15 +35,15 @@ impl ApiServer {
             _ => None,
         };
         let found = found.ok_or_else(ApiError::no_such_path)?;
-        let media_type = match found["kind"].as_str() {
-            Some("APIGroupDiscoveryList") => AGGREGATED,
-            _ => "application/json",
+        let (media_type, caching) = match found["kind"].as_str() {
+            Some("APIGroupDiscoveryList") => (AGGREGATED, "public"),
+            _ => ("application/json", "no-cache, private"),
         };
-        Ok(answer::typed(
-            StatusCode::OK,
-            media_type,
-            Body::whole(found.to_string()),
-        ))
+        let body = Body::whole(found.to_string());
+        let mut answer = answer::typed(StatusCode::OK, media_type, body);
+        let caching = HeaderValue::from_static(caching);
+        answer.headers_mut().insert(CACHE_CONTROL, caching);
+        Ok(answer)
     }
 }
 

@@ -1,12 +1,16 @@
 //! What the server does with the metadata of an object before it is written.
 
+mod owners;
+
 use super::Call;
+use crate::crd;
 use crate::error::ApiError;
 use crate::names;
 use crate::object::{Object, random_uid};
 use crate::schema::FieldError;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 
 /// Most bytes in all annotations of an object together.
 const MAX_ANNOTATIONS: usize = 256 * 1024;
@@ -50,10 +54,14 @@ pub(super) fn place(call: &Call, object: &mut Object) -> Result<(), ApiError> {
     if let Some(name) = &call.name
         && object.name() != name
     {
-        let message = format!(
-            "the name of the object ({}) does not match the name on the URL ({name})",
-            object.name()
-        );
+        let message = match object.name() {
+            "" => format!(
+                "the name of the object ({name} based on URL) was undeterminable: name must be provided"
+            ),
+            said => format!(
+                "the name of the object ({said}) does not match the name on the URL ({name})"
+            ),
+        };
         return Err(ApiError::bad_request(message));
     }
     Ok(())
@@ -88,26 +96,83 @@ pub(super) fn has_generation(call: &Call) -> bool {
     !call.resource.built_in || COUNTED.contains(&call.resource.group.as_str())
 }
 
-/// Refuses labels and annotations that are no texts.
-pub(super) fn check_texts(call: &Call, value: &Value) -> Result<(), ApiError> {
-    for field in ["labels", "annotations"] {
-        let entries = value.pointer(&format!("/metadata/{field}"));
-        let entries = entries.and_then(Value::as_object).into_iter().flatten();
-        for (_, entry) in entries {
-            let found = match entry {
-                Value::String(_) | Value::Null => continue,
-                Value::Bool(_) => "bool",
-                Value::Number(_) => "number",
-                Value::Array(_) => "array",
-                Value::Object(_) => "object",
-            };
-            let (kind, version) = (&call.resource.kind, &call.version.name);
-            return Err(ApiError::bad_request(format!(
-                "{kind} in version {version:?} cannot be handled as a {kind}: json: cannot unmarshal {found} into Go struct field ObjectMeta.{field} of type string"
-            )));
+/// Counts a change of what people want.
+pub(super) fn count_change(call: &Call, object: &mut Object, old: &Object) {
+    if has_generation(call) {
+        let generation = old.meta().get("generation").and_then(Value::as_i64);
+        object.set_meta("generation", generation.unwrap_or_default() + 1);
+    }
+}
+
+/// Refuses metadata whose fields are of other types than they must be.
+pub(super) fn check_types(call: &Call, value: &Value) -> Result<(), ApiError> {
+    let Some(meta) = value.get("metadata").filter(|meta| !meta.is_null()) else {
+        return Ok(());
+    };
+    let unfit = |found: &Value, what: &str| {
+        let (kind, version) = (&call.resource.kind, &call.version.name);
+        let found = go_type(found);
+        ApiError::bad_request(format!(
+            "{kind} in version {version:?} cannot be handled as a {kind}: json: cannot unmarshal {found} into Go {what}"
+        ))
+    };
+    let Some(meta) = meta.as_object() else {
+        return Err(unfit(meta, "value of type v1.ObjectMeta"));
+    };
+    let check = |field: &str, value: &Value, wanted: &str| {
+        if value.is_null() || go_type(value) == wanted {
+            return Ok(());
+        }
+        let of_field = |wanted: &str| format!("struct field ObjectMeta.{field} of type {wanted}");
+        Err(unfit(
+            value,
+            &match (field, wanted) {
+                ("labels" | "annotations", "object") => of_field("map[string]string"),
+                ("finalizers", "array") => of_field("[]string"),
+                ("ownerReferences", "array") => of_field("[]v1.OwnerReference"),
+                ("ownerReferences", "object") => of_field("v1.OwnerReference"),
+                (_, wanted) => of_field(wanted),
+            },
+        ))
+    };
+    for (field, value) in meta {
+        let field = field.as_str();
+        match field {
+            "name" | "generateName" | "namespace" | "uid" | "resourceVersion" | "selfLink" => {
+                check(field, value, "string")?;
+            }
+            "labels" | "annotations" => {
+                check(field, value, "object")?;
+                for entry in value.as_object().into_iter().flat_map(Map::values) {
+                    check(field, entry, "string")?;
+                }
+            }
+            "finalizers" | "ownerReferences" => {
+                check(field, value, "array")?;
+                let wanted = match field {
+                    "finalizers" => "string",
+                    _ => "object",
+                };
+                for item in value.as_array().into_iter().flatten() {
+                    check(field, item, wanted)?;
+                }
+            }
+            _ => {}
         }
     }
     Ok(())
+}
+
+/// What Go's decoder of JSON calls a value.
+fn go_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
 }
 
 /// Gives a changed object what only the server sets, as it was.
@@ -146,16 +211,47 @@ pub(super) fn check(call: &Call, object: &Object, old: Option<&Object>) -> Vec<F
     }
     check_labels(object, &mut errors);
     check_annotations(object, &mut errors);
-    for (at, finalizer) in object.finalizers().enumerate() {
-        if let Err(rule) = names::qualified(finalizer) {
-            let path = format!("metadata.finalizers[{at}]");
-            errors.push(FieldError::invalid(path, finalizer, rule));
-        }
-    }
+    owners::check(object, &mut errors);
+    check_finalizers(call, object, &mut errors);
     if let Some(old) = old {
         check_fixed(object, old, &mut errors);
     }
     errors
+}
+
+/// What who wrote an object is warned of. Kubernetes' own kinds refuse the same.
+pub(super) fn warnings(call: &Call, object: &Object, old: Option<&Object>) -> Vec<String> {
+    if call.resource.built_in {
+        return Vec::new();
+    }
+    let known: Vec<&str> = old.into_iter().flat_map(Object::finalizers).collect();
+    let added: BTreeSet<&str> = object.finalizers().collect();
+    let plain = added.into_iter().filter(|name| {
+        !name.contains('/') && !names::STANDARD_FINALIZERS.contains(name) && !known.contains(name)
+    });
+    plain
+        .map(|name| {
+            let how = if name.contains('.') { " including a path (/)" } else { "" };
+            format!(
+                "metadata.finalizers: {name:?}: prefer a domain-qualified finalizer name{how} to avoid accidental conflicts with other finalizer writers"
+            )
+        })
+        .collect()
+}
+
+fn check_finalizers(call: &Call, object: &Object, errors: &mut Vec<FieldError>) {
+    // Definitions are checked by another library upstream.
+    let is_core = call.resource.built_in && !crd::are(&call.resource);
+    for (at, finalizer) in object.finalizers().enumerate() {
+        let path = format!("metadata.finalizers[{at}]");
+        if let Err(rule) = names::qualified(finalizer) {
+            errors.push(FieldError::invalid(&path, finalizer, rule));
+        }
+        if is_core && !finalizer.contains('/') && !names::STANDARD_FINALIZERS.contains(&finalizer) {
+            let rule = "name is neither a standard finalizer name nor is it fully qualified";
+            errors.push(FieldError::invalid(path, finalizer, rule));
+        }
+    }
 }
 
 fn check_labels(object: &Object, errors: &mut Vec<FieldError>) {

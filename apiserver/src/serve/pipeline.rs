@@ -6,8 +6,10 @@ use super::{
 use crate::body::collect;
 use crate::error::ApiError;
 use crate::flow::{Level, Seat, Ticket};
+use crate::media;
 use crate::request::{Target, Verb};
 use http::header::{CACHE_CONTROL, HeaderValue};
+use http::request::Parts;
 use http::{HeaderMap, Request, Response};
 use std::time::Instant;
 
@@ -20,9 +22,11 @@ impl ApiServer {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let started = Instant::now();
+        let encoding = media::of_statuses(request.headers());
         let mut trail = Trail::of_path(request.method(), request.uri().path());
         let answered = self.try_answer(user, request, &mut trail).await;
         let mut answer = answered.unwrap_or_else(answer::failure);
+        answer::write_failure_as(encoding, &mut answer);
         let caching = answer.headers_mut().entry(CACHE_CONTROL);
         caching.or_insert(HeaderValue::from_static("no-cache, private"));
         self.count(&mut answer, &trail, started);
@@ -72,23 +76,55 @@ impl ApiServer {
             }
             target => target,
         };
+        let deprecation = self.deprecation(&target);
+        let answered = self.carry_out(user, target, (parts, body), trail).await;
+        let mut answer = answered.unwrap_or_else(answer::failure);
+        if let Some(warning) = deprecation {
+            answer::warn(&mut answer, &warning);
+        }
+        Ok(answer)
+    }
+
+    /// What clients of the version that a request names are warned with.
+    fn deprecation(&self, target: &Target) -> Option<String> {
+        let Target::Resource {
+            group,
+            version,
+            resource,
+            ..
+        } = target
+        else {
+            return None;
+        };
+        let registry = self.registry();
+        let version = registry.get(group, resource)?.version(version)?;
+        version.deprecation.clone()
+    }
+
+    /// Answers a request for a resource.
+    async fn carry_out<B>(
+        &self,
+        user: User,
+        target: Target,
+        (parts, body): (Parts, B),
+        trail: &mut Trail,
+    ) -> Result<Response<Body>, ApiError>
+    where
+        B: http_body::Body,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
         let call = self.call(user, target, &parts, trail).await?;
         if call.resource.hooks.is_review() && call.verb != Verb::Create {
-            let verb = parts.method.as_str();
-            return Err(ApiError::method_not_supported(verb, call.about("")));
+            return Err(ApiError::method_not_allowed());
         }
         let level = Level::of(call.verb, &call.query);
         let ticket = self.enter(&call.user, level, call.verb == Verb::Watch)?;
         let working = self.metrics.begun(call.verb);
         let place = (ticket.as_ref(), level);
         let answered = self.work(&call, parts.headers, body, place, trail).await;
-        let failed = |error| answer::failure_as(call.wanted.encoding, error);
-        let mut answer = answered.unwrap_or_else(failed);
+        let mut answer = answered.unwrap_or_else(answer::failure);
         drop(working);
         trail.annotations = call.notes.add_to(&mut answer);
-        if let Some(warning) = &call.version.deprecation {
-            answer::warn(&mut answer, warning);
-        }
         Ok(answer.map(|body| body.holding(ticket)))
     }
 

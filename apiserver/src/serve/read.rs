@@ -1,6 +1,7 @@
 //! Get and list.
 
 use super::{ApiServer, Body, Call, answer};
+use crate::builtin;
 use crate::cache::{Filter, Item, Snapshot};
 use crate::error::ApiError;
 use crate::keys;
@@ -8,6 +9,7 @@ use crate::media::{Encoding, Form};
 use crate::object::{self, Object};
 use crate::protobuf::Expected;
 use crate::request::{Continue, ListOptions, RevisionMatch};
+use crate::schema::FieldError;
 use crate::table::{Carried, metadata_of};
 use bytes::Bytes;
 use http::{Response, StatusCode};
@@ -36,7 +38,8 @@ pub(super) async fn get(server: &ApiServer, call: &Call) -> Result<Response<Body
         return Ok(answer::json(StatusCode::OK, Body::whole(pieces)));
     }
     let object = call.object(&item)?;
-    Ok(one(server, call, StatusCode::OK, object))
+    call.wanted.check_one()?;
+    one(server, call, StatusCode::OK, object)
 }
 
 /// Why an object cannot be got: a secret that does not open is not in the cache, but not gone either.
@@ -56,7 +59,7 @@ pub(super) fn one(
     call: &Call,
     code: StatusCode,
     object: Object,
-) -> Response<Body> {
+) -> Result<Response<Body>, ApiError> {
     let value = match call.wanted.form {
         Form::Objects => object.into_value(),
         Form::Metadata => metadata_of(&object),
@@ -65,16 +68,18 @@ pub(super) fn one(
             let row = call
                 .version
                 .printer
-                .row(&object, call.carried(), server.now());
+                .row(&object, call.carried()?, server.now());
             call.version.printer.table(&meta, &[row])
         }
     };
-    answer::value(code, call.wanted.encoding, &value)
+    let value = call.wanted.versioned(value);
+    Ok(answer::value(code, call.wanted.encoding, &value))
 }
 
 pub(super) async fn list(server: &ApiServer, call: &Call) -> Result<Response<Body>, ApiError> {
     let options = ListOptions::parse(&call.query)?;
     let filter = call.filter(&options)?;
+    call.wanted.check_list()?;
     let snapshot = match (&options.continues, options.revision) {
         (Some(token), _) => {
             at_revision(
@@ -96,7 +101,7 @@ pub(super) async fn list(server: &ApiServer, call: &Call) -> Result<Response<Bod
                 .list(&filter, options.limit, server.cache().revision())
         }
     };
-    let meta = list_meta(&snapshot);
+    let meta = list_meta(call, &snapshot);
     if call.is_as_stored() && call.wanted == Default::default() {
         return Ok(answer::json(
             StatusCode::OK,
@@ -107,11 +112,12 @@ pub(super) async fn list(server: &ApiServer, call: &Call) -> Result<Response<Bod
     let objects: Vec<Object> = objects.collect::<Result<_, _>>()?;
     let value = match call.wanted.form {
         Form::Table => {
-            let now = server.now();
+            let (now, carried) = (server.now(), call.carried()?);
             let rows = objects
                 .iter()
-                .map(|object| call.version.printer.row(object, call.carried(), now));
-            call.version.printer.table(&meta, &rows.collect::<Vec<_>>())
+                .map(|object| call.version.printer.row(object, carried, now));
+            let rows: Vec<_> = rows.collect();
+            call.version.printer.table(&meta, &rows)
         }
         form => {
             let items: Vec<Value> = objects
@@ -128,6 +134,7 @@ pub(super) async fn list(server: &ApiServer, call: &Call) -> Result<Response<Bod
             json!({"kind": kind, "apiVersion": api_version, "metadata": meta, "items": items})
         }
     };
+    let value = call.wanted.versioned(value);
     Ok(answer::value(StatusCode::OK, call.wanted.encoding, &value))
 }
 
@@ -221,7 +228,8 @@ fn gone(error: store::Error, after: Option<&str>) -> ApiError {
     }
 }
 
-fn list_meta(snapshot: &Snapshot) -> Value {
+/// The metadata of a list.
+pub(super) fn list_meta(call: &Call, snapshot: &Snapshot) -> Value {
     let mut meta = Map::new();
     meta.insert(
         "resourceVersion".into(),
@@ -234,6 +242,9 @@ fn list_meta(snapshot: &Snapshot) -> Value {
         if let Some(remaining) = snapshot.remaining {
             meta.insert("remainingItemCount".into(), remaining.into());
         }
+    } else if !call.resource.built_in && call.wanted.form == Form::Objects {
+        // As upstream answers for kinds that are not its own.
+        meta.insert("continue".into(), "".into());
     }
     meta.into()
 }
@@ -274,17 +285,38 @@ impl Call {
     /// An object in the version that is asked for.
     pub(super) fn object(&self, item: &Item) -> Result<Object, ApiError> {
         let decoded = Object::decode(&item.entry.value, item.entry.modified.0);
-        let fit = decoded.and_then(|object| self.version.fit(&self.api_version(), object));
+        let fit = decoded.and_then(|mut object| {
+            builtin::from_kept(&self.resource, &mut object);
+            self.version.fit(&self.api_version(), object)
+        });
         fit.map_err(|error| {
             let key = String::from_utf8_lossy(&item.entry.key).into_owned();
             ApiError::internal(format!("{key}: {error}"))
         })
     }
 
-    pub(super) fn carried(&self) -> Carried {
+    /// What the rows of a table carry.
+    pub(super) fn carried(&self) -> Result<Carried, ApiError> {
         let parameter = url::form_urlencoded::parse(self.query.as_bytes())
             .find(|(name, _)| name == "includeObject");
-        parameter.map_or(Carried::Metadata, |(_, value)| Carried::parse(&value))
+        let Some((_, value)) = parameter else {
+            return Ok(Carried::default());
+        };
+        Carried::parse(&value).ok_or_else(|| {
+            let rule = "must be 'Metadata', 'Object', 'None', or empty";
+            let error = FieldError::invalid("includeObject", &*value, rule);
+            ApiError::bad_request(format!("Unable to convert to Table as requested: {error}"))
+        })
+    }
+
+    /// Why a field cannot be selected by.
+    fn not_selectable(&self, field: &str) -> String {
+        match self.resource.built_in && self.version.selectable.is_empty() {
+            true => format!(
+                "{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+            ),
+            false => format!("field label not supported: {field}"),
+        }
     }
 
     /// Which objects are meant.
@@ -294,12 +326,7 @@ impl Call {
             let known = matches!(field, "metadata.name" | "metadata.namespace")
                 || self.version.selectable.iter().any(|known| known == field);
             if !known {
-                let message = format!(
-                    "Unable to find {:?} that match label selector \"\", field selector {:?}: field label not supported: {field}",
-                    self.api_version(),
-                    field,
-                );
-                return Err(ApiError::bad_request(message));
+                return Err(ApiError::bad_request(self.not_selectable(field)));
             }
         }
         // A watch or list of one object by its name in the path.
@@ -311,7 +338,7 @@ impl Call {
         Ok(Filter {
             namespace: self.namespace.clone(),
             labels: options.labels.clone(),
-            fields,
+            fields: builtin::selector(&self.resource, fields),
             visible: self.visible.clone(),
         })
     }

@@ -8,7 +8,7 @@ use crate::object::Object;
 use crate::patch::Patch;
 use crate::protobuf;
 use crate::registry::Scale;
-use crate::request::{Verb, WriteOptions};
+use crate::request::{Verb, WriteOptions, Writing};
 use crate::schema::{FieldError, Schema};
 use crate::upstream;
 use http::{Response, StatusCode};
@@ -32,7 +32,11 @@ pub(super) async fn answer(
         let object = stored(server, call).await?;
         return Ok(shown(call, &scale_of(&object, paths)));
     };
-    let options = WriteOptions::parse(&call.query, false)?;
+    let writing = match call.verb {
+        Verb::Patch => Writing::Patch,
+        _ => Writing::Update,
+    };
+    let options = WriteOptions::parse(&call.query, writing)?;
     for _ in 0..ATTEMPTS {
         let old = stored(server, call).await?;
         let wanted = match call.verb {
@@ -73,12 +77,12 @@ fn patched(mut scale: Value, sent: &Sent, schema: &Schema) -> Result<Value, ApiE
             let patch = Patch::parse(&kind, &sent.body, false)?;
             patch.apply(&mut scale, schema)?;
         }
-        other => {
+        _ => {
             let understood = [
                 "application/json-patch+json",
                 "application/merge-patch+json",
             ];
-            return Err(ApiError::unsupported_media_type(other, &understood));
+            return Err(ApiError::unsupported_media_type(&understood));
         }
     }
     Ok(scale)
@@ -136,14 +140,24 @@ fn with_scale(call: &Call, old: &Object, paths: &Scale, scale: &Value) -> Result
     if !version.is_empty() && version != old.meta_text("resourceVersion") {
         return Err(changed(call));
     }
-    let replicas = scale
-        .pointer("/spec/replicas")
-        .and_then(Value::as_i64)
-        .unwrap_or(0);
+    let invalid = |error| Err(super::write::invalid(call, old.name(), &[error]));
+    let replicas = match scale.pointer("/spec/replicas") {
+        None | Some(Value::Null) => 0,
+        Some(number) => match number
+            .as_i64()
+            .and_then(|number| i32::try_from(number).ok())
+        {
+            Some(number) => number,
+            None => {
+                let rule = "must be a whole number of 32 bits";
+                let path = &paths.spec_replicas;
+                return invalid(FieldError::type_invalid(path, number.clone(), rule));
+            }
+        },
+    };
     if replicas < 0 {
         let rule = "should be a non-negative integer";
-        let error = FieldError::invalid("spec.replicas", replicas, rule);
-        return Err(super::write::invalid(call, old.name(), &[error]));
+        return invalid(FieldError::invalid(&paths.spec_replicas, replicas, rule));
     }
     let mut value = old.clone().into_value();
     let mut place = &mut value;

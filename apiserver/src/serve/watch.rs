@@ -1,13 +1,14 @@
 //! Watches: a line of JSON, or a frame of protobuf, for each change.
 
 use super::{ApiServer, Body, Call, Clock, answer, read};
+use crate::builtin;
 use crate::cache::{Event, Item, Seen, WatchStart, Watcher, watch_line};
 use crate::error::ApiError;
 use crate::media::{Encoding, Form, Wanted};
 use crate::metrics::{self, Count, Watching};
 use crate::object::Object;
 use crate::protobuf;
-use crate::registry::Version;
+use crate::registry::{Resource, Version};
 use crate::request::{ListOptions, RevisionMatch};
 use crate::table::{Carried, metadata_of};
 use bytes::Bytes;
@@ -42,9 +43,22 @@ pub(super) async fn watch(
         _ => WatchStart::Objects,
     };
     read::catch_up(server, options.revision).await?;
+    let form = LineForm::of(call)?;
     let watched = call.kind.watch(filter, start, server.cache().revision());
-    let (initial, watcher) = watched.map_err(|old| ApiError::expired(old.to_string()))?;
     let (open, watching) = server.metrics.watching(labels);
+    let media_type = match call.wanted.encoding {
+        Encoding::Json | Encoding::Yaml => "application/json",
+        Encoding::Protobuf => protobuf::WATCH_MEDIA_TYPE,
+    };
+    let answered = |body| answer::typed(StatusCode::OK, media_type, body);
+    let (initial, watcher) = match watched {
+        Ok(watched) => watched,
+        // As upstream: the watch begins, and its one event says that it cannot go on.
+        Err(old) => {
+            let event = form.error(&ApiError::expired(old.to_string()));
+            return Ok(answered(Body::whole(event)));
+        }
+    };
     let lines = Lines {
         _open: open,
         watching,
@@ -55,7 +69,7 @@ pub(super) async fn watch(
         ends: Box::pin(tokio::time::sleep(options.timeout.unwrap_or(LIFETIME))),
         shutdown: server.shutdown().clone(),
         now: Arc::clone(&server.clock),
-        form: LineForm::of(call),
+        form,
         watcher,
         applied: server.cache().applied(),
     };
@@ -64,15 +78,7 @@ pub(super) async fn watch(
         lines.watching.sent(line.len());
         Some((line, lines))
     });
-    let media_type = match call.wanted.encoding {
-        Encoding::Json | Encoding::Yaml => "application/json",
-        Encoding::Protobuf => protobuf::WATCH_MEDIA_TYPE,
-    };
-    Ok(answer::typed(
-        StatusCode::OK,
-        media_type,
-        Body::lines(lines),
-    ))
+    Ok(answered(Body::lines(lines)))
 }
 
 fn bookmarks() -> Interval {
@@ -146,29 +152,34 @@ enum LineForm {
 }
 
 struct OwnForm {
-    wanted: Wanted,
+    resource: Arc<Resource>,
     kind: String,
     api_version: String,
     version: Arc<Version>,
+    wanted: Wanted,
     carried: Carried,
     /// Whether the columns of the table have been sent, which only the first line has.
     told_columns: bool,
 }
 
 impl LineForm {
-    fn of(call: &Call) -> Self {
+    fn of(call: &Call) -> Result<Self, ApiError> {
         let (kind, api_version) = (call.resource.kind.clone(), call.api_version());
         if call.sends_stored() {
-            return Self::Stored { kind, api_version };
+            return Ok(Self::Stored { kind, api_version });
         }
-        Self::Own(OwnForm {
-            wanted: call.wanted,
+        Ok(Self::Own(OwnForm {
+            resource: Arc::clone(&call.resource),
             kind,
             api_version,
             version: Arc::clone(&call.version),
-            carried: call.carried(),
+            wanted: call.wanted,
+            carried: match call.wanted.form {
+                Form::Table => call.carried()?,
+                _ => Carried::default(),
+            },
             told_columns: false,
-        })
+        }))
     }
 
     fn initial(&mut self, item: &Item, now: Timestamp) -> Bytes {
@@ -182,7 +193,7 @@ impl LineForm {
     fn change(&mut self, seen: Seen, event: &Event, now: Timestamp) -> Bytes {
         match (self, event.object(seen)) {
             (Self::Own(own), Some(item)) => own.line(seen, item, event.revision, now),
-            _ => event.line(seen),
+            (_, _) => event.line(seen),
         }
     }
 
@@ -191,7 +202,7 @@ impl LineForm {
             Self::Stored { kind, api_version } => (kind, api_version),
             Self::Own(own) => (&own.kind, &own.api_version),
         };
-        let mut meta = json!({"resourceVersion": revision.to_string(), "creationTimestamp": null});
+        let mut meta = json!({"resourceVersion": revision.to_string()});
         if ends_initial {
             meta["annotations"] = json!({"k8s.io/initial-events-end": "true"});
         }
@@ -203,19 +214,29 @@ impl LineForm {
             return Bytes::new();
         };
         let value = own.shaped(object, revision, now);
-        own.written("BOOKMARK", &value)
+        own.written("BOOKMARK", value)
+    }
+
+    fn error(&self, error: &ApiError) -> Bytes {
+        match self {
+            Self::Stored { .. } => line("ERROR", &error.to_status()),
+            Self::Own(own) => own.written("ERROR", error.to_status()),
+        }
     }
 }
 
 impl OwnForm {
     fn line(&mut self, seen: Seen, item: &Item, revision: u64, now: Timestamp) -> Bytes {
         let decoded = Object::decode(&item.entry.value, revision);
-        let fit = decoded.and_then(|object| self.version.fit(&self.api_version, object));
+        let fit = decoded.and_then(|mut object| {
+            builtin::from_kept(&self.resource, &mut object);
+            self.version.fit(&self.api_version, object)
+        });
         let Ok(object) = fit else {
             return Bytes::new();
         };
         let value = self.shaped(object, revision, now);
-        self.written(seen.as_str(), &value)
+        self.written(seen.as_str(), value)
     }
 
     fn shaped(&mut self, object: Object, revision: u64, now: Timestamp) -> Value {
@@ -234,11 +255,12 @@ impl OwnForm {
         }
     }
 
-    fn written(&self, word: &str, object: &Value) -> Bytes {
+    fn written(&self, word: &str, object: Value) -> Bytes {
+        let object = self.wanted.versioned(object);
         match self.wanted.encoding {
-            Encoding::Json | Encoding::Yaml => line(word, object),
+            Encoding::Json | Encoding::Yaml => line(word, &object),
             // There is a message for all that is sent as protobuf.
-            Encoding::Protobuf => protobuf::watch_frame(word, object)
+            Encoding::Protobuf => protobuf::watch_frame(word, &object)
                 .unwrap_or_default()
                 .into(),
         }

@@ -1,21 +1,24 @@
 //! Create, replace and patch.
 
+mod incoming;
 mod ownership;
 mod patch;
 
+use incoming::{Incoming, placed, unhandled};
 use ownership::{Ownership, manager};
 pub(super) use patch::patch;
 
 use super::admission::judge;
 use super::{ApiServer, Body, Call, Sent, answer, metadata, read};
 use crate::admission::{Answer, Effects, Write};
-use crate::body::{Document, MAX_DEPTH, too_deep};
+use crate::body::{MAX_DEPTH, too_deep};
+use crate::builtin;
 use crate::error::{About, ApiError};
 use crate::keys;
 use crate::namespaces;
 use crate::object::Object;
-use crate::request::{FieldValidation, WriteOptions};
-use crate::schema::{self, ErrorKind, Extent, FieldError, MAX_ERRORS};
+use crate::request::{Verb, WriteOptions, Writing};
+use crate::schema::{self, ErrorKind, FieldError, MAX_ERRORS};
 use http::HeaderMap;
 use http::{Response, StatusCode};
 use serde_json::Value;
@@ -31,41 +34,40 @@ const MAX_WARNINGS: usize = 20;
 const MAX_WARNED: usize = 4 * 1024;
 const MAX_WARNING: usize = 256;
 
-/// An object that was read from a body.
-struct Incoming {
-    object: Object,
-    warnings: Vec<String>,
-}
-
 pub(super) async fn create(
     server: &ApiServer,
     call: &Call,
     sent: &Sent,
 ) -> Result<Response<Body>, ApiError> {
-    let options = WriteOptions::parse(&call.query, false)?;
+    let options = WriteOptions::parse(&call.query, Writing::Create)?;
     let Incoming { object, warnings } = placed(call, sent, &options)?;
+    let owner = Ownership::Update(manager(&options, &sent.headers));
     if call.resource.hooks.is_review() {
         call.wanted.must_be_objects()?;
-        let answered = review(server, call, object).await?;
-        let response = read::one(server, call, StatusCode::CREATED, answered);
-        return Ok(warned(response, &warnings));
+        let answered = review(server, call, object, &owner).await;
+        return Ok(told(server, call, StatusCode::CREATED, answered, &warnings));
     }
-    let owner = Ownership::Update(manager(&options, &sent.headers));
-    let made = begin(server, call, object, &owner, options.dry_run).await?;
-    let response = read::one(server, call, StatusCode::CREATED, made);
-    Ok(warned(response, &warnings))
+    let made = begin(server, call, object, &owner, options.dry_run).await;
+    let warnings = warned(call, warnings, &made, None);
+    Ok(told(server, call, StatusCode::CREATED, made, &warnings))
 }
 
 /// Answers an object that is not kept, and needs no name.
-async fn review(server: &ApiServer, call: &Call, object: Object) -> Result<Object, ApiError> {
+async fn review(
+    server: &ApiServer,
+    call: &Call,
+    object: Object,
+    owner: &Ownership,
+) -> Result<Object, ApiError> {
     let mut value = object.into_value();
     schema::set_defaults(&call.version.schema, &mut value);
     let errors = schema::validate(&call.version.schema, &value, None);
     if !errors.is_empty() {
         return Err(invalid(call, "", &errors));
     }
-    let mut object = Object::new(value).map_err(ApiError::internal)?;
-    judge(server, call, [Some(&object), None], false).await?;
+    let object = Object::new(value).map_err(ApiError::internal)?;
+    let mut object = owner.record(server, call, None, object)?;
+    judge(server, call, [Some(&object), None], true).await?;
     admit(server, call, &mut object, None, true).await?;
     Ok(object)
 }
@@ -95,7 +97,7 @@ async fn begin(
     }
     let mut object = checked(call, object, None)?;
     let effects = admit(server, call, &mut object, None, dry_run).await?;
-    let object = owner.record(server, call, None, object)?;
+    let object = recorded(server, call, None, object, owner)?;
     judge(server, call, [Some(&object), None], dry_run).await?;
     if dry_run {
         return Ok(object);
@@ -156,31 +158,51 @@ pub(super) async fn replace(
     call: &Call,
     sent: &Sent,
 ) -> Result<Response<Body>, ApiError> {
-    let options = WriteOptions::parse(&call.query, false)?;
+    let options = WriteOptions::parse(&call.query, Writing::Update)?;
     let Incoming { object, warnings } = placed(call, sent, &options)?;
-    let version = object.meta_text("resourceVersion");
-    let blindly = version.is_empty() && call.resource.is_replaced_blindly();
+    let strategy = builtin::strategy(&call.resource);
     for _ in 0..ATTEMPTS {
-        let old = stored(server, call).await?;
-        if version.is_empty() && !blindly {
-            let field = "metadata.resourceVersion";
-            let error = FieldError::invalid(field, 0, "must be specified for an update");
-            return Err(invalid(call, object.name(), &[error]));
+        let old = match stored(server, call).await {
+            Err(error) if error.code() == StatusCode::NOT_FOUND && strategy.creates_on_update => {
+                return create_by_update(server, call, sent, object, &options, warnings).await;
+            }
+            old => old?,
+        };
+        let version = object.meta_text("resourceVersion");
+        let takes_any = version.is_empty() && strategy.updates_any_version;
+        if version.is_empty() && !takes_any {
+            let rule = "must be specified for an update";
+            let error = FieldError::invalid("metadata.resourceVersion", 0, rule);
+            return Err(ApiError::invalid(call.about(object.name()), &[error]));
         }
-        if !blindly && version != old.meta_text("resourceVersion") {
+        if !takes_any && version != old.meta_text("resourceVersion") {
             return Err(changed(call));
         }
         let object = object.clone();
         match update_as(server, call, object, &old, &options, &sent.headers).await {
-            Err(error) if blindly && error == changed(call) => {}
-            Err(error) => return Err(error),
-            Ok(written) => {
-                let response = read::one(server, call, StatusCode::OK, written);
-                return Ok(warned(response, &warnings));
+            Err(error) if takes_any && error == changed(call) => {}
+            written => {
+                let warnings = warned(call, warnings, &written, Some(&old));
+                return Ok(told(server, call, StatusCode::OK, written, &warnings));
             }
         }
     }
     Err(changed(call))
+}
+
+/// Makes an object of a kind that is made by replacing it, too.
+async fn create_by_update(
+    server: &ApiServer,
+    call: &Call,
+    sent: &Sent,
+    object: Object,
+    options: &WriteOptions,
+    warnings: Vec<String>,
+) -> Result<Response<Body>, ApiError> {
+    server.authorize_creation(call)?;
+    let owner = Ownership::Update(manager(options, &sent.headers));
+    let made = begin(server, call, object, &owner, options.dry_run).await;
+    Ok(told(server, call, StatusCode::CREATED, made, &warnings))
 }
 
 /// Writes a changed object over `old`, in the name of whom the request says.
@@ -205,7 +227,8 @@ async fn update(
     owner: &Ownership,
     dry_run: bool,
 ) -> Result<Object, ApiError> {
-    if !object.uid().is_empty() && object.uid() != old.uid() {
+    let is_other = !object.uid().is_empty() && object.uid() != old.uid();
+    if is_other && call.verb == Verb::Update {
         let why = format!(
             "Precondition failed: UID in precondition: {}, UID in object meta: {}",
             object.uid(),
@@ -217,7 +240,13 @@ async fn update(
     match call.subresource.as_deref() {
         // The metadata of a namespace is written with its status.
         Some("status") if namespaces::are(&call.resource) => copy_field(&mut object, old, "spec"),
-        Some("status") => object = with_status_of(old, &object),
+        Some("status") => {
+            let managers = object.meta().get("managedFields").cloned();
+            object = with_status_of(old, &object);
+            if let (Ownership::Applied, Some(managers)) = (owner, managers) {
+                object.set_meta("managedFields", managers);
+            }
+        }
         Some("finalize") => object = with_finalizers_of(old, &object),
         _ if call.version.status => copy_field(&mut object, old, "status"),
         _ => {}
@@ -225,11 +254,10 @@ async fn update(
     let mut object = checked(call, object, Some(old))?;
     let effects = admit(server, call, &mut object, Some(old), dry_run).await?;
     object.set_meta("resourceVersion", old.meta_text("resourceVersion"));
-    if metadata::has_generation(call) && desired(call, &object) != desired(call, old) {
-        let generation = old.meta().get("generation").and_then(Value::as_i64);
-        object.set_meta("generation", generation.unwrap_or_default() + 1);
+    if desired(call, &object) != desired(call, old) {
+        metadata::count_change(call, &mut object, old);
     }
-    let object = owner.record(server, call, Some(old), object)?;
+    let object = recorded(server, call, Some(old), object, owner)?;
     judge(server, call, [Some(&object), Some(old)], dry_run).await?;
     if dry_run || (object == *old && effects.txn.ops.is_empty()) {
         return Ok(object);
@@ -242,14 +270,40 @@ async fn update(
     Ok(answered(written, effects.answer))
 }
 
-/// The object as it is in the store.
+/// A written object with who owns it, as it is kept.
+fn recorded(
+    server: &ApiServer,
+    call: &Call,
+    old: Option<&Object>,
+    mut object: Object,
+    owner: &Ownership,
+) -> Result<Object, ApiError> {
+    builtin::trim(&call.resource, &mut object);
+    let mut object = owner.record(server, call, old, object)?;
+    builtin::settle(&call.resource, &mut object);
+    if call.version.name == call.resource.storage {
+        return Ok(object);
+    }
+    let Some(stored) = call.resource.version(&call.resource.storage) else {
+        return Ok(object);
+    };
+    // Nobody owns what only the stored version gives.
+    let mut value = object.into_value();
+    schema::set_defaults(&stored.schema, &mut value);
+    Object::new(value).map_err(ApiError::internal)
+}
+
+/// The object as it is in the store, in the version that is asked for.
 pub(super) async fn stored(server: &ApiServer, call: &Call) -> Result<Object, ApiError> {
     let name = call.name.as_deref().unwrap_or_default();
     let key = key(call, name);
     let entry = server.cache().store().get(key.as_bytes()).await?;
     let entry = entry.ok_or_else(|| ApiError::not_found(call.about(name)))?;
     let decoded = Object::decode(&entry.value, entry.modified.0);
-    let fit = decoded.and_then(|object| call.version.fit(&call.api_version(), object));
+    let fit = decoded.and_then(|mut object| {
+        builtin::from_kept(&call.resource, &mut object);
+        call.version.fit(&call.api_version(), object)
+    });
     fit.map_err(|error| ApiError::internal(format!("{key}: {error}")))
 }
 
@@ -287,7 +341,9 @@ pub(super) async fn put(
         .fields_mut()
         .insert("apiVersion".into(), version.into());
     let key = key(call, object.name());
-    let value = object.encode();
+    let mut kept = object.clone();
+    builtin::to_kept(&call.resource, &mut kept);
+    let value = kept.encode();
     if value.len() > store::MAX_VALUE_BYTES {
         return Err(ApiError::too_large(store::MAX_VALUE_BYTES));
     }
@@ -316,90 +372,6 @@ fn together(call: &Call, mut txn: Txn, others: Txn) -> Txn {
     txn
 }
 
-/// The object in a body, put where the URL says.
-fn placed(call: &Call, sent: &Sent, options: &WriteOptions) -> Result<Incoming, ApiError> {
-    let document = Document::parse(&sent.headers, &sent.body, call.message().as_ref())?;
-    let mut found = incoming(call, document, options.validation)?;
-    metadata::place(call, &mut found.object)?;
-    Ok(found)
-}
-
-/// The object in a document: of the kind that is asked for, with the fields that its kind has.
-fn incoming(
-    call: &Call,
-    document: Document,
-    validation: FieldValidation,
-) -> Result<Incoming, ApiError> {
-    let mut value = document.value;
-    if call.resource.built_in {
-        set_kind(call, &mut value);
-    }
-    check_kind(call, &value)?;
-    metadata::check_texts(call, &value)?;
-    let unknown = schema::prune(&call.version.schema, &mut value, Extent::Resource);
-    let duplicates = document.duplicates.iter();
-    let found: Vec<String> = duplicates
-        .map(|path| format!("duplicate field {path:?}"))
-        .chain(unknown.iter().map(|path| format!("unknown field {path:?}")))
-        .collect();
-    if validation == FieldValidation::Strict && !found.is_empty() {
-        let message = format!(
-            "{} in version {:?} cannot be handled as a {}: strict decoding error: {}",
-            call.resource.kind,
-            call.version.name,
-            call.resource.kind,
-            found.join(", ")
-        );
-        return Err(ApiError::bad_request(message));
-    }
-    let warns = validation == FieldValidation::Warn;
-    let object = Object::new(value).map_err(|error| ApiError::bad_request(error.to_string()))?;
-    Ok(Incoming {
-        object,
-        warnings: if warns { found } else { Vec::new() },
-    })
-}
-
-/// What Kubernetes' own kinds are need not be said.
-fn set_kind(call: &Call, value: &mut Value) {
-    let Some(fields) = value.as_object_mut() else {
-        return;
-    };
-    for (field, text) in [
-        ("apiVersion", call.api_version()),
-        ("kind", call.resource.kind.clone()),
-    ] {
-        let said = fields.get(field).and_then(Value::as_str);
-        if said.is_none_or(str::is_empty) {
-            fields.insert(field.into(), text.into());
-        }
-    }
-}
-
-fn check_kind(call: &Call, value: &Value) -> Result<(), ApiError> {
-    let text = |field: &str| value.get(field).and_then(Value::as_str).unwrap_or_default();
-    let missing = |field: &str| ApiError::bad_request(format!("Object '{field}' is missing"));
-    let (kind, version) = (text("kind"), text("apiVersion"));
-    if kind.is_empty() {
-        return Err(missing("Kind"));
-    }
-    let expected = call.api_version();
-    if version != expected {
-        let message = format!(
-            "the API version in the data ({version}) does not match the expected API version ({expected})"
-        );
-        return Err(ApiError::bad_request(message));
-    }
-    if kind != call.resource.kind {
-        let message = format!(
-            "{kind} in version {:?} cannot be handled as a {}: the object is of another kind",
-            call.version.name, call.resource.kind
-        );
-        return Err(ApiError::bad_request(message));
-    }
-    Ok(())
-}
-
 /// Sets defaults and checks everything.
 fn checked(call: &Call, object: Object, old: Option<&Object>) -> Result<Object, ApiError> {
     if object.depth() > MAX_DEPTH {
@@ -410,16 +382,27 @@ fn checked(call: &Call, object: Object, old: Option<&Object>) -> Result<Object, 
     let name = object.name().to_owned();
     let mut value = object.into_value();
     schema::set_defaults(&call.version.schema, &mut value);
-    errors.extend(schema::validate(
-        &call.version.schema,
-        &value,
-        old.map(Object::as_value),
-    ));
+    let old = old.map(Object::as_value);
+    let of_metadata = errors.len();
+    let mut errors = schema::validate_after(&call.version.schema, &value, old, errors);
+    let is_decoded = matches!(call.verb, Verb::Create | Verb::Update);
+    if call.resource.built_in && is_decoded {
+        // Upstream reads these into Go types, before it looks at anything else.
+        let unread = errors
+            .iter()
+            .find(|error| error.kind == ErrorKind::TypeInvalid);
+        if let Some(error) = unread {
+            return Err(unhandled(call, &error.to_string()));
+        }
+    }
     // Kubernetes' own kinds say themselves what may not be there twice.
     if call.resource.built_in {
         errors.retain(|error| error.kind != ErrorKind::Duplicate);
     }
     if !errors.is_empty() {
+        if errors.len() == of_metadata {
+            errors.extend(call.resource.hooks.faults(&value, old));
+        }
         return Err(invalid(call, &name, &errors));
     }
     Object::new(value).map_err(ApiError::internal)
@@ -493,8 +476,16 @@ pub(super) fn changed(call: &Call) -> ApiError {
     ApiError::conflict(call.about(name), why)
 }
 
-/// Adds the warnings that kubectl prints.
-fn warned(mut response: Response<Body>, warnings: &[String]) -> Response<Body> {
+/// Answers with what was written, or why it was not, and with the warnings that kubectl prints.
+fn told(
+    server: &ApiServer,
+    call: &Call,
+    code: StatusCode,
+    written: Result<Object, ApiError>,
+    warnings: &[String],
+) -> Response<Body> {
+    let response = written.and_then(|written| read::one(server, call, code, written));
+    let mut response = response.unwrap_or_else(answer::failure);
     let warnings = &warnings[..warnings.len().min(MAX_WARNINGS)];
     let fits = warnings.iter().map(String::len).sum::<usize>() <= MAX_WARNED;
     let longest = if fits { MAX_WARNED } else { MAX_WARNING };
@@ -503,4 +494,17 @@ fn warned(mut response: Response<Body>, warnings: &[String]) -> Response<Body> {
         answer::warn(&mut response, &warning[..end]);
     }
     response
+}
+
+/// Warnings of what was sent, and those of what was written.
+fn warned(
+    call: &Call,
+    mut warnings: Vec<String>,
+    written: &Result<Object, ApiError>,
+    old: Option<&Object>,
+) -> Vec<String> {
+    if let Ok(written) = written {
+        warnings.extend(metadata::warnings(call, written, old));
+    }
+    warnings
 }

@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use kube_cel::cel::{IdedExpr, Program};
 
+use super::fields::Fields;
 use super::metered::{Names, metered};
 use super::{shape, unknown};
 
@@ -20,6 +21,7 @@ const PARSER_STACK: usize = 32 << 20;
 pub(crate) struct Compiled {
     pub(super) rule: Tree,
     pub(super) message: Option<Tree>,
+    fields: Fields,
     uses_old_self: bool,
 }
 
@@ -49,9 +51,15 @@ impl Compiled {
             .transpose()?;
         Ok(Self {
             uses_old_self: rule.parsed.references().has_variable("oldSelf"),
+            fields: Fields::of(&rule.parsed),
             rule: rule.tree,
             message: message.map(|message| message.tree),
         })
+    }
+
+    /// The fields that the rule names.
+    pub(crate) fn fields(&self) -> &Fields {
+        &self.fields
     }
 
     /// Whether the rule is about the change of a value.

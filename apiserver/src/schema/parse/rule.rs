@@ -49,7 +49,7 @@ impl Parser {
         self.check_field_path(&words, &rule, schema);
         // Whoever corrects the schema sees what is wrong with its rules then.
         if self.errors.is_empty() {
-            self.check_expressions(&words, &rule, json, place);
+            self.check_expressions(&words, &rule, json, schema, place);
         }
         Some(rule)
     }
@@ -126,6 +126,7 @@ impl Parser {
         words: &Keywords<'_>,
         rule: &Rule,
         json: &Value,
+        schema: &Schema,
         place: &Place,
     ) {
         let compiled = match rule.compiled() {
@@ -140,6 +141,12 @@ impl Parser {
                 return;
             }
         };
+        if let Some(name) = compiled.fields().undefined(schema) {
+            let detail = undefined(name, &rule.rule);
+            let path = words.at("rule");
+            self.errors
+                .push(FieldError::invalid(path, json.clone(), detail));
+        }
         if let (true, Some(list)) = (compiled.uses_old_self(), &place.uncorrelated) {
             let detail = format!(
                 "oldSelf cannot be used on the uncorrelatable portion of the schema within {list}"
@@ -158,5 +165,17 @@ impl Parser {
                 detail,
             ));
         }
+    }
+}
+
+/// What upstream says of a field that there is not.
+fn undefined(name: &str, rule: &str) -> String {
+    let what = "compilation failed: ERROR: <input>:1:";
+    match rule.find(&format!(".{name}")) {
+        Some(at) if !rule.contains('\n') => {
+            let (column, dots) = (at + 1, ".".repeat(at));
+            format!("{what}{column}: undefined field '{name}'\n | {rule}\n | {dots}^")
+        }
+        _ => format!("{what}1: undefined field '{name}'"),
     }
 }

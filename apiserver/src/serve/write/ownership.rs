@@ -2,7 +2,9 @@
 
 use super::changed;
 use crate::apply::{self, Error, FieldSet, Path, Writer};
+use crate::builtin;
 use crate::error::ApiError;
+use crate::namespaces;
 use crate::object::Object;
 use crate::request::WriteOptions;
 use crate::serve::{ApiServer, Call};
@@ -42,8 +44,10 @@ impl Ownership {
         let Self::Update(manager) = self else {
             return Ok(object);
         };
+        let empty = builtin::empty(&call.resource, &call.api_version());
+        let old = old.map_or(&empty, Object::as_value);
         let recorded = with_writer(server, call, manager, |writer| {
-            apply::update(old.map(Object::as_value), object.into_value(), writer)
+            apply::update(Some(old), object.into_value(), writer)
         });
         Object::new(recorded).map_err(ApiError::internal)
     }
@@ -62,7 +66,10 @@ pub(super) fn applied(
     });
     let applied = applied.map_err(|error| match error {
         Error::Conflicts(conflicts) => ApiError::apply_conflict(&conflicts),
-        Error::ObjectType(_) | Error::ManagedFields => ApiError::bad_request(error.to_string()),
+        // Upstream answers 500 to what does not fit, though it is the client's fault.
+        Error::ObjectType(_) | Error::ManagedFields | Error::Typed { .. } => {
+            ApiError::bad_request(error.to_string())
+        }
         other => {
             let code = StatusCode::INTERNAL_SERVER_ERROR;
             ApiError::new(code, "InternalError", other.to_string())
@@ -83,6 +90,10 @@ fn with_writer<T>(
         "status" => reset.insert(Path::of_fields(&["spec"])),
         _ if call.version.status => reset.insert(Path::of_fields(&["status"])),
         _ => {}
+    }
+    if namespaces::are(&call.resource) && subresource.is_empty() {
+        // They are the server's, and change at `finalize` alone.
+        reset.insert(Path::of_fields(&["spec", "finalizers"]));
     }
     write(&Writer {
         manager,

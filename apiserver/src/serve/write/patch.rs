@@ -1,12 +1,13 @@
 //! Patches of an object.
 
+use super::incoming::{duplicates, incoming, unpruned};
 use super::ownership::applied;
-use super::{ATTEMPTS, Ownership, begin, changed, incoming, manager, stored, update, warned};
+use super::{ATTEMPTS, Ownership, begin, changed, manager, stored, told, update, warned};
 use crate::body::{Document, media_type};
 use crate::error::ApiError;
 use crate::patch::{APPLY_PATCH, Patch};
-use crate::request::WriteOptions;
-use crate::serve::{ApiServer, Body, Call, Sent, metadata, read};
+use crate::request::{WriteOptions, Writing};
+use crate::serve::{ApiServer, Body, Call, Sent, metadata};
 use http::{Response, StatusCode};
 
 pub(in crate::serve) async fn patch(
@@ -18,7 +19,7 @@ pub(in crate::serve) async fn patch(
     if media_type == APPLY_PATCH {
         return apply(server, call, &sent.body).await;
     }
-    let options = WriteOptions::parse(&call.query, false)?;
+    let options = WriteOptions::parse(&call.query, Writing::Patch)?;
     let patch = Patch::parse(&media_type, &sent.body, call.resource.built_in)?;
     let owner = Ownership::Update(manager(&options, &sent.headers));
     for _ in 0..ATTEMPTS {
@@ -38,10 +39,9 @@ pub(in crate::serve) async fn patch(
         }
         match update(server, call, found.object, &old, &owner, options.dry_run).await {
             Err(error) if error == changed(call) => {}
-            Err(error) => return Err(error),
-            Ok(written) => {
-                let response = read::one(server, call, StatusCode::OK, written);
-                return Ok(warned(response, &found.warnings));
+            written => {
+                let warnings = warned(call, found.warnings, &written, Some(&old));
+                return Ok(told(server, call, StatusCode::OK, written, &warnings));
             }
         }
     }
@@ -50,14 +50,17 @@ pub(in crate::serve) async fn patch(
 
 /// Server-side apply: the object is made if it is not there.
 async fn apply(server: &ApiServer, call: &Call, body: &[u8]) -> Result<Response<Body>, ApiError> {
-    let options = WriteOptions::parse(&call.query, true)?;
-    let mut config = incoming(call, Document::from_yaml(body)?, options.validation)?;
-    if config.object.name().is_empty() {
+    let options = WriteOptions::parse(&call.query, Writing::Apply)?;
+    let document = Document::from_yaml(body)?;
+    let warnings = duplicates(call, &document, options.validation)?;
+    let mut wanted = unpruned(call, document.value)?;
+    if wanted.name().is_empty() {
         let name = call.name.as_deref().unwrap_or_default();
-        config.object.set_meta("name", name);
+        wanted.set_meta("name", name);
     }
-    metadata::place(call, &mut config.object)?;
-    let wanted = config.object.into_value();
+    metadata::place(call, &mut wanted.clone())?;
+    let version = wanted.meta_text("resourceVersion").to_owned();
+    let wanted = wanted.into_value();
     let dry_run = options.dry_run;
     for _ in 0..ATTEMPTS {
         let old = match stored(server, call).await {
@@ -65,7 +68,18 @@ async fn apply(server: &ApiServer, call: &Call, body: &[u8]) -> Result<Response<
             Err(error) if error.code() == StatusCode::NOT_FOUND => None,
             Err(error) => return Err(error),
         };
-        let object = applied(server, call, &options, old.as_ref(), &wanted)?;
+        let mut object = applied(server, call, &options, old.as_ref(), &wanted)?;
+        metadata::place(call, &mut object)?;
+        if old.is_none() {
+            // As upstream: of what is not there, every version is taken.
+            object.meta_mut().remove("resourceVersion");
+        }
+        if let Some(old) = &old
+            && !version.is_empty()
+            && version != old.meta_text("resourceVersion")
+        {
+            return Err(changed(call));
+        }
         let (code, written) = match &old {
             Some(old) => {
                 let owner = Ownership::Applied;
@@ -81,10 +95,9 @@ async fn apply(server: &ApiServer, call: &Call, body: &[u8]) -> Result<Response<
         };
         match written {
             Err(error) if error == changed(call) || error.reason() == "AlreadyExists" => {}
-            Err(error) => return Err(error),
-            Ok(written) => {
-                let response = read::one(server, call, code, written);
-                return Ok(warned(response, &config.warnings));
+            written => {
+                let warnings = warned(call, warnings, &written, old.as_ref());
+                return Ok(told(server, call, code, written, &warnings));
             }
         }
     }

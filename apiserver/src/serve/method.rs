@@ -1,0 +1,69 @@
+//! What can be done with which resource.
+
+use crate::error::{About, ApiError};
+use crate::namespaces;
+use crate::registry::{Resource, Version};
+use crate::request::Verb;
+use http::Method;
+
+/// What a request is to do with a resource: `found`, unless that means nothing there.
+pub(super) fn verb(
+    resource: &Resource,
+    method: &Method,
+    has_name: bool,
+    found: Option<Verb>,
+) -> Result<Verb, ApiError> {
+    let needs_name = matches!(*method, Method::PUT | Method::PATCH) && !has_name;
+    match found {
+        Some(Verb::Create) if has_name && resource.built_in => Err(not_allowed(resource, "create")),
+        Some(verb) => Ok(verb),
+        None if needs_name && !resource.built_in => {
+            Err(ApiError::bad_request("name must be provided"))
+        }
+        None => Err(not_allowed(resource, "")),
+    }
+}
+
+/// 405, in the words that upstream has for its own kinds and for others.
+pub(super) fn not_allowed(resource: &Resource, verb: &str) -> ApiError {
+    let about = About {
+        group: &resource.group,
+        what: &resource.plural,
+        name: "",
+    };
+    match resource.built_in {
+        true => ApiError::method_not_allowed(),
+        false => ApiError::method_not_supported(verb, about),
+    }
+}
+
+/// Whether a resource has that part.
+pub(super) fn has(resource: &Resource, version: &Version, subresource: Option<&str>) -> bool {
+    match subresource {
+        None => true,
+        Some("status") => version.status,
+        Some("scale") => version.scale.is_some(),
+        Some("finalize") => namespaces::are(resource),
+        Some(_) => false,
+    }
+}
+
+/// Objects of namespaced resources are only reached through their namespace, which lists of them
+/// may leave out.
+pub(super) fn check_place(
+    resource: &Resource,
+    has_namespace: bool,
+    has_name: bool,
+    verb: Verb,
+) -> Result<(), ApiError> {
+    let across = matches!(verb, Verb::List | Verb::Watch);
+    let right = match (resource.namespaced, has_namespace) {
+        (true, true) | (false, false) => true,
+        (true, false) => across && !has_name,
+        (false, true) => false,
+    };
+    if right {
+        return Ok(());
+    }
+    Err(ApiError::no_such_path())
+}
