@@ -8,6 +8,7 @@ pub mod cases;
 pub mod compare;
 pub mod differences;
 mod normalise;
+mod protobuf;
 pub mod report;
 pub mod run;
 pub mod side;

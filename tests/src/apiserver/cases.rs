@@ -22,7 +22,7 @@ pub struct Request {
     /// `Accept`, or its short name.
     #[serde(default)]
     pub accept: Option<String>,
-    /// The body: a text as it is, anything else as JSON.
+    /// The body: a text as it is, anything else as JSON, or as protobuf if that is its type.
     #[serde(default)]
     pub body: Option<Value>,
     /// The body is this Widget, whose version and kind are added.
@@ -31,12 +31,21 @@ pub struct Request {
     /// The code of kube-apiserver's answer; without it, a success.
     #[serde(default)]
     pub code: Option<u16>,
+    /// The code that it answers instead when it gives up on the way.
+    #[serde(default)]
+    pub slow: Option<u16>,
     /// Names for values of the answer, by JSON pointer.
     #[serde(default)]
     pub save: BTreeMap<String, String>,
-    /// Send it again until kube-apiserver's answer has the code, as something happens on its own.
+    /// Send it again until both answers have the code, as something happens on its own.
     #[serde(default)]
     pub until: bool,
+    /// Send it again until both answers have a value at that JSON pointer, too.
+    #[serde(default)]
+    pub until_at: Option<String>,
+    /// Send it again until both answers have that text, too.
+    #[serde(default)]
+    pub until_has: Option<String>,
 }
 
 /// A run of kubectl.
@@ -57,6 +66,9 @@ pub struct Invocation {
     /// Compare the lines without their order.
     #[serde(default)]
     pub sorted: bool,
+    /// Compare what is printed as JSON.
+    #[serde(default)]
+    pub json: bool,
 }
 
 impl Request {

@@ -26,6 +26,8 @@ pub fn values(at: &str, ours: &Value, theirs: &Value, found: &mut Vec<Difference
             each(at, keys.collect(), found);
         }
         (Value::Array(ours), Value::Array(theirs)) => lists(at, ours, theirs, found),
+        // 1 and 1.0 are the same number in JSON.
+        (Value::Number(ours), Value::Number(theirs)) if ours.as_f64() == theirs.as_f64() => {}
         _ if ours == theirs => {}
         _ => found.push(Difference {
             at: at.to_owned(),
@@ -100,6 +102,13 @@ fn lists(at: &str, ours: &[Value], theirs: &[Value], found: &mut Vec<Difference>
     each(at, pairs, found);
 }
 
+/// What tells one entry of `managedFields` from another.
+fn manager(entry: &Value) -> String {
+    let fields = ["manager", "operation", "apiVersion", "subresource"];
+    let fields = fields.map(|field| entry[field].as_str().unwrap_or_default());
+    fields.join(" ").trim_end().to_owned()
+}
+
 /// What identifies the items of a list, if something does.
 fn names(items: &[Value]) -> Option<Vec<String>> {
     let mut names = Vec::new();
@@ -115,7 +124,10 @@ fn names(items: &[Value]) -> Option<Vec<String>> {
             "/type",
         ];
         let identity = identities.iter().find_map(|at| item.pointer(at)?.as_str());
-        let name = identity?.to_owned();
+        let name = match item.get("manager") {
+            Some(_) => manager(item),
+            None => identity?.to_owned(),
+        };
         if names.contains(&name) {
             return None;
         }

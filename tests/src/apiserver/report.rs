@@ -5,7 +5,7 @@
 use super::{compare::Difference, differences::Differences};
 
 /// How much of a value is printed.
-const SHOWN: usize = 600;
+const SHOWN: usize = 2000;
 
 /// Counts and prints.
 pub struct Report {
@@ -61,7 +61,7 @@ impl Report {
             }
         }
         let intended = self.differences.len();
-        println!("{intended} intended differences");
+        println!("{intended} reasons for intended differences");
         println!("{} passed, {} failed", self.passed, self.failed);
         self.failed == 0
     }

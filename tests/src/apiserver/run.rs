@@ -8,7 +8,7 @@ use super::{
     cases::{File, Invocation, Request},
     compare::{self, Difference},
     report::Report,
-    side::Side,
+    side::{Answer, Side},
 };
 use crate::table::{Client, Normaliser, Outcome};
 
@@ -55,15 +55,22 @@ impl Both {
 
     async fn request(&mut self, case: &Request) -> Result<Vec<Difference>> {
         let right = |code: u16| match case.code {
-            Some(wanted) => code == wanted,
+            Some(wanted) => code == wanted || Some(code) == case.slow,
             None => (200..300).contains(&code),
         };
         let started = Instant::now();
         let (ours, theirs) = loop {
             let (ours, theirs) = tokio::join!(self.ours.send(case), self.theirs.send(case));
             let (ours, theirs) = (ours?, theirs?);
-            let both = right(ours.code) && right(theirs.code);
-            if both || !case.until || started.elapsed() > PATIENCE {
+            let is_there = |answer: &Answer| {
+                let (at, text) = (case.until_at.as_deref(), case.until_has.as_deref());
+                right(answer.code)
+                    && at.is_none_or(|at| answer.body.pointer(at).is_some())
+                    && text.is_none_or(|text| answer.body.to_string().contains(text))
+            };
+            let waits = case.until || case.until_at.is_some() || case.until_has.is_some();
+            let both = is_there(&ours) && is_there(&theirs);
+            if both || !waits || started.elapsed() > PATIENCE {
                 break (ours, theirs);
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -108,7 +115,8 @@ impl Both {
             let place = format!("{}/{} 1.{}", file.name, index + 1, client.minor);
             let name = format!("{place}: kubectl {}", case.run);
             let [ours, theirs] = self.run(client, &namespace, case);
-            let found = ours.and_then(|ours| compared(case, &ours, &theirs?, &normalisers));
+            let found =
+                ours.and_then(|ours| compared(case, &ours, &theirs?, &normalisers, &self.ours));
             report.add(&name, found);
         }
         Ok(())
@@ -132,6 +140,7 @@ fn compared(
     ours: &Outcome,
     theirs: &Outcome,
     [our_normaliser, their_normaliser]: &[Normaliser; 2],
+    side: &Side,
 ) -> Result<Vec<Difference>> {
     ensure!(
         theirs.code == Some(case.exit),
@@ -150,6 +159,11 @@ fn compared(
         }
     }
     let mut found = Vec::new();
-    compare::texts(&texts[0], &texts[1], &mut found);
+    if case.json {
+        let values = [ours, theirs].map(|outcome| side.value(&outcome.stdout));
+        compare::values("json", &values[0], &values[1], &mut found);
+    } else {
+        compare::texts(&texts[0], &texts[1], &mut found);
+    }
     Ok(found)
 }

@@ -67,6 +67,9 @@ async fn main() -> Result<ExitCode> {
         ours: Side::new(kubeconfig, folder.join("ours")).await?,
         theirs: Side::new(theirs, folder.join("theirs")).await?,
     };
+    let tables = arguments.tables.to_str().context("a path")?;
+    both.ours.know("tables", tables);
+    both.theirs.know("tables", tables);
     let mut report = Report::new(differences, arguments.verbose);
     let chosen = |name: &str| {
         arguments

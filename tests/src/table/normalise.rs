@@ -36,6 +36,7 @@ const RULES: &[(&str, &str)] = &[
         "TIME",
     ),
     (r#"("?resourceVersion"?: *"?)\d+"#, "${1}VERSION"),
+    (r"(Resource Version: +)\d+", "${1}VERSION"),
     // Ages: 5s, 2m, 3m20s, and what stands in describe.
     (
         r"(^|[ (\t])(\d+d)?(\d+h)?(\d+m)?(\d+s|\d+m|\d+h|\d+d)([ )\n]|$)",
