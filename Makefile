@@ -93,6 +93,7 @@ else
 	@echo "test: not root, so what needs namespaces is left out: $(ROOT_ONLY), e2e-faults, e2e-proxies, e2e-store"
 	cargo-nextest nextest run $(LOCKED) -E 'not ($(ROOT_ONLY))'
 endif
+	$(DEBUG)/e2e-apiserver
 	$(DEBUG)/e2e-hostile
 	$(DEBUG)/transcripts --check
 	$(DEBUG)/e2e-clients
