@@ -19,7 +19,12 @@ pub fn resource(definition: &Object) -> Result<Resource, Vec<FieldError>> {
     let generation = definition.meta().get("generation").and_then(Value::as_u64);
     let evolved = generation > Some(1) || versions(definition).nth(1).is_some();
     for (at, version) in versions(definition).enumerate() {
-        match read_version(definition, version, evolved, &format!("spec.versions[{at}]")) {
+        match read_version(
+            definition,
+            version,
+            evolved,
+            &format!("spec.versions[{at}]"),
+        ) {
             Ok(read) if version["served"] == true => served.push(Arc::new(read)),
             Ok(_) => {}
             Err(found) => errors.extend(found),

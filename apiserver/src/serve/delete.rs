@@ -1,7 +1,7 @@
 //! Delete: one object, or all that a selector means.
 
 use super::admission::judge;
-use super::write::{admit_deletion, changed, delete_now, is_held, put, revision_of, stored};
+use super::write::{Attempts, admit_deletion, delete_now, is_held, put, revision_of, stored};
 use super::{ApiServer, Body, Call, Sent, answer, metadata, read};
 use crate::body::Document;
 use crate::builtin::strategy;
@@ -20,9 +20,6 @@ use http::{HeaderMap, Response, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use store::Txn;
-
-/// How often a delete is tried again when somebody changed the object.
-const ATTEMPTS: usize = 5;
 
 /// The kind of a body.
 const KIND: &str = "DeleteOptions";
@@ -107,41 +104,42 @@ async fn delete_one(
     if namespaces::are(&call.resource) {
         namespaces::check_deletion(call.name.as_deref().unwrap_or_default())?;
     }
-    for _ in 0..ATTEMPTS {
-        let old = stored(server, call).await?;
-        options.check(call, &old)?;
-        admit_deletion(server, call, &old, options.is_dry_run()).await?;
-        let mut object = old.clone();
-        options.set_finalizers(&mut object);
-        judge(server, call, [None, Some(&old)], options.is_dry_run()).await?;
-        if crd::are(&call.resource) && !object.is_deleting() {
-            crd::mark(&mut object, server.now());
-        }
-        let waits = is_held(call, &object);
-        if waits && !object.is_deleting() {
-            object.set_meta("deletionTimestamp", metadata::seconds(server.now()));
-            if namespaces::are(&call.resource) {
-                namespaces::mark(&mut object);
-            } else if !crd::are(&call.resource) {
-                object.set_meta("deletionGracePeriodSeconds", 0);
-                metadata::count_change(call, &mut object, &old);
+    let mut attempts = Attempts::of(call);
+    loop {
+        let attempt = async {
+            let old = stored(server, call).await?;
+            options.check(call, &old)?;
+            admit_deletion(server, call, &old, options.is_dry_run()).await?;
+            let mut object = old.clone();
+            options.set_finalizers(&mut object);
+            judge(server, call, [None, Some(&old)], options.is_dry_run()).await?;
+            if crd::are(&call.resource) && !object.is_deleting() {
+                crd::mark(&mut object, server.now());
             }
-        }
-        if options.is_dry_run() || (waits && object == old) {
-            return Ok(object);
-        }
-        let revision = revision_of(&old);
-        let done = if waits {
-            put(server, call, object, revision, Txn::default()).await
-        } else {
-            delete_now(server, call, object, revision).await
+            let waits = is_held(call, &object);
+            if waits && !object.is_deleting() {
+                object.set_meta("deletionTimestamp", metadata::seconds(server.now()));
+                if namespaces::are(&call.resource) {
+                    namespaces::mark(&mut object);
+                } else if !crd::are(&call.resource) {
+                    object.set_meta("deletionGracePeriodSeconds", 0);
+                    metadata::count_change(call, &mut object, &old);
+                }
+            }
+            if options.is_dry_run() || (waits && object == old) {
+                return Ok(object);
+            }
+            let revision = revision_of(&old);
+            match waits {
+                true => put(server, call, object, revision, Txn::default()).await,
+                false => delete_now(server, call, object, revision).await,
+            }
         };
-        match done {
-            Err(error) if error.reason() == "Conflict" => {}
-            done => return done,
+        let deleted = attempt.await;
+        if attempts.end_with(&deleted) {
+            return deleted;
         }
     }
-    Err(changed(call))
 }
 
 /// What the options are in protobuf, of whatever group they are said to be.

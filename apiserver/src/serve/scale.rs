@@ -1,6 +1,6 @@
 //! The `scale` subresource: three fields of an object, in the form that autoscalers know.
 
-use super::write::{changed, stored, update_as};
+use super::write::{Attempts, changed, stored, update_as};
 use super::{ApiServer, Body, Call, Sent, answer};
 use crate::body::{Document, media_type};
 use crate::error::ApiError;
@@ -13,9 +13,6 @@ use crate::schema::{FieldError, Schema};
 use crate::upstream;
 use http::{Response, StatusCode};
 use serde_json::{Map, Value, json};
-
-/// How often a patch is tried again when somebody else was faster.
-const ATTEMPTS: usize = 5;
 
 const API_VERSION: &str = "autoscaling/v1";
 
@@ -37,25 +34,26 @@ pub(super) async fn answer(
         _ => Writing::Update,
     };
     let options = WriteOptions::parse(&call.query, writing)?;
-    for _ in 0..ATTEMPTS {
-        let old = stored(server, call).await?;
-        let wanted = match call.verb {
-            Verb::Update => Document::parse(&sent.headers, &sent.body, Some(&message()))?.value,
-            Verb::Patch => patched(scale_of(&old, paths), sent, &call.version.schema)?,
-            verb => {
-                return Err(ApiError::method_not_supported(
-                    verb.as_str(),
-                    call.about(""),
-                ));
-            }
+    let mut attempts = Attempts::of(call);
+    loop {
+        let attempt = async {
+            let old = stored(server, call).await?;
+            let wanted = match call.verb {
+                Verb::Update => Document::parse(&sent.headers, &sent.body, Some(&message()))?.value,
+                Verb::Patch => patched(scale_of(&old, paths), sent, &call.version.schema)?,
+                verb => {
+                    let about = call.about("");
+                    return Err(ApiError::method_not_supported(verb.as_str(), about));
+                }
+            };
+            let object = with_scale(call, &old, paths, &wanted)?;
+            update_as(server, call, object, &old, &options, &sent.headers).await
         };
-        let object = with_scale(call, &old, paths, &wanted)?;
-        match update_as(server, call, object, &old, &options, &sent.headers).await {
-            Err(error) if error == changed(call) && call.verb == Verb::Patch => {}
-            written => return Ok(shown(call, &scale_of(&written?, paths))),
+        let written = attempt.await;
+        if attempts.end_with(&written) {
+            return Ok(shown(call, &scale_of(&written?, paths)));
         }
     }
-    Err(changed(call))
 }
 
 fn message() -> protobuf::Expected {

@@ -3,10 +3,14 @@
 mod incoming;
 mod ownership;
 mod patch;
+mod replace;
+mod retry;
 
 use incoming::{Incoming, placed, unhandled};
 use ownership::{Ownership, manager};
 pub(super) use patch::patch;
+pub(super) use replace::replace;
+pub(super) use retry::Attempts;
 
 use super::admission::judge;
 use super::{ApiServer, Body, Call, Sent, answer, metadata, read};
@@ -24,9 +28,6 @@ use http::{Response, StatusCode};
 use serde_json::Value;
 use store::{Revision, Txn, TxnOutcome};
 
-/// How often a write is tried again when somebody else was faster.
-const ATTEMPTS: usize = 5;
-
 /// How many warnings a client gets at most.
 const MAX_WARNINGS: usize = 20;
 
@@ -40,7 +41,10 @@ pub(super) async fn create(
     sent: &Sent,
 ) -> Result<Response<Body>, ApiError> {
     let options = WriteOptions::parse(&call.query, Writing::Create)?;
-    let Incoming { object, warnings } = placed(call, sent, &options)?;
+    let Incoming {
+        object,
+        mut warnings,
+    } = placed(call, sent, &options)?;
     let owner = Ownership::Update(manager(&options, &sent.headers));
     if call.resource.hooks.is_review() {
         call.wanted.must_be_objects()?;
@@ -48,7 +52,9 @@ pub(super) async fn create(
         return Ok(told(server, call, StatusCode::CREATED, answered, &warnings));
     }
     let made = begin(server, call, object, &owner, options.dry_run).await;
-    let warnings = warned(call, warnings, &made, None);
+    if let Ok(made) = &made {
+        warnings.extend(metadata::warnings(call, made, None));
+    }
     Ok(told(server, call, StatusCode::CREATED, made, &warnings))
 }
 
@@ -151,58 +157,6 @@ fn answered(mut object: Object, answer: Option<Answer>) -> Object {
         answer(&mut object);
     }
     object
-}
-
-pub(super) async fn replace(
-    server: &ApiServer,
-    call: &Call,
-    sent: &Sent,
-) -> Result<Response<Body>, ApiError> {
-    let options = WriteOptions::parse(&call.query, Writing::Update)?;
-    let Incoming { object, warnings } = placed(call, sent, &options)?;
-    let strategy = builtin::strategy(&call.resource);
-    for _ in 0..ATTEMPTS {
-        let old = match stored(server, call).await {
-            Err(error) if error.code() == StatusCode::NOT_FOUND && strategy.creates_on_update => {
-                return create_by_update(server, call, sent, object, &options, warnings).await;
-            }
-            old => old?,
-        };
-        let version = object.meta_text("resourceVersion");
-        let takes_any = version.is_empty() && strategy.updates_any_version;
-        if version.is_empty() && !takes_any {
-            let rule = "must be specified for an update";
-            let error = FieldError::invalid("metadata.resourceVersion", 0, rule);
-            return Err(ApiError::invalid(call.about(object.name()), &[error]));
-        }
-        if !takes_any && version != old.meta_text("resourceVersion") {
-            return Err(changed(call));
-        }
-        let object = object.clone();
-        match update_as(server, call, object, &old, &options, &sent.headers).await {
-            Err(error) if takes_any && error == changed(call) => {}
-            written => {
-                let warnings = warned(call, warnings, &written, Some(&old));
-                return Ok(told(server, call, StatusCode::OK, written, &warnings));
-            }
-        }
-    }
-    Err(changed(call))
-}
-
-/// Makes an object of a kind that is made by replacing it, too.
-async fn create_by_update(
-    server: &ApiServer,
-    call: &Call,
-    sent: &Sent,
-    object: Object,
-    options: &WriteOptions,
-    warnings: Vec<String>,
-) -> Result<Response<Body>, ApiError> {
-    server.authorize_creation(call)?;
-    let owner = Ownership::Update(manager(options, &sent.headers));
-    let made = begin(server, call, object, &owner, options.dry_run).await;
-    Ok(told(server, call, StatusCode::CREATED, made, &warnings))
 }
 
 /// Writes a changed object over `old`, in the name of whom the request says.
@@ -494,17 +448,4 @@ fn told(
         answer::warn(&mut response, &warning[..end]);
     }
     response
-}
-
-/// Warnings of what was sent, and those of what was written.
-fn warned(
-    call: &Call,
-    mut warnings: Vec<String>,
-    written: &Result<Object, ApiError>,
-    old: Option<&Object>,
-) -> Vec<String> {
-    if let Ok(written) = written {
-        warnings.extend(metadata::warnings(call, written, old));
-    }
-    warnings
 }
