@@ -1,5 +1,6 @@
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use nix::time::ClockId;
 use serde_json::{Value, json};
 
 use crate::schema::{Schema, validate};
@@ -201,6 +202,12 @@ fn rules_let_pass_what_did_not_change() {
     );
 }
 
+/// How long this thread has been at work: others may keep it waiting.
+fn processor_time() -> Duration {
+    let now = ClockId::CLOCK_THREAD_CPUTIME_ID.now();
+    now.map(Duration::from).unwrap()
+}
+
 /// A rule that is meant to take long, and how it ends.
 fn hostile(rule: &str, value: &Value) -> String {
     let schema = object(
@@ -208,9 +215,9 @@ fn hostile(rule: &str, value: &Value) -> String {
             "text": {"type": "string"}, "texts": {"type": "array", "items": {"type": "string"}}}),
         json!([{"rule": rule}]),
     );
-    let start = Instant::now();
+    let start = processor_time();
     let errors = texts(&schema, value, None);
-    let took = start.elapsed();
+    let took = processor_time() - start;
     assert!(took < Duration::from_secs(20), "{rule:.60} took {took:?}");
     assert_eq!(errors.len(), 1, "{rule:.60}");
     errors[0].clone()
@@ -322,9 +329,9 @@ fn many_rules_share_one_budget() {
     );
     let inner: Vec<_> = (0..200).collect();
     let value = json!({"list": vec![inner; 2000]});
-    let start = Instant::now();
+    let start = processor_time();
     let errors = texts(&schema, &value, None);
-    assert!(start.elapsed() < Duration::from_secs(60));
+    assert!(processor_time() - start < Duration::from_secs(60));
     assert!(errors.last().unwrap().contains("cost budget"), "{errors:?}");
 }
 
@@ -411,11 +418,11 @@ fn no_expression_takes_long_to_read() {
         let schema = json!({"type": "object", "properties": {"a": {"type": "object",
             "additionalProperties": {"type": "integer"}}},
             "x-kubernetes-validations": [{"rule": rule, "message": "m"}]});
-        let start = Instant::now();
+        let start = processor_time();
         if let Ok(schema) = Schema::parse(&schema) {
             texts(&schema, &json!({"a": {"a": 1}}), None);
         }
-        let took = start.elapsed();
+        let took = processor_time() - start;
         assert!(took < Duration::from_secs(10), "{rule} took {took:?}");
     }
 }
