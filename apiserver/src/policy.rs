@@ -55,7 +55,7 @@ impl Policies {
     /// # Errors
     /// When the store cannot be read.
     pub async fn load(&self, store: &dyn Store) -> Result<(), store::Error> {
-        let (entries, revision) = store::read_all(store, prefix()).await?;
+        let (entries, revision) = store::read_all(store, &[prefix().into()]).await?;
         self.replace(&entries, revision);
         Ok(())
     }

@@ -53,7 +53,7 @@ impl Rbac {
             index: RwLock::default(),
             in_force: watch::Sender::new(0),
         }));
-        let (entries, revision) = store::read_all(store, prefix()).await?;
+        let (entries, revision) = store::read_all(store, &[prefix().into()]).await?;
         rbac.replace(&entries, revision);
         Ok(rbac)
     }

@@ -20,6 +20,8 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_
 pub struct Follow {
     store: Arc<dyn Store>,
     prefix: Bytes,
+    /// What is read of it: all, unless somebody wants less.
+    read: Vec<Bytes>,
     /// Everything up to here was told; `None`: nothing was.
     seen: Option<Revision>,
     watch: Option<Watch>,
@@ -41,9 +43,11 @@ impl Follow {
     /// Begins with everything.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, prefix: impl Into<Bytes>) -> Self {
+        let prefix = prefix.into();
         Self {
             store,
-            prefix: prefix.into(),
+            read: vec![prefix.clone()],
+            prefix,
             seen: None,
             watch: None,
             resting: None,
@@ -60,6 +64,15 @@ impl Follow {
         }
     }
 
+    /// When everything is told, then only of these prefixes. Changes of all are told nevertheless.
+    #[must_use]
+    pub fn reading(self, prefixes: Vec<Bytes>) -> Self {
+        Self {
+            read: prefixes,
+            ..self
+        }
+    }
+
     /// What is next to know; `None` when the store has stopped for good. Cancellation-safe.
     pub async fn next(&mut self) -> Option<Followed> {
         loop {
@@ -68,7 +81,7 @@ impl Follow {
                 self.resting = None;
             }
             let Some(seen) = self.seen else {
-                match read_all(&*self.store, self.prefix.clone()).await {
+                match read_all(&*self.store, &self.read).await {
                     Ok((entries, revision)) => {
                         self.seen = Some(revision);
                         self.retry = RETRY.0;
@@ -107,26 +120,31 @@ impl Follow {
     }
 }
 
-/// Everything under a prefix, as it was at one revision.
+/// Everything under some prefixes, as it was at one revision.
 ///
 /// # Errors
 /// When the store cannot be read.
 pub async fn read_all(
     store: &dyn Store,
-    prefix: impl Into<Bytes>,
+    prefixes: &[Bytes],
 ) -> Result<(Vec<Arc<Entry>>, Revision), Error> {
-    let mut range = Range {
-        limit: Some(PAGE),
-        ..Range::prefix(prefix)
-    };
     let mut entries = Vec::new();
-    loop {
-        let page = store.range(range.clone()).await?;
-        entries.extend(page.entries);
-        if page.remaining == 0 {
-            return Ok((entries, page.revision));
+    let mut revision = None;
+    for prefix in prefixes {
+        let mut range = Range {
+            limit: Some(PAGE),
+            ..Range::prefix(prefix.clone())
+        };
+        loop {
+            range.revision = revision;
+            let page = store.range(range.clone()).await?;
+            range.after = page.entries.last().map(|entry| entry.key.clone());
+            revision = Some(page.revision);
+            entries.extend(page.entries);
+            if page.remaining == 0 {
+                break;
+            }
         }
-        range.after = entries.last().map(|entry: &Arc<Entry>| entry.key.clone());
-        range.revision = Some(page.revision);
     }
+    Ok((entries, revision.unwrap_or_default()))
 }

@@ -128,6 +128,23 @@ async fn it_begins_with_everything_or_after_what_was_read() {
     }
 }
 
+#[tokio::test]
+async fn some_of_it_is_read_and_all_changes_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Flaky::new(&folder, 8);
+    for key in ["a/1", "b/1", "c/1"] {
+        store.put(key).await;
+    }
+    let read = ["c/", "a/"].map(bytes::Bytes::from).to_vec();
+    let mut follow = Follow::new(store.clone(), "").reading(read);
+    let first = next(&mut follow).await;
+    assert_eq!(keys(&first), ["c/1", "a/1"]);
+    let read = store.put("b/2").await;
+    let change = next(&mut follow).await;
+    assert_eq!(keys(&change), ["b/2"]);
+    assert!(matches!(change, Followed::Changes(changes) if changes.revision == read));
+}
+
 /// Asked with a short patience, as who also has other things to do asks it.
 #[tokio::test]
 async fn it_waits_until_the_store_is_back() {

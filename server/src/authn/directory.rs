@@ -66,7 +66,7 @@ impl Directory {
             revision: watch::Sender::new(Revision::ZERO),
             clock,
         };
-        let (entries, revision) = store::read_all(store, Bytes::new()).await?;
+        let (entries, revision) = store::read_all(store, &read()).await?;
         directory.replace(&entries, revision);
         Ok(directory)
     }
@@ -75,7 +75,7 @@ impl Directory {
     /// be dropped otherwise.
     pub async fn follow(self: Arc<Self>, store: Arc<dyn Store>) {
         let after = *self.revision.borrow();
-        let mut store = Follow::after(store, Bytes::new(), after);
+        let mut store = Follow::after(store, Bytes::new(), after).reading(read());
         while let Some(next) = store.next().await {
             match next {
                 Followed::All(entries, revision) => self.replace(&entries, revision),
@@ -220,13 +220,20 @@ impl Directory {
     }
 }
 
+/// The prefixes of the keys of what it knows.
+fn read() -> Vec<Bytes> {
+    let kinds = [
+        prefix::<User>(),
+        prefix::<Token>(),
+        prefix::<Cluster>(),
+        prefix::<ClusterRegistrationToken>(),
+    ];
+    let kinds = kinds.into_iter().map(Bytes::from);
+    kinds.chain([PASSWORDS.into()]).collect()
+}
+
 impl Content {
     fn set(&mut self, key: &Bytes, entry: Option<&Entry>) {
-        if entry.is_some() {
-            self.keys.insert(key.clone());
-        } else {
-            self.keys.remove(key);
-        }
         let Ok(text) = std::str::from_utf8(key) else {
             return;
         };
@@ -240,7 +247,13 @@ impl Content {
             self.set_cluster(id, entry.and_then(parsed));
         } else if let Some(place) = text.strip_prefix(&prefix::<ClusterRegistrationToken>()) {
             self.set_registration(place, entry.and_then(parsed));
+        } else {
+            return;
         }
+        match entry {
+            Some(_) => self.keys.insert(key.clone()),
+            None => self.keys.remove(key),
+        };
     }
 
     fn set_user(&mut self, id: &str, mut user: Option<User>) {
