@@ -75,10 +75,13 @@ impl Space {
         key.slice(self.data.len().min(key.len())..)
     }
 
+    /// Copied: as slices of an answer they would keep all of it in memory as long as one of them lives.
     pub(super) fn entry(&self, found: &KeyValue) -> Arc<Entry> {
+        let key = self.strip(&found.key);
+        let both = Bytes::from([&key[..], &found.value[..]].concat());
         Arc::new(Entry {
-            key: self.strip(&found.key),
-            value: found.value.clone(),
+            key: both.slice(..key.len()),
+            value: both.slice(key.len()..),
             created: self.revision(found.create_revision),
             modified: self.revision(found.mod_revision),
             version: found.version.unsigned_abs(),
