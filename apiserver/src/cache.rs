@@ -14,6 +14,7 @@ pub use kind::{KindCache, KindLoad, Snapshot, TooOld};
 pub use watcher::{Event, Filter, Seen, Visible, WatchStart, Watcher, watch_line};
 
 use crate::keys;
+use crate::registry::Resource;
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -79,6 +80,25 @@ impl Cache {
         self.write_kinds().insert(prefix.clone(), Arc::clone(&kind));
         self.load_kind(&kind).await?;
         Ok(kind)
+    }
+
+    /// The objects of a resource if they are in memory. If not, they are read while the caller goes
+    /// on.
+    #[must_use]
+    pub fn loaded(self: &Arc<Self>, resource: &Arc<Resource>) -> Option<Arc<KindCache>> {
+        let found = self.find(&keys::resource(&resource.group, &resource.plural));
+        let found = found.filter(|kind| kind.is_loaded());
+        // Who reads one now may read this one next.
+        if found.is_none() && self.loading.try_lock().is_ok() {
+            let (cache, resource) = (Arc::clone(self), Arc::clone(resource));
+            tokio::spawn(async move {
+                let Resource { group, plural, .. } = &*resource;
+                if let Err(error) = cache.kind(group, plural, &resource.selectable()).await {
+                    tracing::warn!(%error, %plural, "objects cannot be read");
+                }
+            });
+        }
+        found
     }
 
     /// Forgets a resource and ends its watches.

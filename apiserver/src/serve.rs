@@ -32,7 +32,7 @@ use crate::metrics::Metrics;
 use crate::policy::Policies;
 use crate::registry::{Registry, Resource, Served, Version};
 use crate::request::{ListOptions, Target, Verb};
-use crate::{names, namespaces};
+use crate::{keys, names, namespaces};
 use bytes::Bytes;
 use http::HeaderMap;
 use http::request::Parts;
@@ -123,7 +123,8 @@ pub(crate) struct Call {
     pub(crate) subresource: Option<String>,
     pub(crate) query: String,
     pub(crate) wanted: Wanted,
-    pub(crate) kind: Arc<KindCache>,
+    /// The resource under which its objects are kept: mostly `resource` itself.
+    kept: Arc<Resource>,
     /// Which objects the user sees.
     pub(crate) visible: Visible,
     pub(crate) beside: Beside,
@@ -250,10 +251,6 @@ impl ApiServer {
         }
         let (kept_group, kept_plural) = builtin::kept_as(resource);
         let kept = registry.get(kept_group, kept_plural).unwrap_or(resource);
-        let kind = self
-            .cache
-            .kind(kept_group, kept_plural, &kept.selectable())
-            .await?;
         let mut call = Call {
             user,
             verb,
@@ -264,7 +261,7 @@ impl ApiServer {
             subresource,
             query: query.to_owned(),
             wanted: Wanted::of(&request.headers, verb == Verb::Watch, resource.built_in)?,
-            kind,
+            kept: Arc::clone(kept),
             visible: Visible::default(),
             beside: request.extensions.get().cloned().unwrap_or_default(),
             judged: request.extensions.get::<Unjudged>().is_none(),
@@ -363,6 +360,17 @@ impl Call {
             name: Some(name.to_owned()),
             ..self.clone()
         }
+    }
+
+    /// What the keys of its objects begin with.
+    fn prefix(&self) -> String {
+        keys::resource(&self.kept.group, &self.kept.plural)
+    }
+
+    /// All objects of the resource.
+    async fn kind(&self, cache: &Cache) -> Result<Arc<KindCache>, ApiError> {
+        let Resource { group, plural, .. } = &*self.kept;
+        Ok(cache.kind(group, plural, &self.kept.selectable()).await?)
     }
 
     /// The only name that a list or a watch can find. Parsed as it is when the request is carried

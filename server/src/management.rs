@@ -94,7 +94,8 @@ pub(crate) async fn start(
         .with_limits(limits.api)
         .with_body_timeout(limits.body);
     let server = Arc::new(server);
-    tokio::spawn(crd::follow(Arc::clone(&server), definitions));
+    tokio::spawn(crd::follow(Arc::clone(&server), definitions.clone()));
+    definitions.known().await;
     tokio::spawn(garbage::collect(Arc::clone(&server)));
     tokio::spawn(apiserver::namespaces::follow(Arc::clone(&server)));
     tokio::spawn(rbac::aggregate(Arc::clone(&server), rbac));

@@ -18,22 +18,29 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub struct Definitions {
     served: Served,
-    /// The last revision of a definition that has been taken in.
-    taken_in: watch::Sender<u64>,
+    /// The last revision of a definition that has been taken in; none before those that are there.
+    taken_in: watch::Sender<Option<u64>>,
 }
 
 impl Definitions {
     /// Definitions add to what is served.
     #[must_use]
     pub fn new(served: Served) -> Self {
-        let taken_in = watch::Sender::new(0);
+        let taken_in = watch::Sender::new(None);
         Self { served, taken_in }
+    }
+
+    /// Waits until what was defined before is served.
+    pub async fn known(&self) {
+        let mut taken_in = self.taken_in.subscribe();
+        // It ends with what is followed only.
+        let _ = taken_in.wait_for(Option::is_some).await;
     }
 
     pub(super) fn take_in(&self, revision: u64) {
         self.taken_in.send_if_modified(|last| {
-            let later = revision > *last;
-            *last = revision.max(*last);
+            let later = Some(revision) > *last;
+            *last = (*last).max(Some(revision));
             later
         });
     }
@@ -110,7 +117,7 @@ impl Hooks for Definitions {
     fn written(&self, at: Revision) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             let mut taken_in = self.taken_in.subscribe();
-            let waiting = taken_in.wait_for(|revision| *revision >= at.0);
+            let waiting = taken_in.wait_for(|revision| *revision >= Some(at.0));
             if tokio::time::timeout(PATIENCE, waiting).await.is_err() {
                 tracing::warn!(%at, "a definition is not served yet");
             }

@@ -77,7 +77,8 @@ pub(super) async fn delete_collection(
     let listing = ListOptions::parse(&call.query)?;
     read::catch_up(server, listing.revision).await?;
     let filter: Filter = call.filter(&listing)?;
-    let found = call.kind.list(&filter, None, server.cache().revision());
+    let kind = call.kind(server.cache()).await?;
+    let found = kind.list(&filter, None, server.cache().revision());
     let mut items = Vec::new();
     for item in &found.items {
         let one = call.for_object(item.selectable.namespace(), item.selectable.name());

@@ -14,6 +14,7 @@ use crate::table::{Carried, metadata_of};
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use serde_json::{Map, Value, json};
+use std::sync::Arc;
 use std::time::Duration;
 use store::{Range, Revision};
 
@@ -29,8 +30,9 @@ pub(super) async fn get(server: &ApiServer, call: &Call) -> Result<Response<Body
     let name = call.name.as_deref().unwrap_or_default();
     let namespace = call.namespace.as_deref().unwrap_or_default();
     let below = keys::below(namespace, name);
-    let Some(item) = call.kind.get(&below) else {
-        return Err(missing(server, call, &below).await);
+    let Some(item) = found(server, call, &below).await? else {
+        let name = call.name.as_deref().unwrap_or_default();
+        return Err(ApiError::not_found(call.about(name)));
     };
     if call.is_as_stored() && call.wanted == Default::default() {
         let [head, rest] = object::sent(&item.entry.value, item.entry.modified.0);
@@ -42,15 +44,17 @@ pub(super) async fn get(server: &ApiServer, call: &Call) -> Result<Response<Body
     one(server, call, StatusCode::OK, object)
 }
 
-/// Why an object cannot be got: a secret that does not open is not in the cache, but not gone either.
-async fn missing(server: &ApiServer, call: &Call, below: &str) -> ApiError {
-    if call.resource.secret {
-        let key = call.kind.prefix().to_owned() + below;
-        if let Err(error) = server.cache().store().get(key.as_bytes()).await {
-            return error.into();
-        }
+/// An object by its key: from memory, or from the store while the resource is not in memory yet.
+async fn found(server: &ApiServer, call: &Call, below: &str) -> Result<Option<Item>, ApiError> {
+    let kind = server.cache().loaded(&call.kept);
+    let item = kind.as_ref().and_then(|kind| kind.get(below));
+    // A secret that does not open is not in memory, but not gone either.
+    if item.is_some() || (kind.is_some() && !call.resource.secret) {
+        return Ok(item);
     }
-    ApiError::not_found(call.about(call.name.as_deref().unwrap_or_default()))
+    let key = call.prefix() + below;
+    let entry = server.cache().store().get(key.as_bytes()).await?;
+    Ok(entry.map(|entry| Item::unread(Arc::new(entry), below)))
 }
 
 /// An answer with one object in the form that the client wants.
@@ -97,8 +101,8 @@ pub(super) async fn list(server: &ApiServer, call: &Call) -> Result<Response<Bod
         }
         (None, revision) => {
             catch_up(server, revision).await?;
-            call.kind
-                .list(&filter, options.limit, server.cache().revision())
+            let kind = call.kind(server.cache()).await?;
+            kind.list(&filter, options.limit, server.cache().revision())
         }
     };
     let meta = list_meta(call, &snapshot);
@@ -162,7 +166,8 @@ async fn at_revision(
     revision: Option<u64>,
 ) -> Result<Snapshot, ApiError> {
     let namespace = filter.namespace.as_deref().map(|name| format!("{name}/"));
-    let prefix = call.kind.prefix().to_owned() + namespace.as_deref().unwrap_or_default();
+    let (kind, fields) = (call.prefix(), call.kept.selectable());
+    let prefix = kind.clone() + namespace.as_deref().unwrap_or_default();
     let limit = options.limit.unwrap_or(usize::MAX);
     let page = if filter.is_whole() { limit } else { PAGE };
     let after = token.map(|token| token.after(&prefix)).transpose()?;
@@ -184,13 +189,13 @@ async fn at_revision(
                 continue;
             }
             let below = std::str::from_utf8(&entry.key).unwrap_or_default();
-            let below = below.strip_prefix(call.kind.prefix()).unwrap_or_default();
+            let below = below.strip_prefix(&kind).unwrap_or_default();
             let item = if filter.is_whole() {
                 Item::unread(entry.clone(), below)
             } else {
-                Item::new(entry.clone(), below, call.kind.fields())
+                Item::new(entry.clone(), below, &fields)
             };
-            if filter.is_whole() || filter.means(&item, call.kind.fields()) {
+            if filter.is_whole() || filter.means(&item, &fields) {
                 snapshot.items.push(item);
             }
             if snapshot.items.len() == limit {

@@ -44,7 +44,8 @@ pub(super) async fn watch(
     };
     read::catch_up(server, options.revision).await?;
     let form = LineForm::of(call)?;
-    let watched = call.kind.watch(filter, start, server.cache().revision());
+    let kind = call.kind(server.cache()).await?;
+    let watched = kind.watch(filter, start, server.cache().revision());
     let (open, watching) = server.metrics.watching(labels);
     let media_type = match call.wanted.encoding {
         Encoding::Json | Encoding::Yaml => "application/json",

@@ -403,7 +403,7 @@ fn copy_field(object: &mut Object, from: &Object, field: &str) {
 
 fn key(call: &Call, name: &str) -> String {
     let namespace = call.namespace.as_deref().unwrap_or_default();
-    call.kind.prefix().to_owned() + &keys::below(namespace, name)
+    call.prefix() + &keys::below(namespace, name)
 }
 
 pub(super) fn revision_of(object: &Object) -> Revision {
