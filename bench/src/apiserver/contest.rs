@@ -196,7 +196,7 @@ impl<'a> Contest<'a> {
             );
         }
         let loaded: Vec<Settled> = footprint::settle(&self.sides).await?;
-        report.memory(&format!("{many} objects, just made"), &names, &loaded, true);
+        report.memory(&format!("{many} objects, just made"), &names, &loaded);
         let one = format!("{none}/{}", objects::name(many / 2));
         self.starts(&format!("{many} objects"), &one, false, report)
             .await?;
@@ -208,12 +208,7 @@ impl<'a> Contest<'a> {
         )
         .await?;
         let loaded = footprint::settle(&self.sides).await?;
-        report.memory(
-            &format!("{many} objects, after a start"),
-            &names,
-            &loaded,
-            false,
-        );
+        report.memory(&format!("{many} objects, after a start"), &names, &loaded);
         Ok(())
     }
 

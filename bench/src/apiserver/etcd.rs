@@ -3,6 +3,7 @@
 
 use anyhow::{Context as _, ensure};
 use std::{
+    io::Write as _,
     net::{Ipv4Addr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::Command,
@@ -70,6 +71,15 @@ fn url(port: u16) -> String {
     format!("http://127.0.0.1:{port}")
 }
 
+fn is_healthy(port: u16) -> bool {
+    let ask = || {
+        let mut connection = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+        connection.write_all(b"GET /health HTTP/1.0\r\n\r\n")?;
+        std::io::read_to_string(connection)
+    };
+    ask().is_ok_and(|answer| answer.contains(r#""health":"true""#))
+}
+
 fn launch(
     testbed: &Testbed,
     program: &Path,
@@ -89,7 +99,8 @@ fn launch(
         .args(["--initial-cluster", &format!("default={peer}")]);
     let process = testbed.start_process("etcd", &command, &folder.join("etcd.log"))?;
     let begun = Instant::now();
-    while TcpStream::connect((Ipv4Addr::LOCALHOST, ports[0])).is_err() {
+    // It listens long before it has elected itself.
+    while !is_healthy(ports[0]) {
         ensure!(begun.elapsed() < PATIENCE, "etcd does not serve");
         ensure!(process.exited().is_none(), "etcd has ended");
         std::thread::park_timeout(Duration::from_millis(50));

@@ -147,7 +147,7 @@ impl Report {
     }
 
     /// Memory of each server; the real one is the last.
-    pub(super) fn memory(&mut self, with: &str, names: &[&str], found: &[Settled], counts: bool) {
+    pub(super) fn memory(&mut self, with: &str, names: &[&str], found: &[Settled]) {
         let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
         let mut row = |name: String, share: u64, anonymous: u64| {
             println!("memory with {with}, {name}: {:.0} MiB", mib(share));
@@ -173,7 +173,7 @@ impl Report {
             }
             sums.push((server.share as f64, sum as f64));
         }
-        let Some((&(alone, with_etcd), ours)) = sums.split_last().filter(|_| counts) else {
+        let Some((&(alone, with_etcd), ours)) = sums.split_last() else {
             return;
         };
         for (name, (server, sum)) in names.iter().zip(ours) {
