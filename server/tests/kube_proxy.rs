@@ -6,16 +6,17 @@ mod agents;
 
 use std::time::Duration;
 
-use agents::{Running, answer, mirror, until, within};
+use agents::{Answer, Running, answer, mirror, until, within};
 use bytes::Bytes;
 use futures::StreamExt as _;
 use http::{StatusCode, header};
 use http_body_util::{BodyExt as _, Full, StreamBody};
-use hyper::body::Frame;
+use hyper::body::{Frame, Incoming};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::sync::mpsc;
-use tunnel::session::{End, Phase};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tunnel::session::{End, Phase, Session};
 use tunnel_proto::frame::CloseCode;
 
 fn message(body: &[u8]) -> String {
@@ -279,66 +280,78 @@ async fn a_stopping_server_ends_watches_in_order() {
     assert!(within(response.frame()).await.is_none());
 }
 
+/// A request that a cluster answers when it is let go.
+struct Slow {
+    session: Session,
+    go: watch::Sender<bool>,
+    response: JoinHandle<hyper::Result<http::Response<Incoming>>>,
+}
+
+impl Slow {
+    /// Sends it, and waits until it has arrived. The cluster gives `last` for an answer.
+    async fn send(server: &Running, last: fn() -> Answer) -> Self {
+        let (go, wait) = watch::channel(false);
+        let (arrive, mut arrived) = watch::channel(false);
+        let session = server
+            .connected(move |request: http::Request<_>| {
+                let (mut wait, arrive) = (wait.clone(), arrive.clone());
+                async move {
+                    if request.uri() != "/slow" {
+                        return answer(200, "done");
+                    }
+                    arrive.send_replace(true);
+                    wait.wait_for(|go| *go).await.unwrap();
+                    last()
+                }
+            })
+            .await;
+        let mut client = server.client("localhost").await;
+        let request = server.request("GET", "/k8s/clusters/c-1/slow");
+        let request = request.body(Full::default().boxed_unsync()).unwrap();
+        let response = tokio::spawn(async move { client.send_request(request).await });
+        within(arrived.wait_for(|arrived| *arrived)).await.unwrap();
+        Self {
+            session,
+            go,
+            response,
+        }
+    }
+
+    /// Lets it go, and checks that the answer comes. Returns the session that it went through.
+    async fn finish(self) -> Session {
+        self.go.send_replace(true);
+        let response = within(self.response).await.unwrap().unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        self.session
+    }
+}
+
 #[tokio::test]
 async fn a_stopping_server_lets_what_runs_finish() {
     let server = Running::start().await;
-    let (go, wait) = tokio::sync::watch::channel(false);
-    let (arrive, mut arrived) = tokio::sync::watch::channel(false);
-    let session = server
-        .connected(move |request: http::Request<_>| {
-            let (mut wait, arrive) = (wait.clone(), arrive.clone());
-            async move {
-                if request.uri() == "/slow" {
-                    arrive.send_replace(true);
-                    wait.wait_for(|go| *go).await.unwrap();
-                }
-                answer(200, "done")
-            }
-        })
-        .await;
-    let mut client = server.client("localhost").await;
-    let request = server.request("GET", "/k8s/clusters/c-1/slow");
-    let request = request.body(Full::default().boxed_unsync()).unwrap();
-    let slow = tokio::spawn(async move { client.send_request(request).await });
-    within(arrived.wait_for(|arrived| *arrived)).await.unwrap();
+    let slow = Slow::send(&server, || answer(200, "done")).await;
     server.stop();
-    let mut phase = session.phase();
+    let mut phase = slow.session.phase();
     within(phase.wait_for(|phase| matches!(phase, Phase::Draining { .. })))
         .await
         .unwrap();
-    go.send_replace(true);
-    let response = within(slow).await.unwrap().unwrap();
-    assert_eq!(response.status(), StatusCode::OK);
+    let session = slow.finish().await;
     within(session.over().cancelled()).await;
 }
 
 #[tokio::test]
 async fn the_session_of_a_leaving_agent_is_closed_behind_the_last_answer() {
     let server = Running::start().await;
-    let (go, wait) = tokio::sync::watch::channel(false);
-    let (arrive, mut arrived) = tokio::sync::watch::channel(false);
-    let session = server
-        .connected(move |_: http::Request<_>| {
-            let (mut wait, arrive) = (wait.clone(), arrive.clone());
-            async move {
-                arrive.send_replace(true);
-                wait.wait_for(|go| *go).await.unwrap();
-                let mut answer = answer(200, "done");
-                let close = http::HeaderValue::from_static("close");
-                answer.headers_mut().insert(header::CONNECTION, close);
-                answer
-            }
-        })
-        .await;
-    let mut client = server.client("localhost").await;
-    let request = server.request("GET", "/k8s/clusters/c-1/slow");
-    let request = request.body(Full::default().boxed_unsync()).unwrap();
-    let slow = tokio::spawn(async move { client.send_request(request).await });
-    within(arrived.wait_for(|arrived| *arrived)).await.unwrap();
-    session.drain(Duration::from_secs(60), "agent is stopping");
-    go.send_replace(true);
-    let response = within(slow).await.unwrap().unwrap();
-    assert_eq!(response.status(), StatusCode::OK);
+    let slow = Slow::send(&server, || {
+        let mut answer = answer(200, "done");
+        let close = http::HeaderValue::from_static("close");
+        answer.headers_mut().insert(header::CONNECTION, close);
+        answer
+    })
+    .await;
+    slow.session
+        .drain(Duration::from_secs(60), "agent is stopping");
+    let session = slow.finish().await;
     let mut phase = session.phase();
     let closed = within(phase.wait_for(|phase| matches!(phase, Phase::Closed(_)))).await;
     let (code, reason) = (CloseCode::Normal, "drained".to_owned());
