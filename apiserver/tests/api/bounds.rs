@@ -1,49 +1,24 @@
 //! What a hostile client sends is answered soon, without much memory, and with the right code.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
-
-use apiserver::admission::NoHooks;
-use apiserver::cache::Cache;
-use apiserver::registry::{Naming, Registry, Resource, Served, Version};
-use apiserver::schema::Schema;
-use apiserver::serve::{ApiServer, Attributes, Authorizer, Decision, User};
-use apiserver::table::Printer;
+use crate::harness::{APPLY, JSON, MERGE_PATCH, TestServer, kinds, message, request, user};
+use apiserver::registry::Resource;
+use apiserver::serve::User;
 use bytes::Bytes;
 use http::Request;
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
-use std::sync::Arc;
 use std::time::Duration;
-use store::{RedbOptions, RedbStore, Revision, Store};
-use tokio_util::sync::CancellationToken;
+use store::Revision;
 
 const THINGS: &str = "/apis/example.org/v1/namespaces/default/things";
-const JSON: &str = "application/json";
 const YAML: &str = "application/yaml";
 const JSON_PATCH: &str = "application/json-patch+json";
-const MERGE_PATCH: &str = "application/merge-patch+json";
-const APPLY: &str = "application/apply-patch+yaml";
 
 /// Longest that a processor may work on a request, in a build without optimisation.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Most memory that the whole test may ever have used, in KiB.
 const MEMORY: u64 = 1536 * 1024;
-
-#[derive(Debug)]
-struct Everybody;
-
-impl Authorizer for Everybody {
-    fn authorize(&self, _: &User, _: &Attributes<'_>) -> Decision {
-        Decision::Allow
-    }
-}
-
-struct Server {
-    api: ApiServer,
-    store: Arc<dyn Store>,
-    _data: tempfile::TempDir,
-}
 
 fn things() -> Resource {
     let schema = json!({"type": "object", "properties": {
@@ -56,102 +31,56 @@ fn things() -> Resource {
             "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
         }},
     }});
-    Resource {
-        group: "example.org".into(),
-        plural: "things".into(),
-        singular: "thing".into(),
-        kind: "Thing".into(),
-        list_kind: "ThingList".into(),
-        short_names: Vec::new(),
-        categories: Vec::new(),
-        namespaced: true,
-        defined: false,
-        built_in: false,
-        secret: false,
-        naming: Naming::Subdomain,
-        versions: vec![Arc::new(Version {
-            name: "v1".into(),
-            schema: Arc::new(Schema::parse(&schema).unwrap()),
-            printer: Printer::new(&[]).unwrap(),
-            status: false,
-            scale: None,
-            selectable: Vec::new(),
-            deprecation: None,
-            evolved: false,
-        })],
-        storage: "v1".into(),
-        hooks: Arc::new(NoHooks),
+    kinds::kind("Thing", kinds::version(&schema))
+}
+
+impl TestServer {
+    async fn make_thing(&self, name: &str) {
+        self.make(THINGS, thing(name, &json!({}))).await;
+    }
+
+    /// Makes three things. Returns the list of the first of them.
+    async fn page_of_three(&self) -> Value {
+        for at in 0..3 {
+            self.make_thing(&format!("a{at}")).await;
+        }
+        let path = format!("{THINGS}?limit=1");
+        let (_, page) = self.ask("GET", &path, Value::Null).await;
+        page
     }
 }
 
-impl Server {
-    async fn start() -> Self {
-        let data = tempfile::tempdir().unwrap();
-        let path = data.path().join("store.redb");
-        let store: Arc<dyn Store> =
-            Arc::new(RedbStore::open(&path, RedbOptions::default()).unwrap());
-        let cache = Arc::new(Cache::new(Arc::clone(&store)));
-        let following = Arc::clone(&cache);
-        tokio::spawn(async move { following.follow().await });
-        let mut registry = Registry::default();
-        registry.insert(things());
-        let api = ApiServer::new(
-            Served::new(registry),
-            cache,
-            Arc::new(Everybody),
-            Arc::new(|| "2026-01-01T00:00:00Z".parse().unwrap()),
-            CancellationToken::new(),
-        );
-        let body_timeout = Duration::from_secs(5);
-        Self {
-            api: api.with_body_timeout(body_timeout),
-            store,
-            _data: data,
-        }
-    }
+/// Status and body of the answer, which must come soon.
+async fn ask(
+    server: &TestServer,
+    method: &str,
+    path: &str,
+    kind: &str,
+    body: String,
+) -> (u16, Value) {
+    let (code, body) = send(server, method, path, [kind, JSON], body).await;
+    (code, serde_json::from_slice(&body).unwrap())
+}
 
-    /// Status and body of the answer, which must come soon.
-    async fn ask(&self, method: &str, path: &str, kind: &str, body: String) -> (u16, Value) {
-        let (code, body) = self.send(method, path, kind, JSON, body).await;
-        (code, serde_json::from_slice(&body).unwrap())
-    }
+async fn send(
+    server: &TestServer,
+    method: &str,
+    path: &str,
+    types: [&str; 2],
+    body: String,
+) -> (u16, Bytes) {
+    let request = request(method, path, types, body);
+    let started = worked();
+    let answer = server.api.answer(user("somebody", &[]), request).await;
+    let code = answer.status().as_u16();
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    let took = worked() - started;
+    assert!(took < PATIENCE, "{method} {path:.80} took {took:?}");
+    (code, body)
+}
 
-    async fn send(
-        &self,
-        method: &str,
-        path: &str,
-        kind: &str,
-        wanted: &str,
-        body: String,
-    ) -> (u16, Bytes) {
-        let user = User {
-            name: "somebody".into(),
-            ..User::default()
-        };
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("content-type", kind)
-            .header("accept", wanted)
-            .body(Full::new(Bytes::from(body)))
-            .unwrap();
-        let started = worked();
-        let answer = self.api.answer(user, request).await;
-        let code = answer.status().as_u16();
-        let body = answer.into_body().collect().await.unwrap().to_bytes();
-        let took = worked() - started;
-        assert!(took < PATIENCE, "{method} {path:.80} took {took:?}");
-        (code, body)
-    }
-
-    async fn create(&self, body: &Value) -> (u16, Value) {
-        self.ask("POST", THINGS, JSON, body.to_string()).await
-    }
-
-    async fn make(&self, name: &str) {
-        let (code, answer) = self.create(&thing(name, &json!({}))).await;
-        assert_eq!(code, 201, "{answer}");
-    }
+async fn create(server: &TestServer, body: &Value) -> (u16, Value) {
+    ask(server, "POST", THINGS, JSON, body.to_string()).await
 }
 
 fn thing(name: &str, spec: &Value) -> Value {
@@ -166,10 +95,6 @@ fn text(name: &str, spec: &str) -> String {
 
 fn nested(levels: usize) -> String {
     format!("{}1{}", r#"{"a":"#.repeat(levels), "}".repeat(levels))
-}
-
-fn message(answer: &Value) -> &str {
-    answer["message"].as_str().unwrap_or_default()
 }
 
 /// How long a processor has worked for this thread. What else the machine does has no part in it.
@@ -200,31 +125,25 @@ fn what_nests_deep_is_refused_however_it_comes() {
 }
 
 async fn ask_for_what_nests_deep() {
-    let server = Server::start().await;
+    let server = TestServer::start([things()]);
     let free = |levels: usize| format!(r#"{{"free":{}}}"#, nested(levels));
     for levels in [99, 110, 125, 130, 1000, 500_000] {
-        let (code, answer) = server
-            .ask("POST", THINGS, JSON, text("a", &free(levels)))
-            .await;
+        let (code, answer) = ask(&server, "POST", THINGS, JSON, text("a", &free(levels))).await;
         assert_eq!(code, 400, "{levels}: {answer}");
-        let (code, answer) = server
-            .ask("POST", THINGS, YAML, text("a", &free(levels)))
-            .await;
+        let (code, answer) = ask(&server, "POST", THINGS, YAML, text("a", &free(levels))).await;
         assert_eq!(code, 400, "{levels}: {answer}");
     }
-    let (_, answer) = server.ask("POST", THINGS, JSON, text("a", &free(99))).await;
+    let (_, answer) = ask(&server, "POST", THINGS, JSON, text("a", &free(99))).await;
     let expected = "the object nests deeper than 100 levels, which is the most that is taken";
     assert_eq!(message(&answer), expected);
     // What is taken can be read, applied, and sent back with all that was recorded of it.
     let path = format!("{THINGS}/deep?fieldManager=me");
-    let (code, answer) = server
-        .ask("PATCH", &path, APPLY, text("deep", &free(98)))
-        .await;
+    let (code, answer) = ask(&server, "PATCH", &path, APPLY, text("deep", &free(98))).await;
     assert_eq!(code, 201, "{answer}");
-    let (code, answer) = server.ask("PUT", &path, JSON, answer.to_string()).await;
+    let (code, answer) = ask(&server, "PUT", &path, JSON, answer.to_string()).await;
     assert_eq!(code, 200, "{answer}");
     for wanted in [YAML, "application/json;as=Table;v=v1;g=meta.k8s.io"] {
-        let (code, _) = server.send("GET", &path, JSON, wanted, String::new()).await;
+        let (code, _) = send(&server, "GET", &path, [JSON, wanted], String::new()).await;
         assert_eq!(code, 200, "{wanted}");
     }
     // YAML proper, and not JSON in its name.
@@ -234,28 +153,26 @@ async fn ask_for_what_nests_deep() {
             "kind: Thing\napiVersion: example.org/v1\nmetadata: {{name: deep-yaml}}\nspec: {{free: {nested}}}"
         )
     };
-    let (code, answer) = server.ask("POST", THINGS, YAML, yaml(46)).await;
+    let (code, answer) = ask(&server, "POST", THINGS, YAML, yaml(46)).await;
     assert_eq!(code, 201, "{answer}");
     for levels in [47, 120, 500_000] {
-        let (code, answer) = server.ask("POST", THINGS, YAML, yaml(levels)).await;
+        let (code, answer) = ask(&server, "POST", THINGS, YAML, yaml(levels)).await;
         assert_eq!(code, 400, "{answer}");
     }
     let patch = json!({"spec": {"free": serde_json::from_str::<Value>(&nested(99)).unwrap()}});
-    let (code, answer) = server
-        .ask("PATCH", &path, MERGE_PATCH, patch.to_string())
-        .await;
+    let (code, answer) = ask(&server, "PATCH", &path, MERGE_PATCH, patch.to_string()).await;
     assert_eq!((code, message(&answer)), (400, expected));
     assert_memory();
 }
 
 #[tokio::test]
 async fn copies_neither_nest_nor_double_an_object_without_end() {
-    let server = Server::start().await;
-    server.make("a").await;
+    let server = TestServer::start([things()]);
+    server.make_thing("a").await;
     let path = format!("{THINGS}/a");
     let patch = async |operations: Vec<Value>| {
         let patch = Value::from(operations).to_string();
-        let (code, answer) = server.ask("PATCH", &path, JSON_PATCH, patch).await;
+        let (code, answer) = ask(&server, "PATCH", &path, JSON_PATCH, patch).await;
         (code, message(&answer).to_owned())
     };
     let first = json!({"op": "add", "path": "/spec/free", "value": {}});
@@ -279,7 +196,7 @@ async fn copies_neither_nest_nor_double_an_object_without_end() {
 
 #[tokio::test]
 async fn very_much_of_something_takes_bounded_time() {
-    let server = Server::start().await;
+    let server = TestServer::start([things()]);
     let labels = |prefix: &str| -> Value {
         let labels = (0..100_000).map(|at| (format!("{prefix}{at}"), Value::from("")));
         labels.collect::<serde_json::Map<_, _>>().into()
@@ -287,17 +204,17 @@ async fn very_much_of_something_takes_bounded_time() {
     let mut many = thing("many", &json!({}));
     many["metadata"]["labels"] = labels("l");
     // More than the store takes, with what is recorded of them.
-    let (code, answer) = server.create(&many).await;
+    let (code, answer) = create(&server, &many).await;
     assert_eq!(
         (code, &answer["reason"]),
         (413, &json!("RequestEntityTooLarge")),
         "{answer:.200}"
     );
     let path = format!("{THINGS}/many?fieldManager=me");
-    let (code, answer) = server.ask("PATCH", &path, APPLY, many.to_string()).await;
+    let (code, answer) = ask(&server, "PATCH", &path, APPLY, many.to_string()).await;
     assert_eq!(code, 413, "{answer:.200}");
     many["metadata"]["labels"] = labels("-");
-    let (code, answer) = server.create(&many).await;
+    let (code, answer) = create(&server, &many).await;
     assert_eq!(code, 422);
     assert!(answer["details"]["causes"].as_array().unwrap().len() <= 1000);
     let long = "n".repeat(1_000_000);
@@ -335,7 +252,7 @@ async fn very_much_of_something_takes_bounded_time() {
         ),
     ] {
         let name = format!("x{}", spec.len());
-        let (code, answer) = server.ask("POST", THINGS, JSON, text(&name, &spec)).await;
+        let (code, answer) = ask(&server, "POST", THINGS, JSON, text(&name, &spec)).await;
         assert_eq!(
             code,
             expected,
@@ -343,13 +260,13 @@ async fn very_much_of_something_takes_bounded_time() {
             &answer.to_string()[..200]
         );
         let strict = format!("{THINGS}?fieldValidation=Strict&dryRun=All");
-        server.ask("POST", &strict, JSON, text(&name, &spec)).await;
+        ask(&server, "POST", &strict, JSON, text(&name, &spec)).await;
     }
     let full = text(
         "full",
         &format!(r#"{{"free":{{"a":"{}"}}}}"#, "x".repeat(3 * 1024 * 1024)),
     );
-    let (code, answer) = server.ask("POST", THINGS, JSON, full).await;
+    let (code, answer) = ask(&server, "POST", THINGS, JSON, full).await;
     let expected = json!({
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
         "message": "Request entity too large: limit is 3145728",
@@ -361,7 +278,7 @@ async fn very_much_of_something_takes_bounded_time() {
 
 #[tokio::test]
 async fn numbers_that_are_none_are_refused() {
-    let server = Server::start().await;
+    let server = TestServer::start([things()]);
     for (spec, expected) in [
         (r#"{"size":1e400}"#, 400),
         (r#"{"free":{"a":-1e400}}"#, 400),
@@ -374,30 +291,25 @@ async fn numbers_that_are_none_are_refused() {
         (r#"{"size":9223372036854775807}"#, 201),
     ] {
         let name = format!("n{}", spec.len());
-        let (code, answer) = server.ask("POST", THINGS, JSON, text(&name, spec)).await;
+        let (code, answer) = ask(&server, "POST", THINGS, JSON, text(&name, spec)).await;
         assert_eq!(code, expected, "{spec}: {answer}");
     }
     let digits = text(
         "digits",
         &format!(r#"{{"size":{}}}"#, "9".repeat(2_000_000)),
     );
-    let (code, answer) = server.ask("POST", THINGS, JSON, digits).await;
+    let (code, answer) = ask(&server, "POST", THINGS, JSON, digits).await;
     assert!(code == 400 || code == 422, "{code} {answer:.200}");
     for spec in ["{size: .inf}", "{free: {a: .nan}}"] {
-        let (code, answer) = server.ask("POST", THINGS, YAML, text("n", spec)).await;
+        let (code, answer) = ask(&server, "POST", THINGS, YAML, text("n", spec)).await;
         assert_eq!(code, 400, "{spec}: {answer}");
     }
 }
 
 #[tokio::test]
 async fn selectors_and_tokens_from_elsewhere_are_refused() {
-    let server = Server::start().await;
-    for at in 0..3 {
-        server.make(&format!("a{at}")).await;
-    }
-    let (_, page) = server
-        .ask("GET", &format!("{THINGS}?limit=1"), JSON, String::new())
-        .await;
+    let server = TestServer::start([things()]);
+    let page = server.page_of_three().await;
     let token = page["metadata"]["continue"].as_str().unwrap();
     let other = THINGS.replace("default", "other");
     let elsewhere = |text: &str| {
@@ -432,32 +344,32 @@ async fn selectors_and_tokens_from_elsewhere_are_refused() {
             200,
         ),
     ] {
-        let (code, answer) = server.ask("GET", &path, JSON, String::new()).await;
+        let (code, answer) = ask(&server, "GET", &path, JSON, String::new()).await;
         assert_eq!(code, expected, "{path:.200}: {answer:.300}");
     }
 }
 
 #[tokio::test]
 async fn an_expired_list_goes_on_with_the_token_of_the_refusal() {
-    let server = Server::start().await;
-    for at in 0..3 {
-        server.make(&format!("a{at}")).await;
-    }
-    let (_, page) = server
-        .ask("GET", &format!("{THINGS}?limit=1"), JSON, String::new())
-        .await;
+    let server = TestServer::start([things()]);
+    let page = server.page_of_three().await;
     let list = |page: &Value| {
         let token = page["metadata"]["continue"].as_str().unwrap();
         format!("{THINGS}?limit=1&continue={token}")
     };
-    server.make("a4").await;
-    let (code, _) = server
-        .ask("DELETE", &format!("{THINGS}/a1"), JSON, String::new())
-        .await;
+    server.make_thing("a4").await;
+    let (code, _) = ask(
+        &server,
+        "DELETE",
+        &format!("{THINGS}/a1"),
+        JSON,
+        String::new(),
+    )
+    .await;
     assert_eq!(code, 200);
     let Revision(now) = server.store.revision().await.unwrap();
     server.store.compact(Revision(now)).await.unwrap();
-    let (code, refused) = server.ask("GET", &list(&page), JSON, String::new()).await;
+    let (code, refused) = ask(&server, "GET", &list(&page), JSON, String::new()).await;
     assert_eq!(
         (code, &refused["reason"]),
         (410, &json!("Expired")),
@@ -470,21 +382,21 @@ async fn an_expired_list_goes_on_with_the_token_of_the_refusal() {
     let mut names = Vec::new();
     let mut page = refused;
     while page["metadata"]["continue"] != "" {
-        let (code, next) = server.ask("GET", &list(&page), JSON, String::new()).await;
+        let (code, next) = ask(&server, "GET", &list(&page), JSON, String::new()).await;
         assert_eq!(code, 200, "{next}");
         names.push(next["items"][0]["metadata"]["name"].clone());
         page = next;
     }
     assert_eq!(names, ["a2", "a4"]);
     let exact = format!("{THINGS}?resourceVersion=1&resourceVersionMatch=Exact");
-    let (code, answer) = server.ask("GET", &exact, JSON, String::new()).await;
+    let (code, answer) = ask(&server, "GET", &exact, JSON, String::new()).await;
     let expected = "The resourceVersion for the provided list is too old.";
     assert_eq!((code, message(&answer)), (410, expected));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_body_that_does_not_end_is_not_waited_for() {
-    let server = Server::start().await;
+    let server = TestServer::start([things()]);
     let endless = futures::stream::pending::<Result<http_body::Frame<Bytes>, std::io::Error>>();
     let request = Request::post(THINGS)
         .body(http_body_util::StreamBody::new(endless))

@@ -1,29 +1,18 @@
 //! Requests for resources, answered over a real store.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
-
-use apiserver::admission::NoHooks;
-use apiserver::cache::Cache;
-use apiserver::registry::{Column, Naming, Registry, Resource, Served, Version};
-use apiserver::schema::Schema;
-use apiserver::serve::{ApiServer, Attributes, Authorizer, Body, Decision, User};
-use apiserver::table::Printer;
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::{BodyExt as _, Full};
+use crate::harness::{APPLY, JSON, LIMIT, Setup, TestServer, kinds, user, whole};
+use apiserver::serve::{Attributes, Authorizer, Body, Decision, User};
+use http::Response;
+use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
-use store::{RedbOptions, RedbStore};
-use tokio_util::sync::CancellationToken;
 
 const WIDGETS: &str = "/apis/example.org/v1/namespaces/default/widgets";
 
 #[derive(Debug)]
-struct Everybody;
+struct AllButNobody;
 
-impl Authorizer for Everybody {
+impl Authorizer for AllButNobody {
     fn authorize(&self, user: &User, what: &Attributes<'_>) -> Decision {
         if user.name == "nobody" {
             return Decision::Deny(String::new());
@@ -35,137 +24,24 @@ impl Authorizer for Everybody {
     }
 }
 
-struct Server {
-    server: Arc<ApiServer>,
-    shutdown: CancellationToken,
-    _data: tempfile::TempDir,
+fn start() -> TestServer {
+    let mut setup = Setup::of([kinds::widgets()]);
+    setup.authorizer = Arc::new(AllButNobody);
+    setup.start()
 }
 
-fn widgets() -> Resource {
-    let schema = json!({
-        "type": "object",
-        "properties": {
-            "spec": {
-                "type": "object",
-                "properties": {
-                    "size": {"type": "integer", "minimum": 0, "default": 1},
-                    "colour": {"type": "string", "enum": ["red", "blue"]},
-                },
-            },
-            "status": {"type": "object", "properties": {"ready": {"type": "boolean"}}},
-        },
-    });
-    Resource {
-        group: "example.org".into(),
-        plural: "widgets".into(),
-        singular: "widget".into(),
-        kind: "Widget".into(),
-        list_kind: "WidgetList".into(),
-        short_names: Vec::new(),
-        categories: Vec::new(),
-        namespaced: true,
-        defined: false,
-        built_in: false,
-        secret: false,
-        naming: Naming::Subdomain,
-        versions: vec![Arc::new(Version {
-            name: "v1".into(),
-            schema: Arc::new(Schema::parse(&schema).unwrap()),
-            printer: Printer::new(&[Column {
-                name: "Size".into(),
-                kind: "integer".into(),
-                format: String::new(),
-                description: String::new(),
-                priority: 0,
-                path: ".spec.size".into(),
-            }])
-            .unwrap(),
-            status: true,
-            scale: None,
-            selectable: vec!["spec.colour".into()],
-            deprecation: None,
-            evolved: false,
-        })],
-        storage: "v1".into(),
-        hooks: Arc::new(NoHooks),
-    }
-}
-
-impl Server {
-    async fn start() -> Self {
-        let data = tempfile::tempdir().unwrap();
-        let path = data.path().join("store.redb");
-        let store = RedbStore::open(&path, RedbOptions::default()).unwrap();
-        let cache = Arc::new(Cache::new(Arc::new(store)));
-        let following = Arc::clone(&cache);
-        tokio::spawn(async move { following.follow().await });
-        let mut registry = Registry::default();
-        registry.insert(widgets());
-        let shutdown = CancellationToken::new();
-        let server = ApiServer::new(
-            Served::new(registry),
-            cache,
-            Arc::new(Everybody),
-            Arc::new(|| "2026-01-01T00:00:00Z".parse().unwrap()),
-            shutdown.clone(),
-        );
-        Self {
-            server: Arc::new(server),
-            shutdown,
-            _data: data,
-        }
-    }
-
-    async fn send(&self, method: &str, path: &str, kind: &str, body: &Value) -> Response<Body> {
-        let body = match body {
-            Value::Null => Bytes::new(),
-            body => body.to_string().into(),
-        };
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("content-type", kind)
-            .body(Full::new(body))
-            .unwrap();
-        let user = User {
-            extra: BTreeMap::new(),
-            name: "somebody".into(),
-            groups: Vec::new(),
-        };
-        let answer = self.server.answer(user, request);
-        tokio::time::timeout(Duration::from_secs(10), answer)
-            .await
-            .unwrap()
-    }
-
-    /// Status code and answer.
-    async fn ask(&self, method: &str, path: &str, body: Value) -> (u16, Value) {
-        let kind = match method {
-            "PATCH" => "application/merge-patch+json",
-            _ => "application/json",
-        };
-        whole(self.send(method, path, kind, &body).await).await
-    }
-
-    async fn make(&self, name: &str, labels: Value, spec: Value) -> Value {
+impl TestServer {
+    async fn make_widget(&self, name: &str, labels: Value, spec: Value) -> Value {
         let widget = json!({
             "apiVersion": "example.org/v1", "kind": "Widget",
             "metadata": {"name": name, "labels": labels}, "spec": spec,
         });
-        let (code, made) = self.ask("POST", WIDGETS, widget).await;
-        assert_eq!(code, 201, "{made}");
-        made
+        self.make(WIDGETS, widget).await
     }
 }
 
-async fn whole(response: Response<Body>) -> (u16, Value) {
-    let code = response.status().as_u16();
-    let body = response.into_body().collect().await.unwrap().to_bytes();
-    (code, serde_json::from_slice(&body).unwrap())
-}
-
 async fn next(watch: &mut Response<Body>) -> Option<Value> {
-    let frame = tokio::time::timeout(Duration::from_secs(10), watch.body_mut().frame());
+    let frame = tokio::time::timeout(LIMIT, watch.body_mut().frame());
     let frame = frame.await.unwrap()?.unwrap();
     Some(serde_json::from_slice(&frame.into_data().unwrap()).unwrap())
 }
@@ -178,8 +54,10 @@ fn names(list: &Value) -> Vec<&str> {
 
 #[tokio::test]
 async fn an_object_is_made_read_changed_and_deleted() {
-    let server = Server::start().await;
-    let made = server.make("a", json!({}), json!({"colour": "red"})).await;
+    let server = start();
+    let made = server
+        .make_widget("a", json!({}), json!({"colour": "red"}))
+        .await;
     assert_eq!(made["spec"], json!({"colour": "red", "size": 1}));
     assert_eq!(made["metadata"]["generation"], 1);
     let path = format!("{WIDGETS}/a");
@@ -217,7 +95,7 @@ async fn an_object_is_made_read_changed_and_deleted() {
 
 #[tokio::test]
 async fn what_breaks_a_rule_is_refused_with_its_field() {
-    let server = Server::start().await;
+    let server = start();
     let widget = |name: &str, spec: Value| json!({"apiVersion": "example.org/v1", "kind": "Widget", "metadata": {"name": name}, "spec": spec});
     let (code, status) = server
         .ask(
@@ -237,14 +115,8 @@ async fn what_breaks_a_rule_is_refused_with_its_field() {
         .ask("POST", &strict, widget("a", json!({"bad": 1})))
         .await;
     assert_eq!(code, 400, "{status}");
-    let warned = server
-        .send(
-            "POST",
-            WIDGETS,
-            "application/json",
-            &widget("a", json!({"bad": 1})),
-        )
-        .await;
+    let unknown = widget("a", json!({"bad": 1})).to_string();
+    let warned = server.send("POST", WIDGETS, [JSON, ""], unknown).await;
     assert_eq!(warned.status(), 201);
     assert!(warned.headers().contains_key("warning"));
     for (path, code) in [
@@ -260,9 +132,11 @@ async fn what_breaks_a_rule_is_refused_with_its_field() {
 
 #[tokio::test]
 async fn a_list_goes_on_as_it_was_when_it_began() {
-    let server = Server::start().await;
+    let server = start();
     for name in ["a", "b", "c", "d"] {
-        server.make(name, json!({"even": "x"}), json!({})).await;
+        server
+            .make_widget(name, json!({"even": "x"}), json!({}))
+            .await;
     }
     let first = server
         .ask("GET", &format!("{WIDGETS}?limit=2"), Value::Null)
@@ -273,7 +147,7 @@ async fn a_list_goes_on_as_it_was_when_it_began() {
     server
         .ask("DELETE", &format!("{WIDGETS}/c"), Value::Null)
         .await;
-    server.make("e", json!({}), json!({})).await;
+    server.make_widget("e", json!({}), json!({})).await;
     let token = first["metadata"]["continue"].as_str().unwrap();
     let path = format!("{WIDGETS}?limit=5&continue={token}");
     let rest = server.ask("GET", &path, Value::Null).await.1;
@@ -288,13 +162,15 @@ async fn a_list_goes_on_as_it_was_when_it_began() {
 
 #[tokio::test]
 async fn a_watch_tells_what_comes_into_view_and_what_leaves_it() {
-    let server = Server::start().await;
-    let first = server.make("a", json!({"in": "view"}), json!({})).await;
+    let server = start();
+    let first = server
+        .make_widget("a", json!({"in": "view"}), json!({}))
+        .await;
     let path = format!("{WIDGETS}?watch=true&labelSelector=in%3Dview");
-    let mut watch = server.send("GET", &path, "", &Value::Null).await;
+    let mut watch = server.send("GET", &path, ["", ""], "").await;
     let event = next(&mut watch).await.unwrap();
     assert_eq!(event, json!({"type": "ADDED", "object": first}));
-    server.make("b", json!({}), json!({})).await;
+    server.make_widget("b", json!({}), json!({})).await;
     let put = |labels: Value| json!({"metadata": {"labels": labels}});
     let (a, b) = (format!("{WIDGETS}/a"), format!("{WIDGETS}/b"));
     server.ask("PATCH", &b, put(json!({"in": "view"}))).await;
@@ -318,7 +194,7 @@ async fn a_watch_tells_what_comes_into_view_and_what_leaves_it() {
     let revision = first["metadata"]["resourceVersion"].as_str().unwrap();
     let path = format!("{WIDGETS}?watch=true&resourceVersion={revision}&timeoutSeconds=5");
     let server = server;
-    let mut again = server.send("GET", &path, "", &Value::Null).await;
+    let mut again = server.send("GET", &path, ["", ""], "").await;
     assert_eq!(
         next(&mut again).await.unwrap()["object"]["metadata"]["name"],
         "b"
@@ -327,8 +203,8 @@ async fn a_watch_tells_what_comes_into_view_and_what_leaves_it() {
 
 #[tokio::test]
 async fn finalizers_hold_a_deleted_object() {
-    let server = Server::start().await;
-    server.make("a", json!({}), json!({})).await;
+    let server = start();
+    server.make_widget("a", json!({}), json!({})).await;
     let path = format!("{WIDGETS}/a");
     let finalizers = |list: Value| json!({"metadata": {"finalizers": list}});
     server
@@ -355,14 +231,14 @@ async fn finalizers_hold_a_deleted_object() {
 
 #[tokio::test]
 async fn an_apply_owns_what_it_says() {
-    let server = Server::start().await;
+    let server = start();
     let apply = async |manager: &str, spec: Value, more: &str| {
         let config = json!({
             "apiVersion": "example.org/v1", "kind": "Widget", "metadata": {"name": "a"}, "spec": spec,
         });
         let path = format!("{WIDGETS}/a?fieldManager={manager}{more}");
-        let kind = "application/apply-patch+yaml";
-        whole(server.send("PATCH", &path, kind, &config).await).await
+        let config = config.to_string();
+        whole(server.send("PATCH", &path, [APPLY, ""], config).await).await
     };
     let (code, made) = apply("one", json!({"size": 1}), "").await;
     assert_eq!(code, 201, "{made}");
@@ -387,26 +263,15 @@ async fn an_apply_owns_what_it_says() {
 
 #[tokio::test]
 async fn kubectl_gets_rows() {
-    let server = Server::start().await;
-    server.make("a", json!({}), json!({"size": 7})).await;
-    let request = Request::get(WIDGETS)
-        .header("accept", "application/json;as=Table;v=v1;g=meta.k8s.io")
-        .body(Full::<Bytes>::default())
-        .unwrap();
-    let table = whole(server.server.answer(User::default(), request).await)
-        .await
-        .1;
+    let server = start();
+    server.make_widget("a", json!({}), json!({"size": 7})).await;
+    let types = ["", "application/json;as=Table;v=v1;g=meta.k8s.io"];
+    let table = server.send("GET", WIDGETS, types, "").await;
+    let (_, table) = whole(table).await;
     assert_eq!(table["kind"], "Table");
     assert_eq!(table["rows"][0]["cells"], json!(["a", 7]));
-    let request = Request::get(WIDGETS)
-        .body(Full::<Bytes>::default())
-        .unwrap();
-    let nobody = User {
-        extra: BTreeMap::new(),
-        name: "nobody".into(),
-        groups: Vec::new(),
-    };
-    let refused = whole(server.server.answer(nobody, request).await).await;
+    let nobody = user("nobody", &[]);
+    let refused = server.ask_as(&nobody, "GET", WIDGETS, Value::Null).await;
     assert_eq!(refused.0, 403);
     assert_eq!(
         refused.1["message"],
@@ -416,7 +281,7 @@ async fn kubectl_gets_rows() {
 
 #[tokio::test]
 async fn clients_find_out_what_is_served() {
-    let server = Server::start().await;
+    let server = start();
     for (path, kind) in [
         ("/api", "APIVersions"),
         ("/apis", "APIGroupList"),
@@ -428,9 +293,7 @@ async fn clients_find_out_what_is_served() {
         assert_eq!(found["kind"], kind, "{path}");
     }
     let accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
-    let request = Request::get("/apis").header("accept", accept);
-    let request = request.body(Full::<Bytes>::default()).unwrap();
-    let response = server.server.answer(User::default(), request).await;
+    let response = server.send("GET", "/apis", ["", accept], "").await;
     assert_eq!(response.headers()["content-type"], accept);
     let all = whole(response).await.1;
     assert_eq!(

@@ -1,123 +1,34 @@
 //! Roles and bindings over a real store: what they give, and who may hand it on.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
-
-use apiserver::builtin;
-use apiserver::cache::Cache;
-use apiserver::rbac::{self, Rbac};
-use apiserver::registry::{Registry, Served};
-use apiserver::review::{self, Tokens};
-use apiserver::serve::{ApiServer, Authorizer, User};
-use bytes::Bytes;
-use http::Request;
-use http_body_util::{BodyExt as _, Full};
+use crate::harness::{APPLY, LIMIT, TestServer, master, message, user};
+use apiserver::rbac;
+use apiserver::serve::User;
 use serde_json::{Value, json};
-use std::sync::Arc;
 use std::time::Duration;
-use store::{RedbOptions, RedbStore, Store};
-use tokio_util::sync::CancellationToken;
 
 const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
-const LIMIT: Duration = Duration::from_secs(10);
-
-#[derive(Debug)]
-struct OneToken;
-
-impl Tokens for OneToken {
-    fn user(&self, token: &str) -> Result<User, String> {
-        match token {
-            "good" => Ok(user("ann", &["devs"])),
-            _ => Err("invalid bearer token".into()),
-        }
-    }
-}
-
-struct Server {
-    server: Arc<ApiServer>,
-    _data: tempfile::TempDir,
-}
-
-fn user(name: &str, groups: &[&str]) -> User {
-    User {
-        name: name.into(),
-        groups: groups.iter().map(|group| (*group).into()).collect(),
-        ..User::default()
-    }
-}
 
 /// Somebody who has logged in.
 fn somebody(name: &str) -> User {
     user(name, &["system:authenticated"])
 }
 
-impl Server {
-    async fn start() -> Self {
-        let data = tempfile::tempdir().unwrap();
-        let path = data.path().join("store.redb");
-        let store: Arc<dyn Store> =
-            Arc::new(RedbStore::open(&path, RedbOptions::default()).unwrap());
-        let cache = Arc::new(Cache::new(Arc::clone(&store)));
-        let following = Arc::clone(&cache);
-        tokio::spawn(async move { following.follow().await });
-        let known = Rbac::load(&*store).await.unwrap();
-        tokio::spawn(known.clone().follow(store));
-        let authorizer: Arc<dyn Authorizer> = Arc::new(known.clone());
-        let tokens: Arc<dyn Tokens> = Arc::new(OneToken);
-        let mut registry = Registry::default();
-        for resource in builtin::resources() {
-            registry.insert(rbac::guard(resource, &known, &authorizer));
-        }
-        for resource in review::resources(&authorizer, &tokens) {
-            registry.insert(resource);
-        }
-        let server = Arc::new(ApiServer::new(
-            Served::new(registry),
-            cache,
-            authorizer,
-            Arc::new(|| "2026-01-01T00:00:00Z".parse().unwrap()),
-            CancellationToken::new(),
-        ));
-        tokio::spawn(rbac::aggregate(Arc::clone(&server), known));
-        rbac::reconcile(&server).await.unwrap();
-        let server = Self {
-            server,
-            _data: data,
-        };
-        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "n"}});
-        let path = "/api/v1/namespaces";
-        let made = server.ask(&master(), "POST", path, namespace).await;
-        assert_eq!(made.0, 201);
-        server
-    }
-
-    async fn ask(&self, user: &User, method: &str, path: &str, body: Value) -> (u16, Value) {
-        let request = Request::builder().method(method).uri(path);
-        let request = request.header("content-type", "application/json");
-        let body = Full::new(Bytes::from(body.to_string()));
-        let response = self
-            .server
-            .answer(user.clone(), request.body(body).unwrap());
-        let (parts, body) = response.await.into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
-        let body = serde_json::from_slice(&body).unwrap_or_default();
-        (parts.status.as_u16(), body)
-    }
-
+impl TestServer {
     async fn get(&self, user: &User, path: &str) -> u16 {
-        self.ask(user, "GET", path, Value::Null).await.0
+        self.ask_as(user, "GET", path, Value::Null).await.0
     }
 
     /// Makes an object as a user. `place` is empty, or `namespaces/NAME/`.
-    async fn make(&self, user: &User, place: &str, object: Value) -> (u16, Value) {
+    async fn define_as(&self, user: &User, place: &str, object: Value) -> (u16, Value) {
         let kind = object["kind"].as_str().unwrap().to_ascii_lowercase();
         let mut object = object;
         object["apiVersion"] = "rbac.authorization.k8s.io/v1".into();
-        self.ask(user, "POST", &format!("{RBAC}/{place}{kind}s"), object)
+        self.ask_as(user, "POST", &format!("{RBAC}/{place}{kind}s"), object)
             .await
     }
 
     async fn given(&self, place: &str, object: Value) {
-        let (code, answer) = self.make(&master(), place, object).await;
+        let (code, answer) = self.define_as(&master(), place, object).await;
         assert_eq!(code, 201, "{answer}");
     }
 
@@ -126,14 +37,10 @@ impl Server {
         let plural = format!("{}s", kind.to_ascii_lowercase());
         let review = json!({"apiVersion": format!("{group}/v1"), "kind": kind, "spec": spec});
         let path = format!("/apis/{group}/v1/{plural}");
-        let (code, answer) = self.ask(user, "POST", &path, review).await;
+        let (code, answer) = self.ask_as(user, "POST", &path, review).await;
         assert_eq!(code, 201, "{answer}");
         answer["status"].clone()
     }
-}
-
-fn master() -> User {
-    user("root", &["system:masters"])
 }
 
 fn role(kind: &str, name: &str, verbs: &[&str], resource: &str) -> Value {
@@ -148,19 +55,15 @@ fn binding(kind: &str, name: &str, role: &str, to: &str) -> Value {
         "roleRef": {"kind": role_kind, "name": role}})
 }
 
-fn message(answer: &(u16, Value)) -> &str {
-    answer.1["message"].as_str().unwrap_or_default()
-}
-
 #[tokio::test]
 async fn who_is_bound_may_from_then_on() {
-    let server = Server::start().await;
+    let server = TestServer::guarded().await;
     let ann = somebody("ann");
     let secrets = "/api/v1/namespaces/n/secrets";
-    let refused = server.ask(&ann, "GET", secrets, Value::Null).await;
+    let refused = server.ask_as(&ann, "GET", secrets, Value::Null).await;
     assert_eq!(refused.0, 403);
     assert_eq!(
-        message(&refused),
+        message(&refused.1),
         r#"secrets is forbidden: User "ann" cannot list resource "secrets" in API group "" in the namespace "n""#
     );
     let reader = role("Role", "reader", &["get", "list"], "secrets");
@@ -172,18 +75,15 @@ async fn who_is_bound_may_from_then_on() {
     assert_eq!(server.get(&ann, "/api/v1/secrets").await, 403);
     let path = format!("{RBAC}/namespaces/n/rolebindings/ann");
     let change = json!({"roleRef": {"name": "other"}});
-    let media = "application/merge-patch+json";
-    let request = Request::patch(&path).header("content-type", media);
-    let request = request.body(Full::new(Bytes::from(change.to_string())));
-    let answer = server.server.answer(master(), request.unwrap()).await;
-    assert_eq!(answer.status(), 422, "a roleRef does not change");
-    server.ask(&master(), "DELETE", &path, json!({})).await;
+    let (code, _) = server.ask("PATCH", &path, change).await;
+    assert_eq!(code, 422, "a roleRef does not change");
+    server.ask("DELETE", &path, json!({})).await;
     assert_eq!(server.get(&ann, secrets).await, 403);
 }
 
 #[tokio::test]
 async fn names_of_resources_bound_what_is_listed() {
-    let server = Server::start().await;
+    let server = TestServer::guarded().await;
     let ann = somebody("ann");
     let mut named = role("ClusterRole", "one", &["get", "list", "watch"], "secrets");
     named["rules"][0]["resourceNames"] = json!(["mine"]);
@@ -214,7 +114,7 @@ async fn names_of_resources_bound_what_is_listed() {
 
 #[tokio::test]
 async fn nobody_hands_on_more_than_they_have() {
-    let server = Server::start().await;
+    let server = TestServer::guarded().await;
     let ann = somebody("ann");
     let mut writer = role("ClusterRole", "writer", &["get"], "secrets");
     let more = json!({"verbs": ["create", "update"], "apiGroups": ["rbac.authorization.k8s.io"],
@@ -225,18 +125,23 @@ async fn nobody_hands_on_more_than_they_have() {
     server.given("", bound).await;
 
     let held = role("Role", "held", &["get"], "secrets");
-    assert_eq!(server.make(&ann, "namespaces/n/", held).await.0, 201);
+    assert_eq!(server.define_as(&ann, "namespaces/n/", held).await.0, 201);
     let grabbed = role("Role", "more", &["get", "list"], "secrets");
-    let refused = server.make(&ann, "namespaces/n/", grabbed.clone()).await;
+    let refused = server
+        .define_as(&ann, "namespaces/n/", grabbed.clone())
+        .await;
     assert_eq!(refused.0, 403);
     assert_eq!(
-        message(&refused),
+        message(&refused.1),
         "roles.rbac.authorization.k8s.io \"more\" is forbidden: user \"ann\" (groups=[\"system:authenticated\"]) is attempting to grant RBAC permissions not currently held:\n{APIGroups:[\"\"], Resources:[\"secrets\"], Verbs:[\"list\"]}"
     );
     let path = format!("{RBAC}/namespaces/n/roles/held");
-    let (_, mut widened) = server.ask(&master(), "GET", &path, Value::Null).await;
+    let (_, mut widened) = server.ask("GET", &path, Value::Null).await;
     widened["rules"][0]["verbs"] = json!(["*"]);
-    assert_eq!(server.ask(&ann, "PUT", &path, widened.clone()).await.0, 403);
+    assert_eq!(
+        server.ask_as(&ann, "PUT", &path, widened.clone()).await.0,
+        403
+    );
 
     let itself = binding(
         "ClusterRoleBinding",
@@ -244,18 +149,18 @@ async fn nobody_hands_on_more_than_they_have() {
         "ClusterRole cluster-admin",
         "ann",
     );
-    let refused = server.make(&ann, "", itself.clone()).await;
+    let refused = server.define_as(&ann, "", itself.clone()).await;
     assert_eq!(refused.0, 403);
-    assert!(message(&refused).contains(r#"{APIGroups:["*"], Resources:["*"], Verbs:["*"]}"#));
+    assert!(message(&refused.1).contains(r#"{APIGroups:["*"], Resources:["*"], Verbs:["*"]}"#));
     let unknown = binding("ClusterRoleBinding", "up", "ClusterRole none", "ann");
-    assert_eq!(server.make(&ann, "", unknown).await.0, 404);
+    assert_eq!(server.define_as(&ann, "", unknown).await.0, 404);
     let lower = binding("RoleBinding", "down", "Role held", "bob");
-    assert_eq!(server.make(&ann, "namespaces/n/", lower).await.0, 201);
+    assert_eq!(server.define_as(&ann, "namespaces/n/", lower).await.0, 201);
     let gathers = json!({"kind": "ClusterRole", "metadata": {"name": "g"}, "rules": [],
         "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"a": "b"}}]}});
-    let refused = server.make(&ann, "", gathers).await;
+    let refused = server.define_as(&ann, "", gathers).await;
     assert_eq!(
-        message(&refused),
+        message(&refused.1),
         "clusterroles.rbac.authorization.k8s.io \"g\" is forbidden: must have cluster-admin privileges to use the aggregationRule"
     );
 
@@ -266,38 +171,39 @@ async fn nobody_hands_on_more_than_they_have() {
     server.given("", may).await;
     let bound = binding("ClusterRoleBinding", "may", "ClusterRole may", "ann");
     server.given("", bound).await;
-    assert_eq!(server.make(&ann, "namespaces/n/", grabbed).await.0, 201);
-    assert_eq!(server.ask(&ann, "PUT", &path, widened).await.0, 200);
-    assert_eq!(server.make(&ann, "", itself).await.0, 201);
+    assert_eq!(
+        server.define_as(&ann, "namespaces/n/", grabbed).await.0,
+        201
+    );
+    assert_eq!(server.ask_as(&ann, "PUT", &path, widened).await.0, 200);
+    assert_eq!(server.define_as(&ann, "", itself).await.0, 201);
     assert_eq!(server.get(&ann, "/api/v1/secrets").await, 200);
 }
 
 #[tokio::test]
 async fn an_apply_that_makes_an_object_needs_the_right_to_make_it() {
-    let server = Server::start().await;
+    let server = TestServer::guarded().await;
     let ann = somebody("ann");
     let patcher = role("ClusterRole", "patcher", &["patch"], "configmaps");
     server.given("", patcher).await;
     let bound = binding("ClusterRoleBinding", "p", "ClusterRole patcher", "ann");
     server.given("", bound).await;
     let path = "/api/v1/namespaces/n/configmaps/c?fieldManager=t";
-    let apply = |user: &User| {
+    let apply = async |user: &User| {
         let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}});
-        let media = "application/apply-patch+yaml";
-        let request = Request::patch(path).header("content-type", media);
-        let request = request.body(Full::new(Bytes::from(map.to_string())));
-        server.server.answer(user.clone(), request.unwrap())
+        let sent = server.send_as(user, "PATCH", path, [APPLY, ""], map.to_string());
+        sent.await.status()
     };
-    assert_eq!(apply(&ann).await.status(), 403);
-    assert_eq!(apply(&master()).await.status(), 201);
-    assert_eq!(apply(&ann).await.status(), 200);
+    assert_eq!(apply(&ann).await, 403);
+    assert_eq!(apply(&master()).await, 201);
+    assert_eq!(apply(&ann).await, 200);
     let status = "/api/v1/namespaces/n/configmaps/c/anything";
     assert_eq!(server.get(&master(), status).await, 404, "no such part");
 }
 
 #[tokio::test]
 async fn roles_gather_the_rules_of_others() {
-    let server = Server::start().await;
+    let server = TestServer::guarded().await;
     let ann = somebody("ann");
     let bound = binding("RoleBinding", "v", "ClusterRole view", "ann");
     server.given("namespaces/n/", bound).await;
@@ -329,17 +235,17 @@ async fn roles_gather_the_rules_of_others() {
     assert_eq!(server.get(&ann, "/api/v1/namespaces/n/secrets").await, 403);
     // What every server has is whole again after a restart, and what is so is left alone.
     let path = format!("{RBAC}/clusterroles/system:basic-user");
-    let read = || server.ask(&ann, "GET", &path, Value::Null);
+    let read = || server.ask_as(&ann, "GET", &path, Value::Null);
     assert_eq!(read().await.0, 403);
-    let (_, mut basic) = server.ask(&master(), "GET", &path, Value::Null).await;
+    let (_, mut basic) = server.ask("GET", &path, Value::Null).await;
     let whole = basic.clone();
-    rbac::reconcile(&server.server).await.unwrap();
-    let (_, same) = server.ask(&master(), "GET", &path, Value::Null).await;
+    rbac::reconcile(&server.api).await.unwrap();
+    let (_, same) = server.ask("GET", &path, Value::Null).await;
     assert_eq!(same, whole);
     basic["rules"].as_array_mut().unwrap().remove(0);
-    server.ask(&master(), "PUT", &path, basic).await;
-    rbac::reconcile(&server.server).await.unwrap();
-    let (_, mended) = server.ask(&master(), "GET", &path, Value::Null).await;
+    server.ask("PUT", &path, basic).await;
+    rbac::reconcile(&server.api).await.unwrap();
+    let (_, mended) = server.ask("GET", &path, Value::Null).await;
     assert_ne!(
         mended["metadata"]["resourceVersion"],
         whole["metadata"]["resourceVersion"]
@@ -354,7 +260,7 @@ async fn roles_gather_the_rules_of_others() {
 
 #[tokio::test]
 async fn reviews_are_answered_and_not_kept() {
-    let server = Server::start().await;
+    let server = TestServer::guarded().await;
     let (ann, root) = (somebody("ann"), master());
     let (authn, authz) = ("authentication.k8s.io", "authorization.k8s.io");
     let me = server
@@ -387,22 +293,22 @@ async fn reviews_are_answered_and_not_kept() {
         json!({"apiVersion": format!("{authz}/v1"),
         "kind": "SubjectAccessReview", "spec": spec})
     };
-    let answer = server.ask(&ann, "POST", &path, body(asked)).await;
+    let answer = server.ask_as(&ann, "POST", &path, body(asked)).await;
     assert_eq!(answer.0, 403, "who asks about others must be allowed to");
-    let answer = server.ask(&root, "POST", &path, body(json!({}))).await;
+    let answer = server.ask_as(&root, "POST", &path, body(json!({}))).await;
     assert_eq!(answer.0, 422);
     assert_eq!(server.get(&root, &path).await, 405);
     let local = json!({"apiVersion": format!("{authz}/v1"), "kind": "LocalSubjectAccessReview",
         "spec": {"user": "ann", "resourceAttributes": {"namespace": "m", "verb": "get"}}});
     let path = format!("/apis/{authz}/v1/namespaces/n/localsubjectaccessreviews");
-    let answer = server.ask(&root, "POST", &path, local).await;
+    let answer = server.ask_as(&root, "POST", &path, local).await;
     assert_eq!(answer.0, 422);
-    assert!(message(&answer).contains("must match metadata.namespace"));
+    assert!(message(&answer.1).contains("must match metadata.namespace"));
 }
 
 #[tokio::test]
 async fn what_is_served_is_told_to_those_who_may_know() {
-    let server = Server::start().await;
+    let server = TestServer::guarded().await;
     let stranger = user("system:anonymous", &["system:unauthenticated"]);
     for path in [
         "/api",
@@ -411,18 +317,13 @@ async fn what_is_served_is_told_to_those_who_may_know() {
         "/apis/authorization.k8s.io/v1",
     ] {
         assert_eq!(server.get(&somebody("ann"), path).await, 200, "{path}");
-        let refused = server.ask(&stranger, "GET", path, Value::Null).await;
+        let refused = server.ask_as(&stranger, "GET", path, Value::Null).await;
         assert_eq!(refused.0, 403);
         let expected = format!("forbidden: User \"system:anonymous\" cannot get path {path:?}");
-        assert_eq!(message(&refused), expected);
+        assert_eq!(message(&refused.1), expected);
     }
     let (_, list) = server
-        .ask(
-            &master(),
-            "GET",
-            "/apis/authorization.k8s.io/v1",
-            Value::Null,
-        )
+        .ask("GET", "/apis/authorization.k8s.io/v1", Value::Null)
         .await;
     assert_eq!(list["resources"][0]["verbs"], json!(["create"]));
 }

@@ -1,32 +1,16 @@
 //! Policies of admission over a real store: which writes they refuse, and in which words.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 #![allow(
     clippy::needless_pass_by_value,
     reason = "taken from json! where it is called"
 )]
 
-use apiserver::builtin;
-use apiserver::cache::Cache;
-use apiserver::policy::{self, Policies};
-use apiserver::rbac::{self, Rbac};
-use apiserver::registry::{Registry, Served};
-use apiserver::serve::{ApiServer, Authorizer, Trail, User};
-use bytes::Bytes;
-use http::Request;
-use http_body_util::{BodyExt as _, Full};
+use crate::harness::{TestServer, master, message, user, whole};
+use apiserver::serve::{Trail, User};
 use serde_json::{Value, json};
-use std::sync::Arc;
-use store::{RedbOptions, RedbStore, Store};
-use tokio_util::sync::CancellationToken;
 
 const GROUP: &str = "/apis/admissionregistration.k8s.io/v1";
 const MAPS: &str = "/api/v1/namespaces/n/configmaps";
-
-struct Server {
-    server: Arc<ApiServer>,
-    _data: tempfile::TempDir,
-}
 
 struct Answer {
     code: u16,
@@ -37,87 +21,27 @@ struct Answer {
 
 impl Answer {
     fn message(&self) -> &str {
-        self.body["message"].as_str().unwrap_or_default()
+        message(&self.body)
     }
 }
 
-fn user(name: &str, groups: &[&str]) -> User {
-    User {
-        name: name.into(),
-        groups: groups.iter().map(|group| (*group).into()).collect(),
-        ..User::default()
-    }
-}
-
-fn master() -> User {
-    user("admin", &["system:masters"])
-}
-
-impl Server {
-    async fn start() -> Self {
-        let data = tempfile::tempdir().unwrap();
-        let path = data.path().join("store.redb");
-        let store: Arc<dyn Store> =
-            Arc::new(RedbStore::open(&path, RedbOptions::default()).unwrap());
-        let cache = Arc::new(Cache::new(Arc::clone(&store)));
-        let following = Arc::clone(&cache);
-        tokio::spawn(async move { following.follow().await });
-        let roles = Rbac::load(&*store).await.unwrap();
-        tokio::spawn(roles.clone().follow(Arc::clone(&store)));
-        let authorizer: Arc<dyn Authorizer> = Arc::new(roles.clone());
-        let policies = Policies::default();
-        policies.load(&*store).await.unwrap();
-        tokio::spawn(policies.clone().follow(store));
-        let served = Served::default();
-        served.change(|registry: &mut Registry| {
-            for resource in builtin::resources() {
-                let resource = rbac::guard(resource, &roles, &authorizer);
-                let resource = policy::guard(resource, &policies, &served, &authorizer);
-                registry.insert(resource);
-            }
-        });
-        let server = ApiServer::new(
-            served,
-            cache,
-            authorizer,
-            Arc::new(|| "2026-01-01T00:00:00Z".parse().unwrap()),
-            CancellationToken::new(),
-        );
-        let server = Self {
-            server: Arc::new(server.with_policies(policies)),
-            _data: data,
-        };
-        for (name, labels) in [("n", json!({"team": "a"})), ("m", json!({}))] {
-            let namespace = json!({"apiVersion": "v1", "kind": "Namespace",
-                "metadata": {"name": name, "labels": labels}});
-            let made = server.ask(master(), "POST", "/api/v1/namespaces", namespace);
-            assert_eq!(made.await.code, 201);
-        }
-        server
+impl TestServer {
+    async fn attempt(&self, method: &str, path: &str, body: Value) -> Answer {
+        self.attempt_as(&master(), method, path, body).await
     }
 
-    async fn ask(&self, user: User, method: &str, path: &str, body: Value) -> Answer {
-        let media_type = match method {
-            "PATCH" => "application/merge-patch+json",
-            _ => "application/json",
-        };
-        let request = Request::builder().method(method).uri(path);
-        let request = request.header("content-type", media_type);
-        let body = match body {
-            Value::Null => Full::default(),
-            body => Full::new(Bytes::from(body.to_string())),
-        };
-        let request = request.body(body).unwrap();
-        let (parts, body) = self.server.answer(user, request).await.into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
-        let warnings = parts.headers.get_all("warning").iter();
+    async fn attempt_as(&self, user: &User, method: &str, path: &str, body: Value) -> Answer {
+        let response = self.exchange(user, method, path, &body).await;
+        let warnings = response.headers().get_all("warning").iter();
         let warnings = warnings.map(|line| line.to_str().unwrap().to_owned());
-        let trail = parts.extensions.get::<Trail>().cloned().unwrap_or_default();
+        let warnings = warnings.collect();
+        let trail = response.extensions().get::<Trail>().cloned();
+        let (code, body) = whole(response).await;
         Answer {
-            code: parts.status.as_u16(),
-            body: serde_json::from_slice(&body).unwrap_or_default(),
-            warnings: warnings.collect(),
-            annotations: trail.annotations,
+            code,
+            body,
+            warnings,
+            annotations: trail.unwrap_or_default().annotations,
         }
     }
 
@@ -129,7 +53,7 @@ impl Server {
         let object = json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": kind,
             "metadata": {"name": name}, "spec": spec});
         let path = format!("{GROUP}/{plural}");
-        self.ask(master(), "POST", &path, object).await
+        self.attempt("POST", &path, object).await
     }
 
     async fn policy(&self, name: &str, spec: Value) {
@@ -156,8 +80,8 @@ impl Server {
         self.binding(&format!("{name}-b"), spec).await;
     }
 
-    async fn make(&self, name: &str, data: Value) -> Answer {
-        self.ask(master(), "POST", MAPS, map(name, data)).await
+    async fn make_map(&self, name: &str, data: Value) -> Answer {
+        self.attempt("POST", MAPS, map(name, data)).await
     }
 }
 
@@ -171,7 +95,7 @@ fn deleting(expression: &str) -> Value {
 
 #[tokio::test]
 async fn a_write_that_breaks_a_policy_is_refused_in_its_words() {
-    let server = Server::start().await;
+    let server = TestServer::guarded().await;
     let expression = "request.operation == 'DELETE' || object.data.size() < 2";
     let validations = json!({"validations": [
         {"expression": expression, "message": "too many"},
@@ -179,8 +103,8 @@ async fn a_write_that_breaks_a_policy_is_refused_in_its_words() {
             "messageExpression": "'secret is ' + object.data.secret"},
     ]});
     server.bound("p", validations).await;
-    assert_eq!(server.make("good", json!({"a": "1"})).await.code, 201);
-    let refused = server.make("bad", json!({"a": "1", "b": "2"})).await;
+    assert_eq!(server.make_map("good", json!({"a": "1"})).await.code, 201);
+    let refused = server.make_map("bad", json!({"a": "1", "b": "2"})).await;
     let said = "ValidatingAdmissionPolicy 'p' with binding 'p-b' denied request: too many";
     let message = format!("configmaps \"bad\" is forbidden: {said}");
     assert_eq!(
@@ -192,7 +116,7 @@ async fn a_write_that_breaks_a_policy_is_refused_in_its_words() {
     assert_eq!(refused.body["reason"], "Invalid");
     let details = json!({"name": "bad", "kind": "configmaps", "causes": [{"message": said}]});
     assert_eq!(refused.body["details"], details);
-    let refused = server.make("bad", json!({"secret": "x"})).await;
+    let refused = server.make_map("bad", json!({"secret": "x"})).await;
     assert_eq!(
         (refused.code, &refused.body["reason"]),
         (403, &"Forbidden".into())
@@ -201,65 +125,62 @@ async fn a_write_that_breaks_a_policy_is_refused_in_its_words() {
     // Nothing is written, by a dry run neither.
     let path = format!("{MAPS}?dryRun=All");
     let body = map("bad", json!({"a": "1", "b": "2"}));
-    assert_eq!(server.ask(master(), "POST", &path, body).await.code, 422);
+    assert_eq!(server.attempt("POST", &path, body).await.code, 422);
     let path = format!("{MAPS}/bad");
-    assert_eq!(
-        server.ask(master(), "GET", &path, Value::Null).await.code,
-        404
-    );
+    assert_eq!(server.attempt("GET", &path, Value::Null).await.code, 404);
 }
 
 #[tokio::test]
 async fn updates_patches_and_deletes_are_asked_about() {
-    let server = Server::start().await;
+    let server = TestServer::guarded().await;
     let expression = "request.operation == 'CREATE' || (request.operation == 'UPDATE' && \
                       object.data.a == oldObject.data.a)";
     server.bound("p", deleting(expression)).await;
-    assert_eq!(server.make("x", json!({"a": "1"})).await.code, 201);
+    assert_eq!(server.make_map("x", json!({"a": "1"})).await.code, 201);
     let path = format!("{MAPS}/x");
-    let patched = |data: Value| server.ask(master(), "PATCH", &path, json!({"data": data}));
+    let patched = |data: Value| server.attempt("PATCH", &path, json!({"data": data}));
     assert_eq!(patched(json!({"b": "2"})).await.code, 200);
     let refused = patched(json!({"a": "2"})).await;
     let said = format!("denied request: failed expression: {expression}");
     assert!(refused.message().ends_with(&said), "{}", refused.message());
-    let deleted = server.ask(master(), "DELETE", &path, Value::Null).await;
+    let deleted = server.attempt("DELETE", &path, Value::Null).await;
     assert_eq!(deleted.code, 422, "{}", deleted.body);
-    let all = server.ask(master(), "DELETE", MAPS, Value::Null).await;
+    let all = server.attempt("DELETE", MAPS, Value::Null).await;
     assert_eq!(all.code, 422, "{}", all.body);
     // A policy can always be taken away, and then all is as before.
     let policy = format!("{GROUP}/validatingadmissionpolicies/p");
-    let gone = server.ask(master(), "DELETE", &policy, Value::Null).await;
+    let gone = server.attempt("DELETE", &policy, Value::Null).await;
     assert_eq!(gone.code, 200);
-    let deleted = server.ask(master(), "DELETE", &path, Value::Null).await;
+    let deleted = server.attempt("DELETE", &path, Value::Null).await;
     assert_eq!(deleted.code, 200);
 }
 
 #[tokio::test]
 async fn what_goes_wrong_follows_the_failure_policy() {
-    let server = Server::start().await;
+    let server = TestServer::guarded().await;
     server
         .bound("p", deleting("object.data.missing == 'x'"))
         .await;
-    let refused = server.make("x", json!({"a": "1"})).await;
+    let refused = server.make_map("x", json!({"a": "1"})).await;
     let said = "denied request: expression 'object.data.missing == 'x'' resulted in error: no such key: missing";
     assert!(refused.message().ends_with(said), "{}", refused.message());
     let patch = json!({"spec": {"failurePolicy": "Ignore"}});
     let path = format!("{GROUP}/validatingadmissionpolicies/p");
-    let patched = server.ask(master(), "PATCH", &path, patch).await;
+    let patched = server.attempt("PATCH", &path, patch).await;
     assert_eq!(patched.code, 200, "{}", patched.body);
     assert_eq!(patched.body["metadata"]["generation"], 2);
-    assert_eq!(server.make("x", json!({"a": "1"})).await.code, 201);
+    assert_eq!(server.make_map("x", json!({"a": "1"})).await.code, 201);
 }
 
 #[tokio::test]
 async fn bindings_warn_and_record_instead() {
-    let server = Server::start().await;
+    let server = TestServer::guarded().await;
     server.bound("p", deleting("false")).await;
     let path = format!("{GROUP}/validatingadmissionpolicybindings/p-b");
     let patch = json!({"spec": {"validationActions": ["Warn", "Audit"]}});
-    let patched = server.ask(master(), "PATCH", &path, patch).await;
+    let patched = server.attempt("PATCH", &path, patch).await;
     assert_eq!(patched.code, 200, "{}", patched.body);
-    let made = server.make("x", json!({})).await;
+    let made = server.make_map("x", json!({})).await;
     assert_eq!(made.code, 201);
     let warning = "299 - \"Validation failed for ValidatingAdmissionPolicy 'p' with binding 'p-b': failed expression: false\"";
     assert_eq!(made.warnings, [warning]);
@@ -275,7 +196,7 @@ async fn bindings_warn_and_record_instead() {
 
 #[tokio::test]
 async fn a_policy_deals_with_what_it_selects() {
-    let server = Server::start().await;
+    let server = TestServer::guarded().await;
     let rule = |resources: Value| {
         json!({"apiGroups": ["*"], "apiVersions": ["*"], "operations": ["*"],
             "resources": resources})
@@ -292,27 +213,24 @@ async fn a_policy_deals_with_what_it_selects() {
     let more = json!({"matchConstraints": constraints, "matchConditions": conditions,
         "validations": [{"expression": "false"}]});
     server.bound("p", more).await;
-    assert_eq!(server.make("x", json!({})).await.code, 422);
+    assert_eq!(server.make_map("x", json!({})).await.code, 422);
     let elsewhere = "/api/v1/namespaces/m/configmaps";
-    let made = server.ask(master(), "POST", elsewhere, map("x", json!({})));
+    let made = server.attempt("POST", elsewhere, map("x", json!({})));
     assert_eq!(made.await.code, 201);
     let mut free = map("free", json!({}));
     free["metadata"]["labels"] = json!({"free": "yes"});
-    assert_eq!(server.ask(master(), "POST", MAPS, free).await.code, 201);
+    assert_eq!(server.attempt("POST", MAPS, free).await.code, 201);
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}});
     let secrets = "/api/v1/namespaces/n/secrets";
-    assert_eq!(
-        server.ask(master(), "POST", secrets, secret).await.code,
-        201
-    );
+    assert_eq!(server.attempt("POST", secrets, secret).await.code, 201);
     let ann = user("ann", &["system:masters"]);
-    let made = server.ask(ann.clone(), "POST", MAPS, map("a", json!({})));
+    let made = server.attempt_as(&ann, "POST", MAPS, map("a", json!({})));
     assert_eq!(made.await.code, 201);
 }
 
 #[tokio::test]
 async fn parameters_come_from_objects() {
-    let server = Server::start().await;
+    let server = TestServer::guarded().await;
     let kind = json!({"apiVersion": "v1", "kind": "ConfigMap"});
     let more = json!({"paramKind": kind,
         "matchConditions": [{"name": "no-params", "expression": "object.metadata.name != params.metadata.name"}],
@@ -323,37 +241,37 @@ async fn parameters_come_from_objects() {
     let path = format!("{GROUP}/validatingadmissionpolicybindings/p-b");
     let bind = |reference: Value| {
         let patch = json!({"spec": {"paramRef": reference}});
-        server.ask(master(), "PATCH", &path, patch)
+        server.attempt("PATCH", &path, patch)
     };
     assert_eq!(bind(reference("Allow")).await.code, 200);
     assert_eq!(
-        server.make("free", json!({"a": "", "b": ""})).await.code,
+        server
+            .make_map("free", json!({"a": "", "b": ""}))
+            .await
+            .code,
         201
     );
     assert_eq!(bind(reference("Deny")).await.code, 200);
-    let refused = server.make("x", json!({})).await;
+    let refused = server.make_map("x", json!({})).await;
     let said = "denied request: failed to configure binding: no params found for policy binding with `Deny` parameterNotFoundAction";
     assert!(refused.message().ends_with(said), "{}", refused.message());
     let allowed = json!({"spec": {"paramRef": reference("Allow")}});
-    assert_eq!(
-        server.ask(master(), "PATCH", &path, allowed).await.code,
-        200
-    );
-    let made = server.make("limits", json!({"most": "1"})).await;
+    assert_eq!(server.attempt("PATCH", &path, allowed).await.code, 200);
+    let made = server.make_map("limits", json!({"most": "1"})).await;
     assert_eq!(made.code, 201, "{}", made.body);
-    assert_eq!(server.make("x", json!({"a": ""})).await.code, 201);
-    let refused = server.make("y", json!({"a": "", "b": ""})).await;
+    assert_eq!(server.make_map("x", json!({"a": ""})).await.code, 201);
+    let refused = server.make_map("y", json!({"a": "", "b": ""})).await;
     assert!(refused.message().ends_with("denied request: at most 1"));
     let selector = json!({"selector": {"matchLabels": {"limits": "yes"}}, "name": null,
         "parameterNotFoundAction": "Deny"});
     assert_eq!(bind(selector).await.code, 200);
-    let refused = server.make("z", json!({})).await;
+    let refused = server.make_map("z", json!({})).await;
     assert!(refused.message().contains("no params found"));
 }
 
 #[tokio::test]
 async fn variables_are_evaluated_when_they_are_asked_for() {
-    let server = Server::start().await;
+    let server = TestServer::guarded().await;
     let more = json!({
     "variables": [
         {"name": "wrong", "expression": "object.data.missing"},
@@ -365,10 +283,10 @@ async fn variables_are_evaluated_when_they_are_asked_for() {
         {"expression": "object.data.size() < 2 || variables.wrong == ''"},
     ]});
     server.bound("p", more).await;
-    assert_eq!(server.make("x", json!({"abc": ""})).await.code, 201);
-    let refused = server.make("y", json!({"abcd": ""})).await;
+    assert_eq!(server.make_map("x", json!({"abc": ""})).await.code, 201);
+    let refused = server.make_map("y", json!({"abcd": ""})).await;
     assert!(refused.message().ends_with("denied request: too long"));
-    let refused = server.make("z", json!({"a": "", "b": ""})).await;
+    let refused = server.make_map("z", json!({"a": "", "b": ""})).await;
     let said =
         "resulted in error: composited variable \"wrong\" fails to evaluate: no such key: missing";
     assert!(refused.message().ends_with(said), "{}", refused.message());
@@ -376,7 +294,7 @@ async fn variables_are_evaluated_when_they_are_asked_for() {
 
 #[tokio::test]
 async fn expressions_see_namespaces_and_ask_what_somebody_may() {
-    let server = Server::start().await;
+    let server = TestServer::guarded().await;
     let more = json!({"validations": [
         {"expression": "namespaceObject.metadata.labels.team == 'a'"},
         {"expression": "authorizer.group('').resource('secrets').namespace(request.namespace).check('get').allowed() \
@@ -385,7 +303,7 @@ async fn expressions_see_namespaces_and_ask_what_somebody_may() {
     ]});
     server.bound("p", more).await;
     let secret = json!({"secret": "x"});
-    assert_eq!(server.make("x", secret.clone()).await.code, 201);
+    assert_eq!(server.make_map("x", secret.clone()).await.code, 201);
     let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
         "metadata": {"name": "maps"},
         "rules": [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["create"]}]});
@@ -394,26 +312,26 @@ async fn expressions_see_namespaces_and_ask_what_somebody_may() {
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "maps"}});
     for (plural, object) in [("roles", role), ("rolebindings", binding)] {
         let path = format!("/apis/rbac.authorization.k8s.io/v1/namespaces/n/{plural}");
-        let made = server.ask(master(), "POST", &path, object).await;
+        let made = server.attempt("POST", &path, object).await;
         assert_eq!(made.code, 201, "{}", made.body);
     }
     let ann = user("ann", &[]);
     let made = server
-        .ask(ann.clone(), "POST", MAPS, map("y", json!({"plain": "y"})))
+        .attempt_as(&ann, "POST", MAPS, map("y", json!({"plain": "y"})))
         .await;
     assert_eq!(made.code, 201, "{}", made.body);
     let refused = server
-        .ask(ann.clone(), "POST", MAPS, map("z", secret))
+        .attempt_as(&ann, "POST", MAPS, map("z", secret))
         .await;
     assert!(refused.message().ends_with("may not read secrets"));
 }
 
 #[tokio::test]
 async fn an_expression_may_not_cost_too_much() {
-    let server = Server::start().await;
+    let server = TestServer::guarded().await;
     let expression = "lists.range(3000).all(a, lists.range(3000).all(b, a + b >= 0))";
     server.bound("p", deleting(expression)).await;
-    let refused = server.make("x", json!({})).await;
+    let refused = server.make_map("x", json!({})).await;
     let said = format!(
         "denied request: expression '{expression}' resulted in error: operation cancelled: actual cost \
          limit exceeded"
@@ -426,14 +344,14 @@ const COSTLY: &str = "authorizer.group('').resource('pods').check('get').allowed
 
 #[tokio::test]
 async fn all_expressions_together_may_not_cost_too_much() {
-    let server = Server::start().await;
+    let server = TestServer::guarded().await;
     let costly = json!({"expression": COSTLY});
     let validations = |all: usize| json!({"validations": vec![costly.clone(); all]});
     server.bound("p", validations(28)).await;
-    let made = server.make("x", json!({})).await;
+    let made = server.make_map("x", json!({})).await;
     assert_eq!(made.code, 201, "{}", made.body);
     server.bound("q", validations(29)).await;
-    let refused = server.make("y", json!({})).await;
+    let refused = server.make_map("y", json!({})).await;
     let said = "denied request: validation failed due to running out of cost budget, no further \
                 validation rules will be run";
     assert!(refused.message().ends_with(said), "{}", refused.message());
@@ -441,7 +359,7 @@ async fn all_expressions_together_may_not_cost_too_much() {
 
 #[tokio::test]
 async fn a_variable_is_evaluated_once_for_all_validations() {
-    let server = Server::start().await;
+    let server = TestServer::guarded().await;
     let validations = vec![json!({"expression": "variables.costly"}); 60];
     let variables = [json!({"name": "costly", "expression": COSTLY})];
     server
@@ -450,13 +368,13 @@ async fn a_variable_is_evaluated_once_for_all_validations() {
             json!({"variables": variables, "validations": validations}),
         )
         .await;
-    let made = server.make("x", json!({})).await;
+    let made = server.make_map("x", json!({})).await;
     assert_eq!(made.code, 201, "{}", made.body);
 }
 
 #[tokio::test]
 async fn nobody_makes_a_policy_read_what_they_may_not() {
-    let server = Server::start().await;
+    let server = TestServer::guarded().await;
     let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
         "metadata": {"name": "policies"}, "rules": [{"apiGroups": ["admissionregistration.k8s.io"],
             "resources": ["*"], "verbs": ["*"]}]});
@@ -466,7 +384,7 @@ async fn nobody_makes_a_policy_read_what_they_may_not() {
             "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "policies"}});
     for (plural, object) in [("clusterroles", role), ("clusterrolebindings", binding)] {
         let path = format!("/apis/rbac.authorization.k8s.io/v1/{plural}");
-        let made = server.ask(master(), "POST", &path, object).await;
+        let made = server.attempt("POST", &path, object).await;
         assert_eq!(made.code, 201, "{}", made.body);
     }
     let policy = json!({"apiVersion": "admissionregistration.k8s.io/v1",
@@ -476,7 +394,9 @@ async fn nobody_makes_a_policy_read_what_they_may_not() {
                 "operations": ["*"], "resources": ["configmaps"]}]},
             "validations": [{"expression": "params == null"}]}});
     let path = format!("{GROUP}/validatingadmissionpolicies");
-    let refused = server.ask(user("ann", &[]), "POST", &path, policy).await;
+    let refused = server
+        .attempt_as(&user("ann", &[]), "POST", &path, policy)
+        .await;
     let said = "ValidatingAdmissionPolicy.admissionregistration.k8s.io \"p\" is invalid: spec.paramKind: \
                 Forbidden: user &{ann  [] map[]} must have \"get\" permission on all objects of the \
                 referenced paramKind (kind=Secret, apiVersion=v1)";

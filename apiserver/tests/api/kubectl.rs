@@ -1,22 +1,17 @@
 //! The oldest and the newest kubectl against a server of this library.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
-
-#[path = "harness/served.rs"]
-mod harness;
-
-use apiserver::builtin;
+use crate::harness::loopback::Loopback;
+use crate::harness::{OneToken, Setup, kinds, master, user};
 use apiserver::rbac::Rbac;
-use apiserver::registry::Registry;
 use apiserver::review::{self, Tokens};
-use apiserver::serve::{Authorizer, User};
-use harness::Served;
+use apiserver::serve::Authorizer;
+use jiff::Timestamp;
 use serde_json::json;
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
-use store::{RedbOptions, RedbStore, Revision, Store, Txn};
+use store::{Revision, Store, Txn};
 use testbed::clients::Kubectl::{self, Newest, Oldest};
 
 const BOTH: [Kubectl; 2] = [Oldest, Newest];
@@ -35,13 +30,14 @@ metadata: {name: b}
 spec: {colur: red}
 ";
 
-async fn serve() -> Served {
-    let mut registry = Registry::default();
-    registry.insert(harness::widgets());
-    for resource in builtin::resources() {
-        registry.insert(resource);
-    }
-    Served::start(registry).await
+/// Widgets and the kinds of Kubernetes, by the clock that kubectl has.
+async fn serve() -> Loopback {
+    let mut setup = Setup::of(kinds::all());
+    setup.clock = Arc::new(Timestamp::now);
+    setup.user = master();
+    let server = setup.start();
+    server.namespace("default", json!({})).await;
+    Loopback::listen(server).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -281,15 +277,6 @@ async fn an_editor_changes_an_object() {
     }
 }
 
-#[derive(Debug)]
-struct NoTokens;
-
-impl Tokens for NoTokens {
-    fn user(&self, _: &str) -> Result<User, String> {
-        Err("there are no tokens".into())
-    }
-}
-
 /// What Ann may do, as the store has it.
 async fn roles_of_ann(store: &dyn Store) -> Rbac {
     let rules = json!([
@@ -311,20 +298,14 @@ async fn roles_of_ann(store: &dyn Store) -> Rbac {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn users_learn_what_they_may() {
-    let data = tempfile::tempdir().unwrap();
-    let store = RedbStore::open(&data.path().join("store.redb"), RedbOptions::default()).unwrap();
-    let authorizer: Arc<dyn Authorizer> = Arc::new(roles_of_ann(&store).await);
-    let tokens: Arc<dyn Tokens> = Arc::new(NoTokens);
-    let mut registry = Registry::default();
-    registry.insert(harness::widgets());
-    for resource in review::resources(&authorizer, &tokens) {
-        registry.insert(resource);
-    }
-    let ann = User {
-        name: "ann".into(),
-        ..User::default()
-    };
-    let server = Served::start_as(ann, registry).await;
+    let mut setup = Setup::of([kinds::widgets()]);
+    let roles = roles_of_ann(&*setup.store).await;
+    let authorizer: Arc<dyn Authorizer> = Arc::new(roles);
+    let tokens: Arc<dyn Tokens> = Arc::new(OneToken);
+    setup.add(review::resources(&authorizer, &tokens));
+    setup.clock = Arc::new(Timestamp::now);
+    setup.user = user("ann", &[]);
+    let server = Loopback::listen(setup.start()).await;
     for kubectl in BOTH {
         for (arguments, answer) in [
             ("list widgets", "yes"),

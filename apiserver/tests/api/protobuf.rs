@@ -1,27 +1,15 @@
 //! Bodies and answers in protobuf.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
-
-#[path = "harness/served.rs"]
-#[allow(dead_code, reason = "nothing is served over HTTP here")]
-mod harness;
-
-use apiserver::builtin;
-use apiserver::cache::Cache;
+use crate::harness::{JSON, TestServer, kinds};
 use apiserver::protobuf::{self, Expected};
-use apiserver::registry::{Registry, Served};
-use apiserver::serve::{ApiServer, Attributes, Authorizer, Body, Decision, User};
+use apiserver::serve::Body;
 use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::{BodyExt as _, Full};
+use http::Response;
+use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
-use std::sync::Arc;
-use store::{RedbOptions, RedbStore};
-use tokio_util::sync::CancellationToken;
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 const WIDGETS: &str = "/apis/example.org/v1/namespaces/default/widgets";
-const JSON: &str = "application/json";
 const METADATA: &str =
     "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 
@@ -29,75 +17,15 @@ const METADATA: &str =
 const CORE: &str = "api.core.v1";
 const META: &str = "apimachinery.pkg.apis.meta.v1";
 
-#[derive(Debug)]
-struct Everybody;
-
-impl Authorizer for Everybody {
-    fn authorize(&self, _: &User, _: &Attributes<'_>) -> Decision {
-        Decision::Allow
-    }
-}
-
-struct Server {
-    server: ApiServer,
-    _data: tempfile::TempDir,
-}
-
-impl Server {
-    async fn start() -> Self {
-        let data = tempfile::tempdir().unwrap();
-        let path = data.path().join("store.redb");
-        let store = RedbStore::open(&path, RedbOptions::default()).unwrap();
-        let cache = Arc::new(Cache::new(Arc::new(store)));
-        let following = Arc::clone(&cache);
-        tokio::spawn(async move { following.follow().await });
-        let mut registry = Registry::default();
-        registry.insert(harness::widgets());
-        for resource in builtin::resources() {
-            registry.insert(resource);
-        }
-        let server = ApiServer::new(
-            Served::new(registry),
-            cache,
-            Arc::new(Everybody),
-            Arc::new(|| "2026-01-01T00:00:00Z".parse().unwrap()),
-            CancellationToken::new(),
-        );
-        let server = Self {
-            server,
-            _data: data,
-        };
-        let namespace = json!({"metadata": {"name": "default"}});
-        server.make("/api/v1/namespaces", &namespace).await;
-        let widget = json!({
-            "apiVersion": "example.org/v1", "kind": "Widget", "metadata": {"name": "a"}, "spec": {},
-        });
-        server.make(WIDGETS, &widget).await;
-        server
-    }
-
-    /// The types are those of the body and of the answer.
-    async fn send(
-        &self,
-        method: &str,
-        path: &str,
-        types: [&str; 2],
-        body: impl Into<Bytes>,
-    ) -> Response<Body> {
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("content-type", types[0])
-            .header("accept", types[1])
-            .body(Full::new(body.into()))
-            .unwrap();
-        self.server.answer(User::default(), request).await
-    }
-
-    async fn make(&self, path: &str, object: &Value) {
-        let made = self.send("POST", path, [JSON, JSON], object.to_string());
-        assert_eq!(made.await.status(), 201);
-    }
+/// A server with a widget.
+async fn start() -> TestServer {
+    let server = TestServer::start(kinds::all());
+    server.namespace("default", json!({})).await;
+    let widget = json!({
+        "apiVersion": "example.org/v1", "kind": "Widget", "metadata": {"name": "a"}, "spec": {},
+    });
+    server.make(WIDGETS, widget).await;
+    server
 }
 
 fn map(name: &str) -> Value {
@@ -126,7 +54,7 @@ fn decoded(body: &[u8], package: &str, api_version: &str, kind: &str) -> Value {
 
 #[tokio::test]
 async fn an_object_may_come_as_protobuf_and_go_as_protobuf() {
-    let server = Server::start().await;
+    let server = start().await;
     let mut made = Vec::new();
     for (name, types) in [
         ("a", [JSON, JSON]),
@@ -159,9 +87,9 @@ async fn an_object_may_come_as_protobuf_and_go_as_protobuf() {
 
 #[tokio::test]
 async fn lists_statuses_and_failures_are_sent_as_protobuf() {
-    let server = Server::start().await;
+    let server = start().await;
     for name in ["a", "b"] {
-        server.make(MAPS, &map(name)).await;
+        server.make(MAPS, map(name)).await;
     }
     let types = [JSON, "application/vnd.kubernetes.protobuf,application/json"];
     let (_, media_type, body) = whole(server.send("GET", MAPS, types, "").await).await;
@@ -187,8 +115,8 @@ async fn lists_statuses_and_failures_are_sent_as_protobuf() {
 
 #[tokio::test]
 async fn a_watch_is_sent_as_frames() {
-    let server = Server::start().await;
-    server.make(MAPS, &map("a")).await;
+    let server = start().await;
+    server.make(MAPS, map("a")).await;
     let path = format!(
         "{MAPS}?watch=1&sendInitialEvents=true&allowWatchBookmarks=true&resourceVersionMatch=NotOlderThan"
     );
@@ -218,7 +146,7 @@ async fn a_watch_is_sent_as_frames() {
 
 #[tokio::test]
 async fn kinds_of_others_are_protobuf_only_as_metadata() {
-    let server = Server::start().await;
+    let server = start().await;
     let body = protobuf::encode(&map("b")).unwrap();
     let types = [protobuf::MEDIA_TYPE, JSON];
     let refused = server.send("POST", WIDGETS, types, body).await;
@@ -239,7 +167,7 @@ async fn kinds_of_others_are_protobuf_only_as_metadata() {
 
 #[tokio::test]
 async fn options_of_a_deletion_may_come_as_protobuf_for_every_kind() {
-    let server = Server::start().await;
+    let server = start().await;
     let types = [protobuf::MEDIA_TYPE, JSON];
     let dry = json!({"apiVersion": "v1", "kind": "DeleteOptions", "dryRun": ["All"]});
     let wet = json!({"apiVersion": "v1", "kind": "DeleteOptions"});
@@ -253,7 +181,7 @@ async fn options_of_a_deletion_may_come_as_protobuf_for_every_kind() {
 
 #[tokio::test]
 async fn an_object_of_another_kind_is_refused_by_its_kind() {
-    let server = Server::start().await;
+    let server = start().await;
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "b"}});
     let body = protobuf::encode(&secret).unwrap();
     let types = [protobuf::MEDIA_TYPE, JSON];
