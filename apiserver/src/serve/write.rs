@@ -1,11 +1,13 @@
 //! Create, replace and patch.
 
+mod entry;
 mod incoming;
 mod ownership;
 mod patch;
 mod replace;
 mod retry;
 
+pub(super) use entry::{delete_now, put, revision_of, stored};
 use incoming::{Incoming, placed, unhandled};
 use ownership::{Ownership, manager};
 pub(super) use patch::patch;
@@ -18,7 +20,6 @@ use crate::admission::{Answer, Effects, Write};
 use crate::body::{MAX_DEPTH, too_deep};
 use crate::builtin;
 use crate::error::{About, ApiError};
-use crate::keys;
 use crate::namespaces;
 use crate::object::Object;
 use crate::request::{Verb, WriteOptions, Writing};
@@ -26,7 +27,7 @@ use crate::schema::{self, ErrorKind, FieldError, MAX_ERRORS};
 use http::HeaderMap;
 use http::{Response, StatusCode};
 use serde_json::Value;
-use store::{Revision, Txn, TxnOutcome};
+use store::Revision;
 
 /// How many warnings a client gets at most.
 const MAX_WARNINGS: usize = 20;
@@ -247,85 +248,6 @@ fn recorded(
     Object::new(value).map_err(ApiError::internal)
 }
 
-/// The object as it is in the store, in the version that is asked for.
-pub(super) async fn stored(server: &ApiServer, call: &Call) -> Result<Object, ApiError> {
-    let name = call.name.as_deref().unwrap_or_default();
-    let key = key(call, name);
-    let entry = server.cache().store().get(key.as_bytes()).await?;
-    let entry = entry.ok_or_else(|| ApiError::not_found(call.about(name)))?;
-    let decoded = Object::decode(&entry.value, entry.modified.0);
-    let fit = decoded.and_then(|mut object| {
-        builtin::from_kept(&call.resource, &mut object);
-        call.version.fit(&call.api_version(), object)
-    });
-    fit.map_err(|error| ApiError::internal(format!("{key}: {error}")))
-}
-
-/// Deletes an object at a revision. It is returned as it was last.
-pub(super) async fn delete_now(
-    server: &ApiServer,
-    call: &Call,
-    mut object: Object,
-    revision: Revision,
-) -> Result<Object, ApiError> {
-    let key = key(call, object.name());
-    let others = call.resource.hooks.release(&object).await?;
-    let txn = together(call, Txn::delete_if(key, revision), others);
-    match server.cache().store().txn(txn).await? {
-        TxnOutcome::Applied(revision) => {
-            call.resource.hooks.written(revision).await;
-            object.set_meta("resourceVersion", revision.to_string());
-            Ok(object)
-        }
-        TxnOutcome::Conflict(_) => Err(changed(call)),
-    }
-}
-
-/// Writes an object over the one at a revision; [`Revision::ZERO`]: there is none.
-pub(super) async fn put(
-    server: &ApiServer,
-    call: &Call,
-    mut object: Object,
-    expected: Revision,
-    others: Txn,
-) -> Result<Object, ApiError> {
-    let version = call.resource.api_version(&call.resource.storage);
-    let asked = object.api_version().to_owned();
-    object
-        .fields_mut()
-        .insert("apiVersion".into(), version.into());
-    let key = key(call, object.name());
-    let mut kept = object.clone();
-    builtin::to_kept(&call.resource, &mut kept);
-    let value = kept.encode();
-    if value.len() > store::MAX_VALUE_BYTES {
-        return Err(ApiError::too_large(store::MAX_VALUE_BYTES));
-    }
-    let txn = together(call, Txn::put_if(key, expected, value), others);
-    match server.cache().store().txn(txn).await? {
-        TxnOutcome::Applied(revision) => {
-            call.resource.hooks.written(revision).await;
-            object.set_meta("resourceVersion", revision.to_string());
-            object
-                .fields_mut()
-                .insert("apiVersion".into(), asked.into());
-            Ok(object)
-        }
-        TxnOutcome::Conflict(_) if expected == Revision::ZERO => {
-            Err(ApiError::already_exists(call.about(object.name())))
-        }
-        TxnOutcome::Conflict(_) => Err(changed(call)),
-    }
-}
-
-fn together(call: &Call, mut txn: Txn, others: Txn) -> Txn {
-    for others in [others, call.beside.0.clone()] {
-        txn.compares.extend(others.compares);
-        txn.ops.extend(others.ops);
-    }
-    txn
-}
-
 /// Sets defaults and checks everything.
 fn checked(call: &Call, object: Object, old: Option<&Object>) -> Result<Object, ApiError> {
     if object.depth() > MAX_DEPTH {
@@ -399,21 +321,6 @@ fn copy_field(object: &mut Object, from: &Object, field: &str) {
         Some(value) => drop(object.fields_mut().insert(field.into(), value.clone())),
         None => drop(object.fields_mut().remove(field)),
     }
-}
-
-fn key(call: &Call, name: &str) -> String {
-    let namespace = call.namespace.as_deref().unwrap_or_default();
-    call.prefix() + &keys::below(namespace, name)
-}
-
-pub(super) fn revision_of(object: &Object) -> Revision {
-    // It was set when the object was read.
-    Revision(
-        object
-            .meta_text("resourceVersion")
-            .parse()
-            .unwrap_or_default(),
-    )
 }
 
 pub(super) fn invalid(call: &Call, name: &str, errors: &[FieldError]) -> ApiError {
