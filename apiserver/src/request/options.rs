@@ -1,11 +1,14 @@
-//! The parameters of a request.
+//! What the parameters of a request ask for.
+
+mod parameters;
+
+pub(crate) use parameters::whole_number;
+use parameters::{Parameters, unreadable};
 
 use super::Continue;
 use crate::error::{About, ApiError};
 use crate::schema::FieldError;
 use crate::selector::{FieldSelector, LabelSelector};
-use std::collections::HashMap;
-use std::num::{IntErrorKind, ParseIntError};
 use std::time::Duration;
 
 /// Longest name of a field manager, in bytes.
@@ -125,7 +128,7 @@ impl ListOptions {
                 "" => None,
                 token => Some(Continue::decode(token)?),
             },
-            revision: query.revision()?,
+            revision: RevisionMatch::of(&query)?,
             timeout: query
                 .number("timeoutSeconds")?
                 .filter(|seconds| *seconds != 0)
@@ -133,8 +136,83 @@ impl ListOptions {
             bookmarks: query.flag("allowWatchBookmarks"),
             send_initial_events: query.flag("sendInitialEvents"),
         };
-        query.check_list(options.watch)?;
+        Self::check(&query, options.watch)?;
         Ok(options)
+    }
+
+    /// What cannot be asked for together.
+    fn check(query: &Parameters, watch: bool) -> Result<(), ApiError> {
+        let mut errors = Vec::new();
+        let matching = query.text("resourceVersionMatch");
+        let revision = query.text("resourceVersion");
+        let continues = !query.text("continue").is_empty();
+        let initial = query.has("sendInitialEvents");
+        if watch && initial && matching != "NotOlderThan" {
+            let field = "resourceVersionMatch";
+            let why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
+            errors.push(FieldError::forbidden(field, why));
+            if !matching.is_empty() {
+                let supported = ["NotOlderThan"];
+                errors.push(FieldError::not_supported(field, matching, &supported));
+            }
+        }
+        let mut forbid = |field: &str, why: &str| errors.push(FieldError::forbidden(field, why));
+        if watch && !initial && !matching.is_empty() {
+            let why =
+                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
+            forbid("resourceVersionMatch", why);
+        }
+        if !watch && initial {
+            let why = "sendInitialEvents is forbidden for list";
+            forbid("sendInitialEvents", why);
+        }
+        if !watch && !matching.is_empty() {
+            if continues {
+                let why = "resourceVersionMatch is forbidden when continue is provided";
+                forbid("resourceVersionMatch", why);
+            }
+            if revision.is_empty() {
+                let why = "resourceVersionMatch is forbidden unless resourceVersion is provided";
+                forbid("resourceVersionMatch", why);
+            }
+            if matching == "Exact" && revision == "0" {
+                let why = "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"";
+                forbid("resourceVersionMatch", why);
+            }
+            if !matches!(matching, "Exact" | "NotOlderThan") {
+                let supported = ["Exact", "NotOlderThan", ""];
+                let field = "resourceVersionMatch";
+                errors.push(FieldError::not_supported(field, matching, &supported));
+            }
+        }
+        if !errors.is_empty() {
+            return Err(invalid_options("ListOptions", &errors));
+        }
+        if continues && !revision.is_empty() && revision != "0" {
+            let message = "specifying resource version is not allowed when using continue";
+            return Err(ApiError::bad_request(message));
+        }
+        Ok(())
+    }
+}
+
+impl RevisionMatch {
+    fn of(query: &Parameters) -> Result<Self, ApiError> {
+        let text = query.text("resourceVersion");
+        let number = match text {
+            "" => return Ok(Self::Latest),
+            text => text.parse::<u64>().map_err(|error| {
+                let why = unreadable(&error);
+                let detail = format!("strconv.ParseUint: parsing {text:?}: {why}");
+                let error = FieldError::invalid("resourceVersion", text, detail);
+                ApiError::bad_request(format!("invalid resource version: {error}"))
+            })?,
+        };
+        Ok(match (query.text("resourceVersionMatch"), number) {
+            ("Exact", number) => Self::Exact(number),
+            (_, 0) => Self::Any,
+            (_, number) => Self::NotOlderThan(number),
+        })
     }
 }
 
@@ -205,137 +283,9 @@ pub fn asks_to_watch(query: &str) -> bool {
     Parameters::parse(query).flag("watch")
 }
 
-/// The parameters by name. The first value of a name counts where one is wanted.
-struct Parameters(HashMap<String, Vec<String>>);
-
-impl Parameters {
-    fn parse(query: &str) -> Self {
-        let mut values: HashMap<String, Vec<String>> = HashMap::new();
-        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
-            let values = values.entry(name.into_owned()).or_default();
-            values.push(value.into_owned());
-        }
-        Self(values)
-    }
-
-    fn all(&self, name: &str) -> impl Iterator<Item = &str> {
-        let values = self.0.get(name).into_iter().flatten();
-        values.map(String::as_str)
-    }
-
-    fn text(&self, name: &str) -> &str {
-        self.all(name).next().unwrap_or_default()
-    }
-
-    /// Everything but `false` and `0` counts as yes, as upstream has it.
-    fn flag(&self, name: &str) -> bool {
-        let value = self.all(name).next();
-        value.is_some_and(|value| value != "0" && !value.eq_ignore_ascii_case("false"))
-    }
-
-    fn number(&self, name: &str) -> Result<Option<i64>, ApiError> {
-        match self.text(name) {
-            "" => Ok(None),
-            text => match whole_number(text) {
-                Ok(number) => Ok(Some(number)),
-                Err(why) => Err(ApiError::bad_request(why)),
-            },
-        }
-    }
-
-    fn revision(&self) -> Result<RevisionMatch, ApiError> {
-        let text = self.text("resourceVersion");
-        let number = match text {
-            "" => return Ok(RevisionMatch::Latest),
-            text => text.parse::<u64>().map_err(|error| {
-                let why = unreadable(&error);
-                let detail = format!("strconv.ParseUint: parsing {text:?}: {why}");
-                let error = FieldError::invalid("resourceVersion", text, detail);
-                ApiError::bad_request(format!("invalid resource version: {error}"))
-            })?,
-        };
-        Ok(match (self.text("resourceVersionMatch"), number) {
-            ("Exact", number) => RevisionMatch::Exact(number),
-            (_, 0) => RevisionMatch::Any,
-            (_, number) => RevisionMatch::NotOlderThan(number),
-        })
-    }
-
-    /// What cannot be asked for together.
-    fn check_list(&self, watch: bool) -> Result<(), ApiError> {
-        let mut errors = Vec::new();
-        let matching = self.text("resourceVersionMatch");
-        let revision = self.text("resourceVersion");
-        let continues = !self.text("continue").is_empty();
-        let initial = self.0.contains_key("sendInitialEvents");
-        if watch && initial && matching != "NotOlderThan" {
-            let field = "resourceVersionMatch";
-            let why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
-            errors.push(FieldError::forbidden(field, why));
-            if !matching.is_empty() {
-                let supported = ["NotOlderThan"];
-                errors.push(FieldError::not_supported(field, matching, &supported));
-            }
-        }
-        let mut forbid = |field: &str, why: &str| errors.push(FieldError::forbidden(field, why));
-        if watch && !initial && !matching.is_empty() {
-            let why =
-                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
-            forbid("resourceVersionMatch", why);
-        }
-        if !watch && initial {
-            let why = "sendInitialEvents is forbidden for list";
-            forbid("sendInitialEvents", why);
-        }
-        if !watch && !matching.is_empty() {
-            if continues {
-                let why = "resourceVersionMatch is forbidden when continue is provided";
-                forbid("resourceVersionMatch", why);
-            }
-            if revision.is_empty() {
-                let why = "resourceVersionMatch is forbidden unless resourceVersion is provided";
-                forbid("resourceVersionMatch", why);
-            }
-            if matching == "Exact" && revision == "0" {
-                let why = "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"";
-                forbid("resourceVersionMatch", why);
-            }
-            if !matches!(matching, "Exact" | "NotOlderThan") {
-                let supported = ["Exact", "NotOlderThan", ""];
-                let field = "resourceVersionMatch";
-                errors.push(FieldError::not_supported(field, matching, &supported));
-            }
-        }
-        if !errors.is_empty() {
-            return Err(invalid_options("ListOptions", &errors));
-        }
-        if continues && !revision.is_empty() && revision != "0" {
-            let message = "specifying resource version is not allowed when using continue";
-            return Err(ApiError::bad_request(message));
-        }
-        Ok(())
-    }
-}
-
 /// `dryRun` with a value that there is not.
 pub(crate) fn unknown_dry_run(values: &[&str]) -> FieldError {
     FieldError::not_supported("dryRun", values.to_vec(), &["All"])
-}
-
-/// A number as upstream reads it, or why it is none.
-pub(crate) fn whole_number(text: &str) -> Result<i64, String> {
-    text.parse().map_err(|error| {
-        let why = unreadable(&error);
-        format!("strconv.ParseInt: parsing {text:?}: {why}")
-    })
-}
-
-/// Why a text is no number, in upstream's words.
-fn unreadable(error: &ParseIntError) -> &'static str {
-    match error.kind() {
-        IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "value out of range",
-        _ => "invalid syntax",
-    }
 }
 
 /// 422 for parameters that break rules; `kind` is one of `meta.k8s.io`.
