@@ -1,13 +1,15 @@
 //! Objects go with their owners, as `ownerReferences` and the way of deletion say.
 
 mod graph;
+mod meta;
 
 use crate::keys;
 use crate::object::Object;
 use crate::serve::{ApiServer, is_settled};
 use bytes::Bytes;
-use graph::{Graph, Meta, Uid, Verdict};
+use graph::{Graph, Verdict};
 use http::Method;
+use meta::{Meta, Uid};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::sync::Arc;
