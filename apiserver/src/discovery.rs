@@ -1,6 +1,10 @@
 //! What a server has: groups, versions, resources and their verbs, in the plain form and in the
 //! aggregated one that clients prefer.
 
+mod aggregated;
+
+pub use aggregated::aggregated;
+
 use crate::builtin;
 use crate::crd;
 use crate::namespaces;
@@ -137,35 +141,6 @@ fn place(group: &str) -> usize {
     place.unwrap_or(FIRST_GROUPS.len())
 }
 
-/// `/apis` and `/api` in one answer, as `APIGroupDiscoveryList` of `apidiscovery.k8s.io/v2`.
-/// `core`: for the core group alone, otherwise for all others.
-#[must_use]
-pub fn aggregated(registry: &Registry, core: bool) -> Value {
-    let groups = ordered(registry);
-    let wanted = groups.iter().filter(|(group, _)| group.is_empty() == core);
-    let items: Vec<Value> = wanted
-        .map(|(group, versions)| {
-            let versions = versions.iter().map(|version| {
-                let resources = of_version(registry, group, version);
-                let resources: Vec<Value> = resources
-                    .map(|(resource, version)| discovered(resource, version))
-                    .collect();
-                json!({"version": version, "freshness": "Current", "resources": resources})
-            });
-            let versions: Vec<Value> = versions.collect();
-            let meta = match group.as_str() {
-                "" => json!({}),
-                group => json!({"name": group}),
-            };
-            json!({"metadata": meta, "versions": versions})
-        })
-        .collect();
-    json!({
-        "kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2",
-        "metadata": {}, "items": items,
-    })
-}
-
 fn of_version<'a>(
     registry: &'a Registry,
     group: &'a str,
@@ -224,45 +199,6 @@ fn verbs(resource: &Resource) -> &'static [&'static str] {
         false if resource.built_in => &VERBS,
         false => &OTHER_VERBS,
     }
-}
-
-fn discovered(resource: &Resource, version: &Version) -> Value {
-    let scope = match resource.namespaced {
-        true => "Namespaced",
-        false => "Cluster",
-    };
-    // Of its own kinds upstream leaves out what the list says anyway.
-    let (group, of_version) = match resource.built_in {
-        true => ("", ""),
-        false => (resource.group.as_str(), version.name.as_str()),
-    };
-    let subresources: Vec<Value> = subresources(resource, version)
-        .into_iter()
-        .map(|part| {
-            json!({
-                "subresource": part.name, "verbs": part.verbs,
-                "responseKind": {
-                    "group": part.group.unwrap_or(group),
-                    "version": part.version.unwrap_or(of_version),
-                    "kind": part.kind,
-                },
-            })
-        })
-        .collect();
-    let mut value = json!({
-        "resource": resource.plural, "singularResource": resource.singular, "scope": scope,
-        "responseKind": {
-            "group": group, "version": of_version, "kind": resource.kind,
-        },
-        "verbs": verbs(resource), "shortNames": resource.short_names,
-        "categories": resource.categories, "subresources": subresources,
-    });
-    for field in ["shortNames", "categories", "subresources"] {
-        if value[field].as_array().is_some_and(Vec::is_empty) {
-            remove(&mut value, &[field]);
-        }
-    }
-    value
 }
 
 /// A subresource, with the kind that it answers with; group and version only where they are others
