@@ -225,23 +225,9 @@ impl ApiServer {
             return Err(ApiError::no_such_path());
         };
         let registry = self.registry();
-        let resource = registry
-            .get(&group, &resource)
-            .ok_or_else(ApiError::no_such_path)?;
-        let version = resource
-            .version(&version)
-            .ok_or_else(ApiError::no_such_path)?;
-        if !method::has(resource, version, subresource.as_deref()) {
-            let about = About {
-                group: &group,
-                what: &resource.plural,
-                name: name.as_deref().unwrap_or_default(),
-            };
-            return Err(match resource.built_in {
-                true => ApiError::no_such_path(),
-                false => ApiError::not_found(about),
-            });
-        }
+        let object = name.as_deref().unwrap_or_default();
+        let names: [&str; 4] = [&group, &version, &resource, object];
+        let (resource, version) = method::served(&registry, names, subresource.as_deref())?;
         let verb = method::verb(resource, &request.method, name.is_some(), verb)?;
         method::check_place(resource, namespace.is_some(), name.is_some(), verb)?;
         let of_parts = matches!(verb, Verb::Get | Verb::Update | Verb::Patch);

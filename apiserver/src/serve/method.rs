@@ -2,9 +2,10 @@
 
 use crate::error::{About, ApiError};
 use crate::namespaces;
-use crate::registry::{Resource, Version};
+use crate::registry::{Registry, Resource, Version};
 use crate::request::Verb;
 use http::Method;
+use std::sync::Arc;
 
 /// What a request is to do with a resource: `found`, unless that means nothing there.
 pub(super) fn verb(
@@ -37,8 +38,32 @@ pub(super) fn not_allowed(resource: &Resource, verb: &str) -> ApiError {
     }
 }
 
+/// The resource and the version that a request names, if they and that part of them are served.
+pub(super) fn served<'a>(
+    registry: &'a Registry,
+    [group, version, plural, name]: [&str; 4],
+    subresource: Option<&str>,
+) -> Result<(&'a Arc<Resource>, &'a Arc<Version>), ApiError> {
+    let resource = registry.get(group, plural);
+    let resource = resource.ok_or_else(ApiError::no_such_path)?;
+    let version = resource.version(version);
+    let version = version.ok_or_else(ApiError::no_such_path)?;
+    if has(resource, version, subresource) {
+        return Ok((resource, version));
+    }
+    let about = About {
+        group,
+        what: &resource.plural,
+        name,
+    };
+    Err(match resource.built_in {
+        true => ApiError::no_such_path(),
+        false => ApiError::not_found(about),
+    })
+}
+
 /// Whether a resource has that part.
-pub(super) fn has(resource: &Resource, version: &Version, subresource: Option<&str>) -> bool {
+fn has(resource: &Resource, version: &Version, subresource: Option<&str>) -> bool {
     match subresource {
         None => true,
         Some("status") => version.status,
