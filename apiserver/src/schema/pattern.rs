@@ -141,20 +141,7 @@ fn translate(text: &str) -> Result<String, String> {
             },
             '[' => {
                 in_class = true;
-                out.push('[');
-                let negated = after.strip_prefix('^');
-                if negated.is_some() {
-                    out.push('^');
-                }
-                let inside = negated.unwrap_or(after);
-                // A bracket right after the opening one does not close it.
-                match inside.strip_prefix(']') {
-                    Some(inside) => {
-                        out.push_str("\\]");
-                        inside
-                    }
-                    None => inside,
-                }
+                open_class(after, &mut out)
             }
             ']' if in_class => {
                 in_class = false;
@@ -178,6 +165,24 @@ fn translate(text: &str) -> Result<String, String> {
         };
     }
     Ok(out)
+}
+
+/// Translates what opens a class after its bracket, and returns what is left.
+fn open_class<'a>(after: &'a str, out: &mut String) -> &'a str {
+    out.push('[');
+    let negated = after.strip_prefix('^');
+    if negated.is_some() {
+        out.push('^');
+    }
+    let inside = negated.unwrap_or(after);
+    // A bracket right after the opening one does not close it.
+    match inside.strip_prefix(']') {
+        Some(inside) => {
+            out.push_str("\\]");
+            inside
+        }
+        None => inside,
+    }
 }
 
 /// Translates what follows a backslash, and returns what is left.
