@@ -78,8 +78,8 @@ testbed: build ## Build the real Kubernetes components, once, into the cache (8 
 	@.ci/setup go
 	$(DEBUG)/testbed build
 
-# A real node needs root.
-ROOT_ONLY := binary(full_cluster)
+# A real node and a domain controller need root.
+ROOT_ONLY := (binary(full_cluster) | binary(active_directory))
 
 .PHONY: test
 test: tools testbed ## Run every test that is fit for CI

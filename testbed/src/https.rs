@@ -9,7 +9,8 @@ use std::{
 };
 
 use rustls::{
-    ClientConfig, ClientConnection, RootCertStore, StreamOwned,
+    ClientConfig, ClientConnection, ConfigBuilder, RootCertStore, StreamOwned,
+    client::WantsClientCert,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
 };
 
@@ -24,11 +25,21 @@ pub(crate) struct Client {
     server: SocketAddr,
 }
 
-/// Status code and body of an answer.
+/// Status code, headers and body of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub status: u16,
+    pub headers: Vec<(String, String)>,
     pub body: String,
+}
+
+impl Answer {
+    /// The values of a header, by its name in lower case.
+    pub(crate) fn headers(&self, name: &str) -> impl Iterator<Item = &str> {
+        (self.headers.iter())
+            .filter(move |(other, _)| other == name)
+            .map(|(_, value)| value.as_str())
+    }
 }
 
 impl Client {
@@ -84,7 +95,8 @@ impl Connection {
     }
 }
 
-fn read_answer(stream: &mut impl BufRead) -> io::Result<Answer> {
+/// Reads an answer with a length, or in chunks.
+pub(crate) fn read_answer(stream: &mut impl BufRead) -> io::Result<Answer> {
     let malformed = |what| io::Error::other(format!("the answer has no proper {what}"));
     let status_line = read_line(stream)?;
     let status = status_line
@@ -93,16 +105,20 @@ fn read_answer(stream: &mut impl BufRead) -> io::Result<Answer> {
         .and_then(|code| code.parse().ok())
         .ok_or_else(|| malformed("status"))?;
     let (mut length, mut chunked) = (0, false);
+    let mut headers = Vec::new();
     loop {
         let line = read_line(stream)?;
         if line.is_empty() {
             break;
         }
         let (name, value) = line.split_once(':').ok_or_else(|| malformed("header"))?;
-        if name.eq_ignore_ascii_case("content-length") {
-            length = value.trim().parse().map_err(|_| malformed("length"))?;
+        let (name, value) = (name.to_ascii_lowercase(), value.trim().to_owned());
+        match name.as_str() {
+            "content-length" => length = value.parse().map_err(|_| malformed("length"))?,
+            "transfer-encoding" => chunked = true,
+            _ => {}
         }
-        chunked |= name.eq_ignore_ascii_case("transfer-encoding");
+        headers.push((name, value));
     }
     let mut body = Vec::new();
     if chunked {
@@ -120,6 +136,7 @@ fn read_answer(stream: &mut impl BufRead) -> io::Result<Answer> {
     }
     Ok(Answer {
         status,
+        headers,
         body: String::from_utf8_lossy(&body).into_owned(),
     })
 }
@@ -134,21 +151,38 @@ fn read_line(stream: &mut impl BufRead) -> io::Result<String> {
 }
 
 fn config(authority: &str, identity: &Identity) -> std::result::Result<ClientConfig, String> {
-    let certificate = |pem: &str| {
-        CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|error| error.to_string())
-    };
-    let mut roots = RootCertStore::empty();
-    roots
-        .add(certificate(authority)?)
+    let certificate = CertificateDer::from_pem_slice(identity.certificate.as_bytes())
         .map_err(|error| error.to_string())?;
     let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes())
         .map_err(|error| error.to_string())?;
-    ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(roots)
-        .with_client_auth_cert(vec![certificate(&identity.certificate)?], key)
+    builder(&[authority.to_owned()])?
+        .with_client_auth_cert(vec![certificate], key)
         .map_err(|error| error.to_string())
+}
+
+/// TLS for a client without a certificate that trusts `authorities`, in PEM.
+pub(crate) fn trusting(authorities: &[String]) -> Result<Arc<ClientConfig>> {
+    let config = builder(authorities).map_err(|detail| Error::Unexpected {
+        step: "prepare a TLS client".into(),
+        detail,
+    })?;
+    Ok(Arc::new(config.with_no_client_auth()))
+}
+
+fn builder(
+    authorities: &[String],
+) -> std::result::Result<ConfigBuilder<ClientConfig, WantsClientCert>, String> {
+    let mut roots = RootCertStore::empty();
+    for authority in authorities {
+        let certificate = CertificateDer::from_pem_slice(authority.as_bytes());
+        (roots.add(certificate.map_err(|error| error.to_string())?))
+            .map_err(|error| error.to_string())?;
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?;
+    Ok(builder.with_root_certificates(roots))
 }
 
 #[cfg(test)]
@@ -162,13 +196,8 @@ mod tests {
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\no\r\n1\r\nk\r\n0\r\n\r\n";
         for text in [sized, chunked] {
             let answer = read_answer(&mut text.as_bytes()).unwrap();
-            assert_eq!(
-                answer,
-                Answer {
-                    status: 200,
-                    body: "ok".into()
-                }
-            );
+            assert_eq!((answer.status, answer.body.as_str()), (200, "ok"));
+            assert_eq!(answer.headers.len(), 1, "{answer:?}");
         }
     }
 }

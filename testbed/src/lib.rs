@@ -19,26 +19,33 @@
 //! the owner is killed: processes die with it, and the rest is removed by the next owner or by
 //! [`clean`].
 
+pub mod browser;
+mod cache;
 pub mod clients;
 mod cluster;
 mod command;
 mod control_plane;
+pub mod directory;
 mod error;
 mod etcd;
 pub mod forward_proxy;
+pub mod github;
 mod https;
 mod image;
 mod kwok;
 mod metrics;
 mod network;
 mod node;
+pub mod oidc;
 mod packages;
 mod pki;
 mod process;
 mod progress;
+pub mod samba;
 mod service_proxy;
 mod signals;
 mod site;
+pub mod slapd;
 mod slot;
 mod sweep;
 mod testbed;

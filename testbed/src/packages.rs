@@ -8,7 +8,7 @@ use std::{
 
 use crate::{Error, Result, command, progress::say};
 
-/// A program and the Debian package that holds it.
+/// A program, or by its path any file that programs need, and the Debian package that holds it.
 #[derive(Debug)]
 pub(crate) struct Program {
     pub(crate) name: &'static str,
@@ -141,7 +141,7 @@ fn packages<'a>(programs: &[&'a Program]) -> Vec<&'a str> {
 /// Where a program is: by its path, in `PATH`, or in the folders of administrators.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     if program.starts_with('/') {
-        return Some(PathBuf::from(program)).filter(|path| is_program(path));
+        return Some(PathBuf::from(program)).filter(|path| path.is_file());
     }
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)

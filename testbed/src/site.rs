@@ -52,8 +52,13 @@ impl Ports {
         self.base + 7
     }
 
+    /// The first of the block, for what is not a cluster.
+    pub(crate) fn first(self) -> u16 {
+        self.base
+    }
+
     /// A block of free ports on loopback, different for each slot and cluster.
-    fn on_loopback(slot: usize, number: u8) -> Result<Self> {
+    pub(crate) fn on_loopback(slot: usize, number: u8) -> Result<Self> {
         let (from, to) = (10_000 + 640 * u16::try_from(slot).unwrap_or(0), 32_000);
         let first = from + PORTS_PER_CLUSTER * u16::from(number % 32);
         (first..to)

@@ -110,6 +110,16 @@ pub(crate) fn remove_namespace(name: &str) -> Result<()> {
     if !Path::new("/run/netns").join(name).exists() {
         return Ok(());
     }
+    end_processes_in(name)?;
+    command::run(
+        "delete a network namespace",
+        Command::new("ip").args(["netns", "delete", name]),
+    )?;
+    Ok(())
+}
+
+/// Ends the processes in a network namespace.
+pub(crate) fn end_processes_in(name: &str) -> Result<()> {
     let inside = command::run(
         "list the processes of a namespace",
         Command::new("ip").args(["netns", "pids", name]),
@@ -119,10 +129,6 @@ pub(crate) fn remove_namespace(name: &str) -> Result<()> {
             kill_and_wait(pid, started)?;
         }
     }
-    command::run(
-        "delete a network namespace",
-        Command::new("ip").args(["netns", "delete", name]),
-    )?;
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use super::{Hub, enter, ip, octet, remove, up};
 use crate::{
     Error, Result, command,
     slot::{Resource, Slot},
+    sweep,
 };
 
 /// The addresses on the hub below this one are those of gateways.
@@ -55,6 +56,11 @@ impl Segment {
     /// `program` as a command that runs in the namespace.
     pub(crate) fn command(&self, program: &Command) -> Command {
         enter(&self.namespace, program)
+    }
+
+    /// Ends every process in the namespace.
+    pub(crate) fn end_processes(&self) -> Result<()> {
+        sweep::end_processes_in(&self.namespace)
     }
 
     /// Drops every packet from and to these addresses, silently.
