@@ -25,8 +25,21 @@ const ATTEMPTS: usize = 5;
 /// Deletes what has lost its owners, for ever; to be dropped.
 pub async fn collect(server: Arc<ApiServer>) {
     let store = Arc::clone(server.cache().store());
-    let mut store = Follow::new(store, keys::ROOT);
     let mut collector = Collector::new(&server);
+    let root = [keys::ROOT.into()];
+    let begun = store::read_pages(&*store, &root, |page| {
+        for entry in &page {
+            collector.put(&entry.key, &entry.value);
+        }
+    });
+    let mut store = match begun.await {
+        Ok(revision) => {
+            collector.work().await;
+            Follow::after(store, keys::ROOT, revision)
+        }
+        // It tells all when it can be read. Of a part nothing can be judged.
+        Err(_) => Follow::new(store, keys::ROOT),
+    };
     loop {
         // What failed is tried again, even if nothing changes.
         let limit = if collector.due.is_empty() {

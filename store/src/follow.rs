@@ -129,6 +129,19 @@ pub async fn read_all(
     prefixes: &[Bytes],
 ) -> Result<(Vec<Arc<Entry>>, Revision), Error> {
     let mut entries = Vec::new();
+    let revision = read_pages(store, prefixes, |page| entries.extend(page)).await?;
+    Ok((entries, revision))
+}
+
+/// The same page by page, for who need not have all of it in memory.
+///
+/// # Errors
+/// When the store cannot be read. Some pages may have been told by then.
+pub async fn read_pages(
+    store: &dyn Store,
+    prefixes: &[Bytes],
+    mut tell: impl FnMut(Vec<Arc<Entry>>) + Send,
+) -> Result<Revision, Error> {
     let mut revision = None;
     for prefix in prefixes {
         let mut range = Range {
@@ -140,11 +153,11 @@ pub async fn read_all(
             let page = store.range(range.clone()).await?;
             range.after = page.entries.last().map(|entry| entry.key.clone());
             revision = Some(page.revision);
-            entries.extend(page.entries);
+            tell(page.entries);
             if page.remaining == 0 {
                 break;
             }
         }
     }
-    Ok((entries, revision.unwrap_or_default()))
+    Ok(revision.unwrap_or_default())
 }

@@ -24,7 +24,7 @@ mod watch;
 pub use backup::BackupError;
 pub use error::{Error, OpenError, WatchError};
 pub use etcd::{Claim, ClaimError, EtcdLogin, EtcdOptions, EtcdStore, EtcdTls, OptionsError};
-pub use follow::{Follow, Followed, read_all};
+pub use follow::{Follow, Followed, read_all, read_pages};
 pub use limits::{MAX_KEY_BYTES, MAX_TXN_BYTES, MAX_TXN_ITEMS, MAX_VALUE_BYTES};
 pub use model::{Change, Compare, Entry, Op, Page, Range, Revision, Txn, TxnOutcome};
 pub use redb::{RedbOptions, RedbStore};
