@@ -25,7 +25,11 @@ use crate::{
     Error, Result, command,
     error::Step,
     slot::{Resource, Slot},
+    wait,
 };
+
+/// How long a process may take to stop where it is.
+const STOPPING: Duration = Duration::from_secs(10);
 
 /// A running component; killed and waited for when dropped.
 #[derive(Debug)]
@@ -143,7 +147,7 @@ impl Process {
         *status
     }
 
-    /// Sends a signal; does nothing when the process has ended.
+    /// Sends a signal; does nothing when the process has ended. After SIGSTOP nothing of it runs any more.
     ///
     /// # Errors
     /// When the kernel refuses.
@@ -153,7 +157,25 @@ impl Process {
         if status.is_some() {
             return Ok(());
         }
-        kill(self.pid, signal).step(|| format!("send {signal} to {}", self.name))
+        kill(self.pid, signal).step(|| format!("send {signal} to {}", self.name))?;
+        drop(status);
+        match signal {
+            Signal::SIGSTOP => self.wait_until_stopped(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Its threads stop one after the other.
+    fn wait_until_stopped(&self) -> Result<()> {
+        let what = format!("{} to stop where it is", self.name);
+        let threads = PathBuf::from(format!("/proc/{}/task", self.pid));
+        wait::until(&what, STOPPING, Duration::from_millis(1), || {
+            let mut threads = fs::read_dir(&threads).into_iter().flatten().flatten();
+            Ok(match threads.any(|thread| runs(&thread.path())) {
+                true => Err("a thread runs".to_owned()),
+                false => Ok(()),
+            })
+        })
     }
 
     /// Asks it to end (SIGTERM), after `grace` kills it, and waits until it is gone.
@@ -274,6 +296,16 @@ fn stat_fields(pid: i32) -> Option<Vec<String>> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, rest) = stat.rsplit_once(')')?;
     Some(rest.split_whitespace().map(str::to_owned).collect())
+}
+
+/// Whether a thread is in any state but that of being stopped.
+fn runs(thread: &Path) -> bool {
+    let state = fs::read_to_string(thread.join("stat"));
+    // Behind the name, which is in brackets. A thread that is gone does not run.
+    state.is_ok_and(|stat| {
+        let behind = stat.rsplit(')').next().unwrap_or_default();
+        !behind.trim_start().starts_with(['T', 't', 'Z', 'X'])
+    })
 }
 
 #[cfg(test)]
