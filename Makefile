@@ -69,6 +69,9 @@ lint-dependencies: tools
 	  echo "lint: no advisory database on this machine; 'cargo-deny fetch db' gets one"; \
 	fi
 	cargo-shear --locked --deny-warnings
+	for crate in tunnel-proto apiserver; do \
+	  $(CARGO) metadata --locked --format-version 1 --manifest-path $$crate/fuzz/Cargo.toml >/dev/null; \
+	done
 
 lint-clippy: setup
 	$(CARGO) clippy $(LOCKED) --all-targets -- -D warnings

@@ -253,10 +253,6 @@ impl ApiServer {
             judged: request.extensions.get::<Unjudged>().is_none(),
             notes: Arc::default(),
         };
-        if verb != Verb::Get {
-            // Who writes may watch from there on: what happens is kept from now.
-            call.kind(&self.cache).await?;
-        }
         trail.follow(&call, &request.headers);
         call.visible = self.authorize(&call, trail)?;
         Ok(call)

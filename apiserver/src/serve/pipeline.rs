@@ -147,6 +147,8 @@ impl ApiServer {
             _ => {
                 let body = collect(body, self.body_timeout).await?;
                 trail.sent = Some(body.clone());
+                // Who writes may watch from there on: what happens is kept from now.
+                call.kind(&self.cache).await?;
                 Some(Sent { headers, body })
             }
         };

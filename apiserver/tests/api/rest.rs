@@ -202,6 +202,19 @@ async fn a_watch_tells_what_comes_into_view_and_what_leaves_it() {
 }
 
 #[tokio::test]
+async fn a_watch_begins_at_the_first_write_of_its_kind() {
+    let server = start();
+    let first = server.make_widget("a", json!({}), json!({})).await;
+    server.make_widget("b", json!({}), json!({})).await;
+    let revision = first["metadata"]["resourceVersion"].as_str().unwrap();
+    let path = format!("{WIDGETS}?watch=true&resourceVersion={revision}&timeoutSeconds=5");
+    let mut watch = server.send("GET", &path, ["", ""], "").await;
+    let event = next(&mut watch).await.unwrap();
+    assert_eq!(event["type"], "ADDED", "{event}");
+    assert_eq!(event["object"]["metadata"]["name"], "b");
+}
+
+#[tokio::test]
 async fn finalizers_hold_a_deleted_object() {
     let server = start();
     server.make_widget("a", json!({}), json!({})).await;
