@@ -2,8 +2,16 @@
 
 #![no_main]
 
-use apiserver::request::{Continue, ListOptions, WriteOptions};
+use apiserver::request::{Continue, ListOptions, WriteOptions, Writing};
 use libfuzzer_sys::fuzz_target;
+
+const WRITES: [Writing; 5] = [
+    Writing::Create,
+    Writing::Update,
+    Writing::Patch,
+    Writing::Apply,
+    Writing::Delete,
+];
 
 fuzz_target!(|input: &str| {
     if let Ok(options) = ListOptions::parse(input)
@@ -11,8 +19,8 @@ fuzz_target!(|input: &str| {
     {
         check(&token);
     }
-    for applies in [false, true] {
-        let _ = WriteOptions::parse(input, applies);
+    for writing in WRITES {
+        let _ = WriteOptions::parse(input, writing);
     }
     if let Ok(token) = Continue::decode(input) {
         check(&token);
