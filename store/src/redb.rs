@@ -13,6 +13,7 @@ mod writer;
 
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::thread::JoinHandle;
 
 use futures::future::BoxFuture;
 use futures::{FutureExt, future};
@@ -41,12 +42,27 @@ impl Default for RedbOptions {
     }
 }
 
-/// A [`Store`] in a redb file. Clones share it; the file is closed when the last clone is dropped
-/// and the writes that wait are done.
+/// A [`Store`] in a redb file. Clones share it. When the last one is dropped, that waits until the
+/// writes that wait are done and the file is closed.
 #[derive(Clone, Debug)]
 pub struct RedbStore {
     history: Arc<RwLock<History>>,
     requests: mpsc::Sender<Request>,
+    // Dropped after the sender, without which the thread ends.
+    _writing: Arc<Writing>,
+}
+
+/// The thread that writes, waited for when dropped.
+#[derive(Debug)]
+struct Writing(Option<JoinHandle<()>>);
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        if let Some(thread) = self.0.take() {
+            // When it has panicked there is nothing more to wait for.
+            let _ = thread.join();
+        }
+    }
 }
 
 /// How many transactions may wait for the writer; more wait outside.
@@ -96,14 +112,18 @@ impl RedbStore {
         let history = Arc::new(RwLock::new(history));
         let (requests, queue) = mpsc::channel(QUEUE);
         let writer = Writer::new(file, Arc::clone(&history), queue, options.keep_revisions);
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || writer.run())
             .map_err(|source| OpenError::Io {
                 path: path.to_owned(),
                 source,
             })?;
-        Ok(Self { history, requests })
+        Ok(Self {
+            history,
+            requests,
+            _writing: Arc::new(Writing(Some(thread))),
+        })
     }
 
     fn read<T>(&self, read: impl FnOnce(&History) -> T) -> T {

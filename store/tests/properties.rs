@@ -7,8 +7,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use proptest::prelude::*;
 use store::{
-    Change, Compare, Error, Op, OpenError, Range, RedbOptions, RedbStore, Revision, Store, Txn,
-    TxnOutcome,
+    Change, Compare, Error, Op, Range, RedbOptions, RedbStore, Revision, Store, Txn, TxnOutcome,
 };
 
 #[derive(Clone, Debug)]
@@ -82,13 +81,7 @@ fn key(number: u8) -> Bytes {
 }
 
 fn open(path: &std::path::Path) -> RedbStore {
-    loop {
-        match RedbStore::open(path, RedbOptions::default()) {
-            Ok(store) => return store,
-            Err(OpenError::InUse(_)) => std::thread::yield_now(),
-            Err(error) => panic!("{error}"),
-        }
-    }
+    RedbStore::open(path, RedbOptions::default()).unwrap()
 }
 
 async fn run(steps: Vec<Step>) {
