@@ -4,9 +4,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::core::{ClusterResourceScope, ObjectMeta};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::kind::{Named, printable, resource};
+use crate::kind::{Named, printable, resource, rule};
 use crate::{
     ApiVersion, ClusterId, Column, Condition, ConditionStatus, Kind, KindName, UserId, condition,
 };
@@ -54,6 +54,60 @@ pub struct ClusterSpec {
     /// to false as soon as an agent was bound.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub allow_agent_rebind: bool,
+    /// Whether people reach the cluster's own API server with tokens of this server, also while this
+    /// server is away.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub local_cluster_auth_endpoint: Option<LocalClusterAuthEndpoint>,
+    /// Whether namespaces of one project are closed to pods of others. Defaults to false.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub enable_network_policy: bool,
+    /// Name of the RoleTemplate, of the context `cluster`, that members of projects get in the cluster.
+    /// Empty: none.
+    #[schemars(length(max = 253))]
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub default_cluster_role_for_project_members: String,
+    /// What of people's sessions in containers is recorded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_recording: Option<SessionRecording>,
+}
+
+/// How people reach the cluster's own API server.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LocalClusterAuthEndpoint {
+    /// Whether they do.
+    pub enabled: bool,
+    /// Name of the API server, or of a load balancer before it, with a port if that is not 443. Empty:
+    /// the nodes of the control plane.
+    #[schemars(length(max = 260), extend("x-kubernetes-validations" = [address()]))]
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub fqdn: String,
+    /// Certificates of the CA of that name, in PEM. Empty: the cluster's own CA.
+    #[schemars(length(max = 65_536), extend("x-kubernetes-validations" = [certificates()]))]
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub ca_certs: String,
+}
+
+/// What of people's sessions in containers (exec, attach) is recorded.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SessionRecording {
+    /// Whether all of them are, and are refused where they cannot be. Otherwise those of people whose
+    /// role demands it.
+    pub required: bool,
+    /// Whether what is typed is recorded as well, with the passwords in it.
+    pub input: bool,
+}
+
+fn address() -> Value {
+    let expression =
+        "self == '' || self.matches('^[a-zA-Z0-9]([-a-zA-Z0-9.]*[a-zA-Z0-9])?(:[0-9]{1,5})?$')";
+    rule(expression, "must be a name, with a port or without")
+}
+
+fn certificates() -> Value {
+    let expression = "self == '' || self.contains('-----BEGIN CERTIFICATE-----')";
+    rule(expression, "must be certificates in PEM")
 }
 
 /// A user who may reach a cluster.

@@ -112,6 +112,13 @@ id! {
 }
 
 id! {
+    /// Id of a project: `p-xxxxx`, or a name given by the user, which also begins with `p-`: it is the
+    /// name of a namespace, and so can never be that of a cluster or of a user. Unique on the server. At
+    /// most 63 characters.
+    ProjectId, "project id", "p-", 63, "must have 1 to 63 characters"
+}
+
+id! {
     /// Name of a token: `token-xxxxx` for logins and API keys, `kubeconfig-<user>-xxxxx` for the
     /// ones in kubeconfig files. Not secret. At most 120 characters.
     TokenName, "token name", "", 120, "must have 1 to 120 characters"
@@ -141,6 +148,9 @@ impl ClusterId {
 }
 
 impl UserId {
+    /// What the principals of local accounts begin with.
+    pub const LOCAL: &str = "local://";
+
     /// A new id `u-xxxxx` from the low 25 of `bits`.
     #[must_use]
     pub fn from_random(bits: u64) -> Self {
@@ -150,7 +160,15 @@ impl UserId {
     /// The principal of this user as a local account, `local://u-xxxxx`.
     #[must_use]
     pub fn local_principal(&self) -> String {
-        format!("local://{}", self.0)
+        format!("{}{}", Self::LOCAL, self.0)
+    }
+}
+
+impl ProjectId {
+    /// A new id `p-xxxxx` from the low 25 of `bits`.
+    #[must_use]
+    pub fn from_random(bits: u64) -> Self {
+        Self(format!("p-{}", suffix(bits)))
     }
 }
 
@@ -258,6 +276,8 @@ mod tests {
             prop_assert_eq!(cluster.as_str().len(), 7);
             prop_assert_eq!(cluster.as_str().parse::<ClusterId>().unwrap(), cluster);
             let user = UserId::from_random(bits);
+            let project = ProjectId::from_random(bits);
+            prop_assert_eq!(project.as_str().parse::<ProjectId>().unwrap(), project);
             let token = TokenName::kubeconfig(&user, bits);
             prop_assert_eq!(token.as_str().parse::<TokenName>().unwrap(), token);
         }

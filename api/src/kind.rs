@@ -138,6 +138,66 @@ pub(crate) fn printable() -> Value {
     rule(expression, "must not contain control characters")
 }
 
+/// A CEL rule about an object whose field `at` (`.userName`) is to blame.
+pub(crate) fn rule_at(at: &str, rule: &str, message: &str) -> Value {
+    json!({ "rule": rule, "message": message, "fieldPath": at })
+}
+
+/// The expression that a field is there and is not empty.
+pub(crate) fn given(field: &str) -> String {
+    format!("(has(self.{field}) && self.{field} != '')")
+}
+
+/// The rule of an object that a text of it stays as it was, be it empty. It may be left out where the
+/// server fills it in.
+pub(crate) fn settled(field: &str) -> Value {
+    let same = format!("has(oldSelf.{field}) && self.{field} == oldSelf.{field}");
+    let expression = format!("!{} || ({same})", given(field));
+    rule_at(&format!(".{field}"), &expression, "cannot be changed")
+}
+
+/// The schema of a text that names an object.
+pub(crate) struct ObjectName;
+
+impl JsonSchema for ObjectName {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "ObjectName".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let expression = "self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')";
+        let message = "must consist of lower-case letters, digits, '-' and '.', and start and end with a letter or digit";
+        json_schema!({
+            "type": "string",
+            "minLength": 1,
+            "maxLength": 253,
+            "x-kubernetes-validations": [rule(expression, message)],
+        })
+    }
+}
+
+/// The schema of a list of names of objects, each at most once.
+pub(crate) struct ObjectNames<const MOST: usize>;
+
+impl<const MOST: usize> JsonSchema for ObjectNames<MOST> {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "ObjectNames".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "array",
+            "items": ObjectName::json_schema(generator),
+            "maxItems": MOST,
+            "x-kubernetes-list-type": "set",
+        })
+    }
+}
+
 /// The schema of the metadata of a kind whose names are the ids `Id`.
 pub(crate) struct Named<Id>(PhantomData<Id>);
 

@@ -7,29 +7,62 @@
 //! This crate does no input or output, knows no clock and holds no randomness: the caller passes
 //! them in. It does not store, authorise or serve objects; the server does.
 //!
-//! Start at [`Kind`] for what all kinds share, at [`Cluster`] for the most important of them.
+//! Start at [`Kind`] for what all kinds share, at [`Cluster`] for the most important of them, at
+//! [`RoleTemplate`] and [`Subject`] for who may do what.
 
+mod auth_config;
 mod cluster;
 mod cluster_registration_token;
+mod cluster_role_template_binding;
 mod condition;
+mod global_role;
+mod global_role_binding;
 mod id;
 mod kind;
+mod preference;
+mod principal;
+mod project;
+mod project_role_template_binding;
+mod quota;
+mod role_template;
+mod rules;
 mod setting;
+mod subject;
 mod token;
 mod user;
+mod user_attribute;
 
+pub use auth_config::{
+    AccessMode, AuthConfig, AuthConfigStatus, AuthConfigType, DirectorySettings, RedirectSettings,
+};
 pub use cluster::{
     BoundAgent, Cluster, ClusterInfo, ClusterMember, ClusterRole, ClusterSpec, ClusterStatus,
+    LocalClusterAuthEndpoint, SessionRecording,
 };
 pub use cluster_registration_token::{
     ClusterRegistrationToken, ClusterRegistrationTokenSpec, ClusterRegistrationTokenStatus,
 };
+pub use cluster_role_template_binding::ClusterRoleTemplateBinding;
 pub use condition::{Condition, ConditionStatus, condition, set_condition};
-pub use id::{ClusterId, InvalidId, TokenName, UserId};
+pub use global_role::GlobalRole;
+pub use global_role_binding::GlobalRoleBinding;
+pub use id::{ClusterId, InvalidId, ProjectId, TokenName, UserId};
 pub use kind::{ApiVersion, Cell, Column, GROUP, Kind, KindName, VERSION};
+pub use preference::Preference;
+pub use principal::{Principal, PrincipalType};
+pub use project::{Project, ProjectSpec, ProjectStatus};
+pub use project_role_template_binding::ProjectRoleTemplateBinding;
+pub use quota::{
+    ContainerResourceLimit, NamespaceResourceQuota, ProjectResourceQuota, Quantity,
+    ResourceQuotaLimit,
+};
+pub use role_template::{RecordingDemand, RoleContext, RoleTemplate};
+pub use rules::PolicyRule;
 pub use setting::{Setting, SettingSource};
+pub use subject::{BindingStatus, RoleStatus, Subject, Who};
 pub use token::Token;
 pub use user::{InvalidPassword, User};
+pub use user_attribute::{Principals, UserAttribute};
 
 /// The domain under which a cluster can be chosen by TLS server name instead of by path:
 /// `<cluster id>.clusters.lariat.internal`. It needs no DNS entry.
