@@ -61,7 +61,7 @@ pub use rules::PolicyRule;
 pub use setting::{Setting, SettingSource};
 pub use subject::{BindingStatus, RoleStatus, Subject, Who};
 pub use token::Token;
-pub use user::{InvalidPassword, User};
+pub use user::{InvalidPassword, User, UserStatus};
 pub use user_attribute::{Principals, UserAttribute};
 
 /// The domain under which a cluster can be chosen by TLS server name instead of by path:

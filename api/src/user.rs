@@ -5,15 +5,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::kind::{Named, printable, resource, unchanged};
-use crate::{ApiVersion, Column, Kind, KindName, UserId};
+use crate::kind::{Named, printable, resource, rule_at};
+use crate::{ApiVersion, Column, Condition, Kind, KindName, UserId};
 
 /// Somebody who can log in. Its name is its stable id, `u-xxxxx`.
 ///
 /// The password is not part of the object that is read: it is kept elsewhere, hashed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = [password_rule()]))]
+#[schemars(extend("x-kubernetes-validations" = of_a_user()))]
 pub struct User {
     /// Always `management.cattle.io/v3`.
     pub api_version: ApiVersion,
@@ -23,12 +23,11 @@ pub struct User {
     #[serde(default)]
     #[schemars(with = "Named<UserId>")]
     pub metadata: ObjectMeta,
-    /// Name used to log in, of 1 to 128 characters, none of them a control character. Unique among
-    /// users; compared exactly. Cannot be changed.
-    #[schemars(
-        length(min = 1, max = 128),
-        extend("x-kubernetes-validations" = [printable(), unchanged()]),
-    )]
+    /// Name used to log in with a password of the server, of at most 128 characters, none of them a
+    /// control character. Unique among users; compared exactly. Empty: the user logs in by a provider
+    /// alone. Cannot be changed.
+    #[schemars(length(max = 128), extend("x-kubernetes-validations" = [printable()]))]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub username: String,
     /// Name shown to people. At most 253 characters, none of them a control character.
     #[schemars(length(max = 253), extend("x-kubernetes-validations" = [printable()]))]
@@ -56,6 +55,19 @@ pub struct User {
     /// Only the server writes it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub principal_ids: Vec<String>,
+    /// What the server sees of the user. Only the server writes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<UserStatus>,
+}
+
+/// What the server sees of a user.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct UserStatus {
+    /// `InitialRolesPopulated`: the user has been given the roles of new users.
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
 }
 
 fn enabled_by_default() -> bool {
@@ -86,6 +98,7 @@ impl User {
             must_change_password: false,
             administrator: false,
             principal_ids: vec![id.local_principal()],
+            status: None,
         }
     }
 
@@ -111,6 +124,14 @@ pub enum InvalidPassword {
     /// It takes long to hash.
     #[error("must have at most {} characters", User::MAX_PASSWORD_CHARACTERS)]
     TooLong,
+}
+
+/// The rules of a user.
+fn of_a_user() -> Value {
+    let name = |of: &str| format!("(has({of}.username) ? {of}.username : '')");
+    let same = format!("{} == {}", name("self"), name("oldSelf"));
+    let stays = rule_at(".username", &same, "cannot be changed");
+    Value::Array(vec![password_rule(), stays])
 }
 
 /// The rule of new passwords. It is one of the object, as a refusal shows the value that breaks one of
@@ -156,6 +177,7 @@ impl Kind for User {
 
     fn carry_server_fields(&mut self, stored: Option<&Self>) {
         self.principal_ids = stored.map_or_else(Vec::new, |stored| stored.principal_ids.clone());
+        self.status = stored.and_then(|stored| stored.status.clone());
     }
 }
 

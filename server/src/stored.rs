@@ -1,11 +1,12 @@
 //! Objects of this server's kinds as they are in the store. What is written there beside a write of
 //! the API is written as the API does it.
 
+use apiserver::error::ApiError;
 use apiserver::keys;
 use apiserver::object::Object;
 use bytes::Bytes;
 use lariat_api::Kind;
-use store::Entry;
+use store::{Entry, Revision, Store, Txn};
 
 /// What is in the store does not parse.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -20,6 +21,39 @@ pub struct Damaged {
 /// The prefix of the keys of a kind.
 pub(crate) fn prefix<K: Kind>() -> String {
     keys::resource(lariat_api::GROUP, K::PLURAL)
+}
+
+/// An object by name, with its revision. `namespace` is empty for kinds without.
+///
+/// # Errors
+/// When the store fails, or what is in it does not parse.
+pub(crate) async fn find<K: Kind>(
+    store: &dyn Store,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<(K, Revision)>, ApiError> {
+    let key = prefix::<K>() + &keys::below(namespace, name);
+    let found = store.get(key.as_bytes()).await?;
+    let read = |entry: &Entry| Ok((decode(entry).map_err(ApiError::internal)?, entry.modified));
+    found.as_ref().map(read).transpose()
+}
+
+/// All objects of a kind.
+///
+/// # Errors
+/// When the store fails, or what is in it does not parse.
+pub(crate) async fn all<K: Kind>(store: &dyn Store) -> Result<Vec<K>, ApiError> {
+    let (entries, _) = store::read_all(store, &[prefix::<K>().into()]).await?;
+    let objects = entries.iter().map(|entry| decode(entry));
+    objects
+        .collect::<Result<_, _>>()
+        .map_err(ApiError::internal)
+}
+
+/// Makes one transaction of two.
+pub(crate) fn join(txn: &mut Txn, other: Txn) {
+    txn.compares.extend(other.compares);
+    txn.ops.extend(other.ops);
 }
 
 /// The object in an entry.

@@ -129,9 +129,13 @@ impl Directory {
         self.read().users.get(id).cloned()
     }
 
-    /// A user by the name used to log in, with the hash of the password.
+    /// A user by the name used to log in, with the hash of the password. Users without a name are found
+    /// by none.
     #[must_use]
     pub fn login(&self, username: &str) -> Option<(UserId, Arc<User>, Option<Arc<str>>)> {
+        if username.is_empty() {
+            return None;
+        }
         let content = self.read();
         let (id, user) = (content.users.iter()).find(|(_, user)| user.username == username)?;
         let password = content.passwords.get(id).cloned();

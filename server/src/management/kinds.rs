@@ -1,10 +1,18 @@
 //! The kinds of this server: what each is, and what happens when its objects are written.
 
+mod applied;
+mod binding;
 mod cluster;
+mod global_role;
+mod namespace;
+mod preference;
+mod project;
 mod registration_token;
+mod role_template;
 mod setting;
 mod token;
 mod user;
+mod user_attribute;
 
 use std::future::Future;
 use std::marker::PhantomData;
@@ -13,19 +21,23 @@ use std::sync::Arc;
 use anyhow::anyhow;
 use apiserver::admission::{Effects, Hooks, NoHooks, Write};
 use apiserver::error::{About, ApiError};
-use apiserver::object::Object;
+use apiserver::keys;
+use apiserver::object::{Object, random_uid};
 use apiserver::registry::{Column, Naming, Resource, Version};
 use apiserver::schema::{FieldError, Schema};
 use apiserver::table::Printer;
 use futures::future::BoxFuture;
 use lariat_api::{
-    Cell, Cluster, ClusterRegistrationToken, GROUP, Kind, Setting, Token, User, VERSION,
+    Cell, Cluster, ClusterRegistrationToken, ClusterRoleTemplateBinding, GROUP, GlobalRole,
+    GlobalRoleBinding, Kind, Preference, Project, ProjectRoleTemplateBinding, RoleTemplate, Setting,
+    Token, User, UserAttribute, VERSION,
 };
 use serde_json::Value;
 use store::{Revision, Store, Txn};
 use url::Url;
 
 use crate::authn::{Directory, Passwords};
+use crate::authz::{is_administrator, no_such_cluster};
 use crate::clock::Clock;
 use crate::edge::CertificateKeeper;
 use crate::stored;
@@ -46,6 +58,10 @@ trait Managed: Kind + schemars::JsonSchema {
     /// Whether its status is written apart.
     const HAS_STATUS: bool = false;
 
+    /// Whether only administrators write it, whatever RBAC says: it says what people may do, and nothing
+    /// checks yet that nobody gives more than they have.
+    const GIVES_RIGHTS: bool = false;
+
     /// The name of an object that comes without one.
     fn made_up_name() -> Option<String> {
         None
@@ -65,8 +81,12 @@ trait Managed: Kind + schemars::JsonSchema {
     fn admit_status(&mut self, _old: &Self) {}
 
     /// Whether somebody may delete the object.
-    fn admit_deletion(&self, _write: &Write<'_>) -> Result<(), ApiError> {
-        Ok(())
+    fn admit_deletion(
+        &self,
+        _context: &Context,
+        _write: &Write<'_>,
+    ) -> impl Future<Output = Result<(), ApiError>> + Send {
+        async { Ok(()) }
     }
 
     /// What goes with the object. What is returned happens together with its deletion.
@@ -75,32 +95,40 @@ trait Managed: Kind + schemars::JsonSchema {
     }
 }
 
+/// Calls a function for each kind. The one list of them.
+macro_rules! each_kind {
+    ($function:ident($($argument:expr),*)) => {
+        [
+            $function::<Cluster>($($argument),*),
+            $function::<ClusterRegistrationToken>($($argument),*),
+            $function::<ClusterRoleTemplateBinding>($($argument),*),
+            $function::<GlobalRole>($($argument),*),
+            $function::<GlobalRoleBinding>($($argument),*),
+            $function::<Preference>($($argument),*),
+            $function::<Project>($($argument),*),
+            $function::<ProjectRoleTemplateBinding>($($argument),*),
+            $function::<RoleTemplate>($($argument),*),
+            $function::<Setting>($($argument),*),
+            $function::<Token>($($argument),*),
+            $function::<User>($($argument),*),
+            $function::<UserAttribute>($($argument),*),
+        ]
+    };
+}
+
 /// All of them. Without a context they can be described, and not written.
 pub(super) fn resources(context: Option<Context>) -> anyhow::Result<Vec<Resource>> {
     let context = context.map(Arc::new);
     let context = context.as_ref();
-    Ok(vec![
-        resource::<Cluster>(context)?,
-        resource::<ClusterRegistrationToken>(context)?,
-        resource::<Setting>(context)?,
-        resource::<Token>(context)?,
-        resource::<User>(context)?,
-    ])
+    each_kind!(resource(context)).into_iter().collect()
 }
 
 /// The prefixes of the keys of those whose objects are secret.
 pub(super) fn secret_prefixes() -> impl Iterator<Item = String> {
-    fn prefix<K: Kind>() -> Option<String> {
+    fn secret_prefix<K: Kind>() -> Option<String> {
         K::SECRET.then(|| stored::prefix::<K>())
     }
-    let prefixes = [
-        prefix::<Cluster>(),
-        prefix::<ClusterRegistrationToken>(),
-        prefix::<Setting>(),
-        prefix::<Token>(),
-        prefix::<User>(),
-    ];
-    prefixes.into_iter().flatten()
+    each_kind!(secret_prefix()).into_iter().flatten()
 }
 
 fn resource<K: Managed>(context: Option<&Arc<Context>>) -> anyhow::Result<Resource> {
@@ -192,6 +220,7 @@ impl<K: Managed> Hooks for KindHooks<K> {
         object: &'a mut Object,
     ) -> BoxFuture<'a, Result<Effects, ApiError>> {
         Box::pin(async move {
+            check_rights::<K>(write, object.name())?;
             let mut typed: K = typed(write, object)?;
             let old = write.old.map(|old| parsed::<K>(old)).transpose()?;
             let effects = match (write.subresource, &old) {
@@ -215,7 +244,13 @@ impl<K: Managed> Hooks for KindHooks<K> {
     fn admit_deletion<'a>(&'a self, write: &'a Write<'a>) -> BoxFuture<'a, Result<(), ApiError>> {
         Box::pin(async move {
             let old = write.old.map(parsed::<K>).transpose()?;
-            old.map_or(Ok(()), |old| old.admit_deletion(write))
+            match old {
+                Some(old) => {
+                    check_rights::<K>(write, old.name())?;
+                    old.admit_deletion(&self.context, write).await
+                }
+                None => Ok(()),
+            }
         })
     }
 
@@ -235,6 +270,14 @@ impl<K> std::fmt::Debug for KindHooks<K> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("KindHooks").finish_non_exhaustive()
     }
+}
+
+fn check_rights<K: Managed>(write: &Write<'_>, name: &str) -> Result<(), ApiError> {
+    if K::GIVES_RIGHTS && !is_administrator(write.user) {
+        let why = "only administrators say what people may do";
+        return Err(forbidden::<K>(name, why));
+    }
+    Ok(())
 }
 
 /// An object of a client: its schema is met, but the Rust type may be stricter.
@@ -257,6 +300,44 @@ fn forbidden<K: Kind>(name: &str, why: &str) -> ApiError {
         name,
     };
     ApiError::forbidden(about, why)
+}
+
+/// The refusal of a new object whose namespace is there already, perhaps because it is itself.
+async fn taken<K: Kind>(object: &K, context: &Context) -> ApiError {
+    let (namespace, name) = (object.namespace(), object.name());
+    let about = About {
+        group: GROUP,
+        what: K::PLURAL,
+        name,
+    };
+    match stored::find::<K>(&*context.store, namespace, name).await {
+        Ok(Some(_)) => ApiError::already_exists(about),
+        Ok(None) => {
+            let why = "there is a namespace of its name already, perhaps of one that is still being deleted";
+            ApiError::conflict(about, why)
+        }
+        Err(error) => error,
+    }
+}
+
+/// The cluster of a namespace.
+fn cluster_of(context: &Context, namespace: &str) -> Result<Arc<Cluster>, ApiError> {
+    let id = namespace.parse().ok();
+    let found = id.and_then(|id| context.directory.cluster(&id));
+    found.ok_or_else(|| no_such_cluster(namespace))
+}
+
+/// Makes another object together with `cause`, which is being made.
+fn made<K: Kind>(mut object: K, cause: &impl Kind) -> Result<Txn, ApiError> {
+    let meta = object.meta_mut();
+    meta.uid = Some(random_uid());
+    meta.generation = Some(1);
+    meta.creation_timestamp
+        .clone_from(&cause.meta().creation_timestamp);
+    let key = stored::prefix::<K>() + &keys::below(object.namespace(), object.name());
+    let value = serde_json::to_value(object).map_err(ApiError::internal)?;
+    let object = Object::new(value).map_err(ApiError::internal)?;
+    Ok(Txn::put_if(key, Revision::ZERO, object.encode()))
 }
 
 #[cfg(test)]

@@ -13,5 +13,6 @@ mod membership;
 mod observability;
 mod policies;
 mod registration;
+mod roles_and_projects;
 mod tokens;
 mod upstream;

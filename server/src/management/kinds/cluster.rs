@@ -1,18 +1,19 @@
-//! Clusters: made with an id, an owner and a namespace, which goes with them and with all that is in
-//! it.
+//! Clusters: made with an id, a namespace, their first projects and an owner, all of which go with them.
 
 use apiserver::admission::{Effects, Write};
 use apiserver::error::ApiError;
-use apiserver::keys;
-use apiserver::object::{Object, random_uid};
-use kube::Resource as _;
-use lariat_api::{Cluster, ClusterId, ClusterMember, ClusterRole, ClusterStatus, Kind as _};
-use serde_json::json;
-use store::{Revision, Txn};
+use apiserver::schema::FieldError;
+use lariat_api::{
+    Cluster, ClusterId, ClusterMember, ClusterRole, ClusterStatus, Kind as _, RoleContext,
+};
 
-use super::{Context, Managed};
+use super::{Context, Managed, binding, namespace, project, role_template, taken};
 use crate::authz::is_administrator;
 use crate::random;
+use crate::stored::join;
+
+/// What the ids of others begin with that have a namespace.
+const RESERVED: [&str; 2] = ["p-", "u-"];
 
 impl Managed for Cluster {
     const HAS_STATUS: bool = true;
@@ -38,8 +39,17 @@ impl Managed for Cluster {
         if self.spec.display_name.is_empty() {
             self.spec.display_name = self.name().to_owned();
         }
+        check_default_role(self, context, write, old).await?;
         if old.is_some() {
             return Ok(Effects::default());
+        }
+        if RESERVED
+            .iter()
+            .any(|others| self.name().starts_with(others))
+        {
+            let rule = "must not begin with 'p-' or 'u-', as projects and users do";
+            let error = FieldError::invalid("metadata.name", self.name(), rule);
+            return Err(write.invalid(self.name(), &[error]));
         }
         self.status = Some(ClusterStatus {
             driver: "imported".to_owned(),
@@ -54,38 +64,48 @@ impl Managed for Cluster {
                 role: ClusterRole::Owner,
             });
         }
+        // Who could write into it before would have a say in the cluster.
+        if namespace::exists(&*context.store, self.name()).await? {
+            return Err(taken(self, context).await);
+        }
+        let (owner, created) = (
+            namespace::owned_by(self),
+            self.metadata.creation_timestamp.as_ref(),
+        );
+        let mut txn = namespace::make(self.name(), &owner, created)?;
+        join(&mut txn, project::of_new_cluster(self, context).await?);
+        join(
+            &mut txn,
+            binding::of_cluster_creator(self, context, write).await?,
+        );
         Ok(Effects {
-            txn: namespace_of(self, context).await?,
+            txn,
             ..Effects::default()
         })
     }
 }
 
-/// Makes the namespace of a cluster, unless there is one of that name. It is owned by the cluster.
-async fn namespace_of(cluster: &Cluster, context: &Context) -> Result<Txn, ApiError> {
-    let name = cluster.name();
-    let key = keys::resource("", "namespaces") + name;
-    if context.store.get(key.as_bytes()).await?.is_some() {
-        return Ok(Txn::default());
+/// A role that members of projects get is one for clusters.
+async fn check_default_role(
+    cluster: &Cluster,
+    context: &Context,
+    write: &Write<'_>,
+    old: Option<&Cluster>,
+) -> Result<(), ApiError> {
+    let role = |cluster: &Cluster| {
+        cluster
+            .spec
+            .default_cluster_role_for_project_members
+            .clone()
+    };
+    let wanted = role(cluster);
+    if wanted.is_empty() || old.is_some_and(|old| role(old) == wanted) {
+        return Ok(());
     }
-    let namespace = Object::new(json!({
-        "apiVersion": "v1",
-        "kind": "Namespace",
-        "metadata": {
-            "name": name,
-            "uid": random_uid(),
-            "creationTimestamp": cluster.metadata.creation_timestamp,
-            "labels": {"kubernetes.io/metadata.name": name},
-            "ownerReferences": [{
-                "apiVersion": Cluster::api_version(&()),
-                "kind": Cluster::KIND,
-                "name": name,
-                "uid": cluster.metadata.uid,
-            }],
-        },
-        "spec": {"finalizers": ["kubernetes"]},
-        "status": {"phase": "Active"},
-    }));
-    let namespace = namespace.map_err(ApiError::internal)?;
-    Ok(Txn::put_if(key, Revision::ZERO, namespace.encode()))
+    let found = role_template::assignable(context, &wanted, RoleContext::Cluster).await?;
+    found.map_err(|rule| {
+        let field = "spec.defaultClusterRoleForProjectMembers";
+        let error = FieldError::invalid(field, wanted.as_str(), rule);
+        write.invalid(cluster.name(), &[error])
+    })
 }

@@ -1,19 +1,24 @@
-//! Users: their names are unique, their passwords kept apart, their tokens end with them.
+//! Users: their names are unique, their passwords kept apart; their tokens and their namespaces end with
+//! them.
 
 use apiserver::admission::{Effects, Write};
 use apiserver::error::ApiError;
 use bytes::Bytes;
 use http::StatusCode;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use lariat_api::{Kind, Token, User, UserId};
-use store::{Compare, Op, Revision, Txn};
+use store::{Op, Revision, Txn};
 
-use super::{Context, Managed, forbidden};
+use super::applied::hide;
+use super::{Context, Managed, forbidden, namespace};
 use crate::authn::Passwords;
 use crate::authz::is_administrator;
 use crate::random;
-use crate::stored::prefix;
+use crate::stored::{join, prefix};
 
 impl Managed for User {
+    const HAS_STATUS: bool = true;
+
     fn made_up_name() -> Option<String> {
         Some(UserId::from_random(random::bits()).to_string())
     }
@@ -26,6 +31,9 @@ impl Managed for User {
     ) -> Result<Effects, ApiError> {
         let id: UserId = self.name().parse().map_err(ApiError::internal)?;
         let password = self.password.take();
+        if password.is_some() {
+            hide(&mut self.metadata, "password", None);
+        }
         let administers = self.administrator || old.is_some_and(|old| old.administrator);
         if administers && !is_administrator(write.user) {
             let why = "only administrators make and change administrators";
@@ -50,7 +58,14 @@ impl Managed for User {
         };
         if old.is_none() {
             self.principal_ids = vec![id.local_principal()];
-            txn = claim(&self.username, txn.ops);
+            if !self.username.is_empty() {
+                join(&mut txn, claim(&self.username));
+            }
+        }
+        if !namespace::exists(&*context.store, self.name()).await? {
+            let now = Time(write.now);
+            let made = namespace::make(self.name(), &namespace::owned_by(self), Some(&now))?;
+            join(&mut txn, made);
         }
         Ok(Effects {
             txn,
@@ -58,7 +73,7 @@ impl Managed for User {
         })
     }
 
-    fn admit_deletion(&self, write: &Write<'_>) -> Result<(), ApiError> {
+    async fn admit_deletion(&self, _context: &Context, write: &Write<'_>) -> Result<(), ApiError> {
         if self.administrator && !is_administrator(write.user) {
             let why = "only administrators delete administrators";
             return Err(forbidden::<Self>(self.name(), why));
@@ -83,26 +98,21 @@ impl Managed for User {
             };
             context.store.txn(txn).await?;
         }
-        let key = username_key(&self.username);
+        let mut ops = vec![Passwords::forget(name)];
+        if !self.username.is_empty() {
+            let key = username_key(&self.username);
+            ops.push(Op::Delete { key });
+        }
         Ok(Txn {
             compares: Vec::new(),
-            ops: vec![Op::Delete { key }, Passwords::forget(name)],
+            ops,
         })
     }
 }
 
-/// The transaction that claims a username for a new user, together with other operations.
-fn claim(username: &str, mut ops: Vec<Op>) -> Txn {
-    let key = username_key(username);
-    ops.push(Op::Put {
-        key: key.clone(),
-        value: Bytes::new(),
-    });
-    let modified = Revision::ZERO;
-    Txn {
-        compares: vec![Compare { key, modified }],
-        ops,
-    }
+/// The transaction that claims a username for a new user.
+fn claim(username: &str) -> Txn {
+    Txn::put_if(username_key(username), Revision::ZERO, Bytes::new())
 }
 
 /// Names may hold any character, keys had better not.
