@@ -7,7 +7,7 @@ use apiserver::body::Document;
 use apiserver::{builtin, protobuf};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use lariat_api::{ClusterRegistrationToken, GROUP, Kind as _, Token, User};
+use lariat_api::{AuthConfig, ClusterRegistrationToken, GROUP, Kind as _, Token, User};
 use serde_json::Value;
 
 use super::{Audit, ObjectReference};
@@ -23,6 +23,7 @@ pub(super) fn is_secret(object: &ObjectReference) -> bool {
         ("", "serviceaccounts") => object.subresource == "token",
         (GROUP, resource) => {
             let secret = [
+                AuthConfig::PLURAL,
                 User::PLURAL,
                 Token::PLURAL,
                 ClusterRegistrationToken::PLURAL,

@@ -168,6 +168,7 @@ fn secrets_are_never_recorded() {
         "/api/v1/namespaces/a/serviceaccounts/b/token",
         "/apis/authentication.k8s.io/v1/tokenreviews",
         "/apis/management.cattle.io/v3/users/u-1",
+        "/apis/management.cattle.io/v3/authconfigs/github",
         "/apis/management.cattle.io/v3/tokens",
         "/apis/management.cattle.io/v3/namespaces/c-1/clusterregistrationtokens",
         "/v3-public/localProviders/local?action=login",

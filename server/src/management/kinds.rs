@@ -1,6 +1,7 @@
 //! The kinds of this server: what each is, and what happens when its objects are written.
 
 mod applied;
+mod auth_config;
 mod binding;
 mod cluster;
 mod global_role;
@@ -28,9 +29,9 @@ use apiserver::schema::{FieldError, Schema};
 use apiserver::table::Printer;
 use futures::future::BoxFuture;
 use lariat_api::{
-    Cell, Cluster, ClusterRegistrationToken, ClusterRoleTemplateBinding, GROUP, GlobalRole,
-    GlobalRoleBinding, Kind, Preference, Project, ProjectRoleTemplateBinding, RoleTemplate, Setting,
-    Token, User, UserAttribute, VERSION,
+    AuthConfig, Cell, Cluster, ClusterRegistrationToken, ClusterRoleTemplateBinding, GROUP,
+    GlobalRole, GlobalRoleBinding, Kind, Preference, Project, ProjectRoleTemplateBinding,
+    RoleTemplate, Setting, Token, User, UserAttribute, VERSION,
 };
 use serde_json::Value;
 use store::{Revision, Store, Txn};
@@ -99,6 +100,7 @@ trait Managed: Kind + schemars::JsonSchema {
 macro_rules! each_kind {
     ($function:ident($($argument:expr),*)) => {
         [
+            $function::<AuthConfig>($($argument),*),
             $function::<Cluster>($($argument),*),
             $function::<ClusterRegistrationToken>($($argument),*),
             $function::<ClusterRoleTemplateBinding>($($argument),*),

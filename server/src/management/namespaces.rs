@@ -7,7 +7,12 @@ use serde_json::json;
 
 use super::client::MANAGER;
 
-const NAMES: [&str; 3] = ["default", "kube-system", "cattle-system"];
+const NAMES: [&str; 4] = [
+    "default",
+    "kube-system",
+    "cattle-system",
+    "cattle-global-data",
+];
 
 /// Makes those that are not there.
 ///

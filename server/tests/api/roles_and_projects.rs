@@ -571,6 +571,7 @@ async fn only_administrators_say_who_may_do_what() {
     );
     let project = json!({"roleTemplateName": "project", "projectName": "prod:p-shop"});
     let project = with("ProjectRoleTemplateBinding", project);
+    let github = object("AuthConfig", "github", json!({"type": "githubConfig"}));
     for (path, object) in [
         (all("globalroles"), object("GlobalRole", "mine", json!({}))),
         (all("globalrolebindings"), global),
@@ -580,6 +581,7 @@ async fn only_administrators_say_who_may_do_what() {
         ),
         (within("prod", "clusterroletemplatebindings"), cluster),
         (within("p-shop", "projectroletemplatebindings"), project),
+        (all("authconfigs"), github),
         (
             all("userattributes"),
             object("UserAttribute", &allowed_id, json!({})),
@@ -649,4 +651,79 @@ async fn a_user_need_not_have_a_name_to_log_in() {
     admin.delete(&format!("{}/{ann}", users())).await;
     gone(&admin, &format!("{path}/{ann}")).await;
     gone(&admin, &format!("{NAMESPACES}/{ann}")).await;
+}
+
+#[tokio::test]
+async fn secrets_of_login_providers_are_kept_elsewhere() {
+    const SECRET: &str = "planted-secret-1";
+    let server = TestServer::start().await;
+    let admin = server.admin().await;
+    let path = all("authconfigs");
+    let copy = json!({"kind": "AuthConfig", "serviceAccountPassword": SECRET}).to_string();
+    let mut config = object(
+        "AuthConfig",
+        "openldap",
+        json!({"type": "openLdapConfig", "servers": ["ldap.example.org"],
+            "serviceAccountPassword": SECRET}),
+    );
+    let copied = "kubectl.kubernetes.io/last-applied-configuration";
+    config["metadata"]["annotations"] = json!({copied: copy});
+    let shown = made(&admin, &path, &config).await;
+    let place = "cattle-global-data:openldapconfig-serviceaccountpassword";
+    assert_eq!(shown["serviceAccountPassword"], place);
+    assert_eq!(shown["userLoginAttribute"], "uid");
+    assert_eq!(shown["accessMode"], "unrestricted");
+    let at = format!("{path}/openldap");
+    for read in [admin.get(&at).await, admin.get(&path).await] {
+        assert!(!read.text().contains(SECRET), "{}", read.text());
+    }
+    let secret =
+        format!("{NAMESPACES}/cattle-global-data/secrets/openldapconfig-serviceaccountpassword");
+    let kept = admin.get(&secret).await.json();
+    let encoded = "cGxhbnRlZC1zZWNyZXQtMQ==";
+    assert_eq!(kept["data"], json!({"serviceaccountpassword": encoded}));
+    let on_disk = std::fs::read_dir(server.folder.path().join("data")).unwrap();
+    for file in on_disk
+        .map(|file| file.unwrap().path())
+        .filter(|path| path.is_file())
+    {
+        let bytes = std::fs::read(&file).unwrap();
+        for planted in [SECRET, encoded] {
+            let found = bytes
+                .windows(planted.len())
+                .any(|window| window == planted.as_bytes());
+            assert!(!found, "{} holds {planted}", file.display());
+        }
+    }
+
+    // What was read can be written again, and a new one takes the place of the old.
+    let again = admin.put(&at, &shown).await.json();
+    assert_eq!(again["serviceAccountPassword"], place, "{again}");
+    assert_eq!(admin.get(&secret).await.json()["data"], kept["data"]);
+    let mut other = again;
+    other["serviceAccountPassword"] = json!("another");
+    let other = admin.put(&at, &other).await.json();
+    let changed = admin.get(&secret).await.json();
+    assert_eq!(
+        changed["data"],
+        json!({"serviceaccountpassword": "YW5vdGhlcg=="})
+    );
+    assert_eq!(changed["metadata"]["uid"], kept["metadata"]["uid"]);
+
+    // It goes with the field, and no place is believed where nothing is.
+    let mut without = other;
+    without["serviceAccountPassword"] = json!("");
+    let mut without = admin.put(&at, &without).await.json();
+    admin.get(&secret).await.refusal(404);
+    without["serviceAccountPassword"] = json!(place);
+    admin.put(&at, &without).await.refusal(422);
+
+    let local = object(
+        "AuthConfig",
+        "local",
+        json!({"type": "localConfig", "enabled": true}),
+    );
+    made(&admin, &path, &local).await;
+    admin.delete(&format!("{path}/local")).await.refusal(403);
+    assert_eq!(admin.delete(&at).await.status, StatusCode::OK);
 }

@@ -6,6 +6,7 @@ use serde_json::json;
 use super::*;
 
 mod access;
+mod login_providers;
 
 fn faults_of(kind: &str, new: Value, old: Option<Value>) -> Vec<String> {
     let whole = |mut object: Value| {
