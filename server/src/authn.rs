@@ -1,9 +1,11 @@
-//! Who makes a request: bearer tokens, passwords, and the directory that knows both.
+//! Who makes a request: bearer tokens, passwords, the directory that knows both, and the providers
+//! that prove who logs in.
 
 mod directory;
 mod identity;
 mod last_used;
 mod password;
+pub mod provider;
 mod secret;
 mod token;
 

@@ -154,6 +154,16 @@ impl Directory {
         !self.read().users.is_empty()
     }
 
+    /// The users that are meant, in no order.
+    #[must_use]
+    pub fn users(&self, is_meant: impl Fn(&User) -> bool) -> Vec<(UserId, Arc<User>)> {
+        let content = self.read();
+        let meant = (content.users.iter()).filter(|(_, user)| is_meant(user));
+        meant
+            .map(|(id, user)| (id.clone(), Arc::clone(user)))
+            .collect()
+    }
+
     /// A cluster by id.
     #[must_use]
     pub fn cluster(&self, id: &ClusterId) -> Option<Arc<Cluster>> {

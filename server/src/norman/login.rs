@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::answer;
+use crate::authn::provider::{AuthProvider as _, Credentials, Local};
 use crate::edge::{Body, RequestContext};
 use crate::state::App;
 use crate::tokens::{self, NewToken};
@@ -43,9 +44,16 @@ pub(super) async fn login(
     let input: Input = answer::parse(&body)?;
     app.login_limits
         .check(context.connection.peer.ip(), &input.username)?;
-    let user = check(app, &input.username, input.password).await?;
+    let local = Local::new(Arc::clone(&app.directory), app.passwords.clone());
+    let credentials = Credentials::Password {
+        name: input.username,
+        password: input.password,
+    };
+    let account = local.authenticate(credentials).await?;
+    let user = Local::user_of(&account.principal.id)
+        .ok_or_else(|| ApiError::internal("an account of this server is no user"))?;
     let new = NewToken {
-        user,
+        user: user.to_string(),
         description: input.description,
         ttl: Some(if input.ttl == 0 {
             SESSION_MILLISECONDS
@@ -56,29 +64,6 @@ pub(super) async fn login(
     };
     let token = tokens::create(app, new).await?;
     Ok(crate::edge::json(StatusCode::CREATED, &shown(&token)))
-}
-
-/// Whose name and password these are. Takes the same time for every wrong pair and tells them
-/// apart for nobody.
-pub(super) async fn check(
-    app: &App,
-    username: &str,
-    password: SecretString,
-) -> Result<String, ApiError> {
-    let known = app.directory.login(username);
-    let (user, hash) = match known {
-        Some((id, user, hash)) if user.enabled => (Some(id), hash),
-        _ => (None, None),
-    };
-    let right = app
-        .passwords
-        .check(hash, password)
-        .await
-        .map_err(ApiError::internal)?;
-    match user {
-        Some(user) if right => Ok(user.to_string()),
-        _ => Err(ApiError::unauthorized("username or password is wrong")),
-    }
 }
 
 /// A token in the shape of this face. `token` is the bearer token, shown this once.

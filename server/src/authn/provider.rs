@@ -1,0 +1,199 @@
+//! Who proves who people are: the server's own accounts, or a directory.
+
+mod local;
+
+use std::fmt::Debug;
+
+use apiserver::error::ApiError;
+use futures::future::BoxFuture;
+use http::StatusCode;
+use secrecy::SecretString;
+
+pub use local::Local;
+
+use super::PasswordError;
+
+/// After how many seconds to try again when a provider does not answer.
+const RETRY_AFTER: u32 = 5;
+
+/// Proves who people are, and knows them and their groups.
+pub trait AuthProvider: Send + Sync + Debug {
+    /// Who shows these credentials. A refusal takes about as long and says the same whether the name
+    /// or the password is wrong. Cancellation-safe.
+    fn authenticate<'a>(&'a self, shown: Credentials)
+    -> BoxFuture<'a, Result<Account, LoginError>>;
+
+    /// What is known now of somebody who logged in before. Cancellation-safe.
+    fn refresh<'a>(&'a self, known: &'a Known) -> BoxFuture<'a, Result<Refreshed, LoginError>>;
+
+    /// The people and groups (or only one of these kinds) whose names begin like `text`, for who
+    /// picks one: at most [`MAX_FOUND`] of each. Cancellation-safe.
+    fn search<'a>(
+        &'a self,
+        text: &'a str,
+        kind: Option<PrincipalKind>,
+    ) -> BoxFuture<'a, Result<Vec<Principal>, LoginError>>;
+}
+
+/// How many people, and how many groups, a search gives at most.
+pub const MAX_FOUND: usize = 100;
+
+/// The shortest text that is searched for, in characters.
+pub const MIN_SEARCHED: usize = 2;
+
+/// What somebody shows to prove who it is.
+#[derive(Clone, Debug)]
+pub enum Credentials {
+    /// A name and a password.
+    Password {
+        /// The name used to log in.
+        name: String,
+        /// The password.
+        password: SecretString,
+    },
+}
+
+/// Somebody who has proved who it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// The person.
+    pub principal: Principal,
+    /// All groups that the person is in, those of groups included.
+    pub groups: Vec<Principal>,
+    /// What stays the same when the person is renamed, and is never given to another.
+    pub stable_id: Option<String>,
+}
+
+/// A person or a group, as a provider knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal {
+    /// What bindings and User objects name it by: `openldap_user://uid=ann,dc=example`.
+    pub id: String,
+    /// What it is.
+    pub kind: PrincipalKind,
+    /// The name that people read.
+    pub display_name: String,
+    /// The name used to log in. Empty for groups.
+    pub login_name: String,
+}
+
+/// What a principal is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PrincipalKind {
+    /// A person.
+    User,
+    /// A group of people.
+    Group,
+}
+
+/// Somebody who logged in before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// The id of the [`Principal`].
+    pub principal: String,
+    /// The [`Account::stable_id`] of then.
+    pub stable_id: Option<String>,
+}
+
+/// What became of somebody who logged in before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refreshed {
+    /// The account is good, and this is what is known of it now.
+    Still(Account),
+    /// The account was deleted or disabled, or its name now belongs to another.
+    Gone,
+}
+
+/// Nobody is logged in. Ordered by whose fault it is.
+#[derive(Debug, thiserror::Error)]
+pub enum LoginError {
+    /// There is no such name, or it has another password.
+    #[error("username or password is wrong")]
+    Wrong,
+    /// The account was disabled, or was meant for a time that is over.
+    #[error("account is disabled or has expired")]
+    Disabled,
+    /// Too many wrong passwords were tried on the account.
+    #[error("account is locked after too many wrong passwords")]
+    Locked,
+    /// The password was good for too long.
+    #[error("password has expired; change it where the account is kept")]
+    PasswordExpired,
+    /// The password was given by somebody else.
+    #[error("password must be changed first, where the account is kept")]
+    MustChangePassword,
+    /// The person is who it says, and is not let in.
+    #[error("this account may not log in here")]
+    NotAllowed,
+    /// The provider does not answer. It may be asked again.
+    #[error("cannot {step}: {reason}")]
+    Unavailable {
+        /// What was being done.
+        step: &'static str,
+        /// What went wrong.
+        reason: String,
+    },
+    /// The password cannot be checked here.
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+    /// The settings of the provider do not fit what it is. Somebody has to change them.
+    #[error("settings of the provider are wrong: {0}")]
+    Misconfigured(String),
+}
+
+impl From<LoginError> for ApiError {
+    fn from(error: LoginError) -> Self {
+        match error {
+            LoginError::Wrong
+            | LoginError::Disabled
+            | LoginError::Locked
+            | LoginError::PasswordExpired
+            | LoginError::MustChangePassword => Self::unauthorized(error.to_string()),
+            LoginError::NotAllowed => {
+                Self::new(StatusCode::FORBIDDEN, "Forbidden", error.to_string())
+            }
+            LoginError::Unavailable { .. } => {
+                let message = "the authentication provider does not answer";
+                Self::unavailable(message, RETRY_AFTER).with_log(error)
+            }
+            LoginError::Password(_) | LoginError::Misconfigured(_) => Self::internal(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_are_told_apart_and_reasons_stay_in_the_log() {
+        let code = |error: LoginError| ApiError::from(error).code().as_u16();
+        for refusal in [
+            LoginError::Wrong,
+            LoginError::Disabled,
+            LoginError::Locked,
+            LoginError::PasswordExpired,
+            LoginError::MustChangePassword,
+        ] {
+            let message = refusal.to_string();
+            let error = ApiError::from(refusal);
+            assert_eq!(error.code().as_u16(), 401);
+            assert_eq!(error.message(), message);
+        }
+        assert_eq!(code(LoginError::NotAllowed), 403);
+
+        let down = LoginError::Unavailable {
+            step: "reach the directory",
+            reason: "dc1.example.test: connection refused".into(),
+        };
+        let down = ApiError::from(down);
+        assert_eq!((down.code().as_u16(), down.retry_after()), (503, Some(5)));
+        assert!(!down.message().contains("dc1"), "{}", down.message());
+        assert!(down.log().unwrap().contains("dc1"));
+
+        let wrong = ApiError::from(LoginError::Misconfigured("cn=reader is refused".into()));
+        assert_eq!(wrong.code().as_u16(), 500);
+        assert!(!wrong.message().contains("reader"));
+        assert!(wrong.log().unwrap().contains("reader"));
+    }
+}
