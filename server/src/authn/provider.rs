@@ -1,5 +1,6 @@
 //! Who proves who people are: the server's own accounts, or a directory.
 
+pub mod ldap;
 mod local;
 
 use std::fmt::Debug;
@@ -18,8 +19,8 @@ const RETRY_AFTER: u32 = 5;
 
 /// Proves who people are, and knows them and their groups.
 pub trait AuthProvider: Send + Sync + Debug {
-    /// Who shows these credentials. A refusal takes about as long and says the same whether the name
-    /// or the password is wrong. Cancellation-safe.
+    /// Who shows these credentials. A refusal says the same whether the name or the password is
+    /// wrong. Cancellation-safe.
     fn authenticate<'a>(&'a self, shown: Credentials)
     -> BoxFuture<'a, Result<Account, LoginError>>;
 
