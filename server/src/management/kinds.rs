@@ -304,24 +304,6 @@ fn forbidden<K: Kind>(name: &str, why: &str) -> ApiError {
     ApiError::forbidden(about, why)
 }
 
-/// The refusal of a new object whose namespace is there already, perhaps because it is itself.
-async fn taken<K: Kind>(object: &K, context: &Context) -> ApiError {
-    let (namespace, name) = (object.namespace(), object.name());
-    let about = About {
-        group: GROUP,
-        what: K::PLURAL,
-        name,
-    };
-    match stored::find::<K>(&*context.store, namespace, name).await {
-        Ok(Some(_)) => ApiError::already_exists(about),
-        Ok(None) => {
-            let why = "there is a namespace of its name already, perhaps of one that is still being deleted";
-            ApiError::conflict(about, why)
-        }
-        Err(error) => error,
-    }
-}
-
 /// The cluster of a namespace.
 fn cluster_of(context: &Context, namespace: &str) -> Result<Arc<Cluster>, ApiError> {
     let id = namespace.parse().ok();

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::client::MANAGER;
 
-const NAMES: [&str; 4] = [
+pub(super) const NAMES: [&str; 4] = [
     "default",
     "kube-system",
     "cattle-system",

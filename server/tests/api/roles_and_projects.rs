@@ -124,21 +124,13 @@ async fn a_cluster_comes_with_its_projects_and_takes_them_along() {
 }
 
 #[tokio::test]
-async fn a_cluster_has_a_namespace_of_its_own() {
+async fn a_cluster_is_named_as_no_other_kind_and_gives_roles_that_are_there() {
     let server = TestServer::start().await;
     let admin = server.admin().await;
     for taken in ["p-abcde", "u-abcde"] {
         let cluster = object("Cluster", taken, json!({}));
         let why = admin.post(&clusters(), &cluster).await.refusal(422);
         assert!(why.contains("must not begin with"), "{why}");
-    }
-    made(&admin, NAMESPACES, &json!({"metadata": {"name": "prod"}})).await;
-    for taken in ["prod", "cattle-system"] {
-        let cluster = object("Cluster", taken, json!({}));
-        let why = admin.post(&clusters(), &cluster).await.refusal(409);
-        assert!(why.contains("there is a namespace of its name"), "{why}");
-        let path = format!("{}/{taken}", clusters());
-        admin.get(&path).await.refusal(404);
     }
     template(&admin, "in-projects", json!({"context": "project"})).await;
     template(&admin, "in-clusters", json!({"context": "cluster"})).await;
@@ -154,6 +146,121 @@ async fn a_cluster_has_a_namespace_of_its_own() {
         assert!(refused.contains(why), "{refused}");
     }
     made(&admin, &clusters(), &with("in-clusters")).await;
+}
+
+#[tokio::test]
+async fn a_namespace_that_is_there_is_taken_over_from_nobody() {
+    let server = TestServer::start().await;
+    let admin = server.admin().await;
+    let (ann, ann_id) = server.user(&admin, "ann").await;
+    allow(&admin, &ann_id, &["clusters", "projects"]).await;
+    let prod = object("Cluster", "prod", json!({}));
+    let shop = object(
+        "Project",
+        "p-shop",
+        json!({"spec": {"displayName": "Shop"}}),
+    );
+    for name in ["prod", "p-shop", "p-free"] {
+        let labels = json!({"team": "a"});
+        let namespace = json!({"metadata": {"name": name, "labels": labels}});
+        made(&admin, NAMESPACES, &namespace).await;
+    }
+    let note = json!({"metadata": {"name": "note"}});
+    made(&admin, &format!("{NAMESPACES}/prod/configmaps"), &note).await;
+
+    // Who may make clusters does not get by it what is in a namespace.
+    let why = ann.post(&clusters(), &prod).await.refusal(409);
+    assert!(why.contains("which only administrators give away"), "{why}");
+    admin.get(&cluster("prod")).await.refusal(404);
+    let own = object("Cluster", "cattle-system", json!({}));
+    let why = admin.post(&clusters(), &own).await.refusal(409);
+    assert!(why.contains("is the server's own"), "{why}");
+
+    let one = made(&admin, &clusters(), &prod).await;
+    let namespace = admin.get(&format!("{NAMESPACES}/prod")).await.json();
+    let owner = json!([{"apiVersion": "management.cattle.io/v3", "kind": "Cluster",
+        "name": "prod", "uid": one["metadata"]["uid"]}]);
+    assert_eq!(namespace["metadata"]["ownerReferences"], owner);
+    assert_eq!(namespace["metadata"]["labels"]["team"], "a");
+    let again = admin.post(&clusters(), &prod).await.refusal(409);
+    assert!(again.contains("already exists"), "{again}");
+    made(&admin, &clusters(), &object("Cluster", "other", json!({}))).await;
+    let projects = within("prod", "projects");
+    let why = ann.post(&projects, &shop).await.refusal(409);
+    assert!(why.contains("which only administrators give away"), "{why}");
+    made(&admin, &projects, &shop).await;
+    let namespace = admin.get(&format!("{NAMESPACES}/p-shop")).await.json();
+    assert_eq!(namespace["metadata"]["ownerReferences"], owner);
+
+    // What belongs to one cluster or project does not become another's.
+    let elsewhere = within("other", "projects");
+    let why = admin.post(&elsewhere, &shop).await.refusal(409);
+    assert!(why.contains("belongs to Cluster \"prod\""), "{why}");
+    let mut free = admin.get(&format!("{NAMESPACES}/p-free")).await.json();
+    let user = admin.get(&format!("{}/{ann_id}", users())).await.json();
+    free["metadata"]["ownerReferences"] = json!([{"apiVersion": "management.cattle.io/v3",
+        "kind": "User", "name": ann_id, "uid": user["metadata"]["uid"]}]);
+    let free = admin.put(&format!("{NAMESPACES}/p-free"), &free).await;
+    assert_eq!(free.status, StatusCode::OK, "{}", free.text());
+    let of_ann = object(
+        "Project",
+        "p-free",
+        json!({"spec": {"displayName": "Free"}}),
+    );
+    let why = admin.post(&elsewhere, &of_ann).await.refusal(409);
+    assert!(why.contains("belongs to User"), "{why}");
+    // All of it goes with the cluster.
+    admin.delete(&cluster("prod")).await;
+    gone(&admin, &format!("{NAMESPACES}/prod")).await;
+    gone(&admin, &format!("{NAMESPACES}/p-shop")).await;
+}
+
+#[tokio::test]
+async fn what_is_made_again_waits_for_the_namespace_of_its_predecessor() {
+    let server = TestServer::start().await;
+    let admin = server.admin().await;
+    let prod = object("Cluster", "prod", json!({}));
+    let shop = object(
+        "Project",
+        "p-shop",
+        json!({"spec": {"displayName": "Shop"}}),
+    );
+    made(&admin, &clusters(), &prod).await;
+    let projects = within("prod", "projects");
+    made(&admin, &projects, &shop).await;
+    let note = json!({"metadata": {"name": "note"}});
+    for (namespace, object) in [
+        ("p-shop", format!("{projects}/p-shop")),
+        ("prod", cluster("prod")),
+    ] {
+        let notes = format!("{NAMESPACES}/{namespace}/configmaps");
+        made(&admin, &notes, &note).await;
+        assert_eq!(admin.delete(&object).await.status, StatusCode::OK);
+        let (path, body) = match namespace {
+            "prod" => (clusters(), &prod),
+            _ => (projects.clone(), &shop),
+        };
+        made(&admin, &path, body).await;
+        // A namespace of its own, which stays and has nothing of the other's in it.
+        admin.get(&format!("{notes}/note")).await.refusal(404);
+        made(&admin, &notes, &note).await;
+    }
+
+    // What does not go away in time is told.
+    let mut held = admin
+        .get(&format!("{NAMESPACES}/prod/configmaps/note"))
+        .await
+        .json();
+    held["metadata"]["finalizers"] = json!(["example.org/held"]);
+    let path = format!("{NAMESPACES}/prod/configmaps/note");
+    assert_eq!(admin.put(&path, &held).await.status, StatusCode::OK);
+    admin.delete(&cluster("prod")).await;
+    let why = admin.post(&clusters(), &prod).await.refusal(409);
+    assert!(why.contains("is still being deleted; try again"), "{why}");
+    let dry = format!("{}?dryRun=All", clusters());
+    let before = std::time::Instant::now();
+    admin.post(&dry, &prod).await.refusal(409);
+    assert!(before.elapsed() < LIMIT / 4, "{:?}", before.elapsed());
 }
 
 #[tokio::test]
@@ -243,7 +350,7 @@ async fn a_project_takes_its_namespace_along() {
     assert_eq!(shop["status"]["backingNamespace"], "p-shop");
     // Its name is unique on the server.
     let why = admin.post(&two, &project(json!({}))).await.refusal(409);
-    assert!(why.contains("there is a namespace of its name"), "{why}");
+    assert!(why.contains("belongs to Cluster \"one\""), "{why}");
 
     template(&admin, "reads", json!({"context": "project"})).await;
     let binding = object(

@@ -7,7 +7,7 @@ use lariat_api::{
     Cluster, ClusterId, ClusterMember, ClusterRole, ClusterStatus, Kind as _, RoleContext,
 };
 
-use super::{Context, Managed, binding, namespace, project, role_template, taken};
+use super::{Context, Managed, binding, namespace, project, role_template};
 use crate::authz::is_administrator;
 use crate::random;
 use crate::stored::join;
@@ -64,15 +64,11 @@ impl Managed for Cluster {
                 role: ClusterRole::Owner,
             });
         }
-        // Who could write into it before would have a say in the cluster.
-        if namespace::exists(&*context.store, self.name()).await? {
-            return Err(taken(self, context).await);
-        }
         let (owner, created) = (
             namespace::owned_by(self),
             self.metadata.creation_timestamp.as_ref(),
         );
-        let mut txn = namespace::make(self.name(), &owner, created)?;
+        let mut txn = namespace::take(self, &owner, created, context, write).await?;
         join(&mut txn, project::of_new_cluster(self, context).await?);
         join(
             &mut txn,

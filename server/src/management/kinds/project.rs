@@ -9,7 +9,7 @@ use kube::core::ObjectMeta;
 use lariat_api::{Cluster, Kind as _, Project, ProjectId, ProjectSpec, ProjectStatus};
 use store::Txn;
 
-use super::{Context, Managed, binding, cluster_of, forbidden, made, namespace, taken};
+use super::{Context, Managed, binding, cluster_of, forbidden, made, namespace};
 use crate::random;
 use crate::stored::join;
 
@@ -45,10 +45,11 @@ impl Managed for Project {
         }
         self.spec.cluster_name = cluster.name().to_owned();
         self.status = Some(status_of(self.name()));
-        if namespace::exists(&*context.store, self.name()).await? {
-            return Err(taken(self, context).await);
-        }
-        let mut txn = namespace_of(self, &cluster)?;
+        // Objects without a namespace are not owned by those that have one, so that the namespace goes
+        // with the cluster by itself, and with the project by `release`.
+        let owner = namespace::owned_by(&*cluster);
+        let created = self.metadata.creation_timestamp.as_ref();
+        let mut txn = namespace::take(self, &owner, created, context, write).await?;
         join(
             &mut txn,
             binding::of_project_creator(self, context, write).await?,
@@ -107,7 +108,9 @@ pub(super) async fn of_new_cluster(cluster: &Cluster, context: &Context) -> Resu
             status: Some(status_of(&name)),
             ..Project::default()
         };
-        join(&mut txn, namespace_of(&project, cluster)?);
+        let created = cluster.metadata.creation_timestamp.as_ref();
+        let namespace = namespace::make(&name, &namespace::owned_by(cluster), created)?;
+        join(&mut txn, namespace);
         join(&mut txn, made(project, cluster)?);
         taken = name;
     }
@@ -123,14 +126,6 @@ async fn free_id(context: &Context, taken: &str) -> Result<String, ApiError> {
         }
     }
     Err(ApiError::internal("no id for a project is free"))
-}
-
-/// The namespace of a project. Objects without a namespace are not owned by those that have one, so that
-/// it goes with the cluster by itself, and with the project by [`Managed::release`].
-fn namespace_of(project: &Project, cluster: &Cluster) -> Result<Txn, ApiError> {
-    let created = (project.metadata.creation_timestamp.as_ref())
-        .or(cluster.metadata.creation_timestamp.as_ref());
-    namespace::make(project.name(), &namespace::owned_by(cluster), created)
 }
 
 fn status_of(name: &str) -> ProjectStatus {
