@@ -6,9 +6,10 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use lariat_api::{Principal, PrincipalType};
 use lariat_server::authn::provider::ldap::{Dialect, Ldap, Security, Settings};
 use lariat_server::authn::provider::{
-    Account, AuthProvider as _, Credentials, Known, LoginError, Principal, PrincipalKind, Refreshed,
+    Account, AuthProvider as _, Credentials, Known, LoginError, Refreshed,
 };
 use testbed::Testbed;
 use testbed::directory::{self, Contents, Group, Member, Person};
@@ -106,7 +107,7 @@ async fn refresh(settings: &Settings, account: &Account) -> Refreshed {
     directory.refresh(&known).await.unwrap()
 }
 
-async fn search(settings: &Settings, text: &str, kind: Option<PrincipalKind>) -> Vec<String> {
+async fn search(settings: &Settings, text: &str, kind: Option<PrincipalType>) -> Vec<String> {
     let directory = Ldap::new(settings.clone()).unwrap();
     let found = directory.search(text, kind).await.unwrap();
     found.into_iter().map(|found| found.id).collect()
@@ -187,9 +188,10 @@ async fn openldap_proves_who_people_are() {
         let alice = log_in(settings, "alice", PASSWORD).await.unwrap();
         let expected = Principal {
             id: format!("openldap_user://{}", slapd.person_dn("alice")),
-            kind: PrincipalKind::User,
             display_name: "Miller, Ann".into(),
             login_name: "alice".into(),
+            principal_type: PrincipalType::User,
+            provider: "openldap".into(),
         };
         assert_eq!(alice.principal, expected);
         assert_eq!(ids(&alice.groups), [&on_call, &operators]);
@@ -223,11 +225,11 @@ async fn openldap_proves_who_people_are() {
     );
     let found = search(&tls, "o", None).await;
     assert!(found.is_empty(), "one character is too little: {found:?}");
-    let mut found = search(&tls, "o*", Some(PrincipalKind::Group)).await;
+    let mut found = search(&tls, "o*", Some(PrincipalType::Group)).await;
     assert!(found.is_empty(), "an asterisk is a character: {found:?}");
-    found = search(&tls, "op", Some(PrincipalKind::Group)).await;
+    found = search(&tls, "op", Some(PrincipalType::Group)).await;
     assert_eq!(found, [operators.as_str()]);
-    let everybody = search(&tls, "Mil", Some(PrincipalKind::User)).await;
+    let everybody = search(&tls, "Mil", Some(PrincipalType::User)).await;
     assert_eq!(everybody.len(), NAMES.len());
 
     let Refreshed::Still(now) = refresh(&tls, &alice).await else {
@@ -340,7 +342,7 @@ async fn active_directory_proves_who_people_are() {
         search(&tls, "ali", None).await,
         [alice.principal.id.as_str()]
     );
-    let found = search(&tls, "on-", Some(PrincipalKind::Group)).await;
+    let found = search(&tls, "on-", Some(PrincipalType::Group)).await;
     assert_eq!(found, [group("on-call")]);
 
     samba

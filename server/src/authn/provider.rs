@@ -8,6 +8,7 @@ use std::fmt::Debug;
 use apiserver::error::ApiError;
 use futures::future::BoxFuture;
 use http::StatusCode;
+use lariat_api::{Principal, PrincipalType};
 use secrecy::SecretString;
 
 pub use local::Local;
@@ -32,7 +33,7 @@ pub trait AuthProvider: Send + Sync + Debug {
     fn search<'a>(
         &'a self,
         text: &'a str,
-        kind: Option<PrincipalKind>,
+        kind: Option<PrincipalType>,
     ) -> BoxFuture<'a, Result<Vec<Principal>, LoginError>>;
 }
 
@@ -63,28 +64,6 @@ pub struct Account {
     pub groups: Vec<Principal>,
     /// What stays the same when the person is renamed, and is never given to another.
     pub stable_id: Option<String>,
-}
-
-/// A person or a group, as a provider knows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Principal {
-    /// What bindings and User objects name it by: `openldap_user://uid=ann,dc=example`.
-    pub id: String,
-    /// What it is.
-    pub kind: PrincipalKind,
-    /// The name that people read.
-    pub display_name: String,
-    /// The name used to log in. Empty for groups.
-    pub login_name: String,
-}
-
-/// What a principal is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PrincipalKind {
-    /// A person.
-    User,
-    /// A group of people.
-    Group,
 }
 
 /// Somebody who logged in before.

@@ -17,13 +17,13 @@ mod settings;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use lariat_api::{Principal, PrincipalType};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::{
-    Account, AuthProvider, Credentials, Known, LoginError, MAX_FOUND, MIN_SEARCHED, Principal,
-    PrincipalKind, Refreshed,
+    Account, AuthProvider, Credentials, Known, LoginError, MAX_FOUND, MIN_SEARCHED, Refreshed,
 };
 use connection::Connection;
 use filter::Filter;
@@ -126,7 +126,7 @@ impl Ldap {
     async fn look_for(
         &self,
         text: &str,
-        kind: Option<PrincipalKind>,
+        kind: Option<PrincipalType>,
     ) -> Result<Vec<Principal>, LoginError> {
         let checked = &self.checked;
         let (users, groups) = (&checked.settings.users, &checked.settings.groups);
@@ -138,7 +138,7 @@ impl Ldap {
         };
         let mut connection = self.connect().await?;
         let mut principals = Vec::new();
-        if kind != Some(PrincipalKind::Group) {
+        if kind != Some(PrincipalType::Group) {
             let filter = Filter::all([checked.user_filter.clone(), begins(&checked.user_search)]);
             let (base, attributes) = (&users.search_base, self.user_attributes());
             let found = connection
@@ -147,7 +147,7 @@ impl Ldap {
                 .map_err(|failure| refusal::of_failure("search people", failure))?;
             principals.extend(found.entries.iter().map(|person| self.user(person)));
         }
-        if kind != Some(PrincipalKind::User) {
+        if kind != Some(PrincipalType::User) {
             let filter = Filter::all([checked.group_filter.clone(), begins(&checked.group_search)]);
             let (base, attributes) = (&groups.search_base, [groups.name_attribute.as_str()]);
             let found = connection
@@ -273,9 +273,10 @@ impl Ldap {
         let login_name = person.text(&users.login_attribute).unwrap_or(&person.dn);
         Principal {
             id: format!("{}://{}", self.user_scheme(), person.dn),
-            kind: PrincipalKind::User,
             display_name: short(person.text(&users.name_attribute).unwrap_or(login_name)),
             login_name: short(login_name),
+            principal_type: PrincipalType::User,
+            provider: self.checked.settings.dialect.provider().to_owned(),
         }
     }
 
@@ -351,7 +352,7 @@ impl AuthProvider for Ldap {
     fn search<'a>(
         &'a self,
         text: &'a str,
-        kind: Option<PrincipalKind>,
+        kind: Option<PrincipalType>,
     ) -> BoxFuture<'a, Result<Vec<Principal>, LoginError>> {
         Box::pin(async move {
             if text.chars().count() < MIN_SEARCHED || text.len() > MAX_NAME {
@@ -370,9 +371,10 @@ fn group(checked: &Checked, entry: &Entry) -> Principal {
     let name = entry.text(&checked.settings.groups.name_attribute);
     Principal {
         id: format!("{scheme}://{}", entry.dn),
-        kind: PrincipalKind::Group,
         display_name: short(name.unwrap_or(&entry.dn)),
         login_name: String::new(),
+        principal_type: PrincipalType::Group,
+        provider: checked.settings.dialect.provider().to_owned(),
     }
 }
 

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use lariat_api::{User, UserId};
+use lariat_api::{Principal, PrincipalType, User, UserId};
 
 use super::{
-    Account, AuthProvider, Credentials, Known, LoginError, MAX_FOUND, MIN_SEARCHED, Principal,
-    PrincipalKind, Refreshed,
+    Account, AuthProvider, Credentials, Known, LoginError, MAX_FOUND, MIN_SEARCHED, Refreshed,
 };
 use crate::authn::{Directory, Passwords};
+
+/// The name of its AuthConfig.
+const NAME: &str = "local";
 
 /// The server's own accounts: User objects with a password.
 #[derive(Clone, Debug)]
@@ -69,10 +71,10 @@ impl AuthProvider for Local {
     fn search<'a>(
         &'a self,
         text: &'a str,
-        kind: Option<PrincipalKind>,
+        kind: Option<PrincipalType>,
     ) -> BoxFuture<'a, Result<Vec<Principal>, LoginError>> {
         let text = text.to_lowercase();
-        let searched = text.chars().count() >= MIN_SEARCHED && kind != Some(PrincipalKind::Group);
+        let searched = text.chars().count() >= MIN_SEARCHED && kind != Some(PrincipalType::Group);
         let found = if searched {
             let begins = |name: &str| name.to_lowercase().starts_with(&text);
             let is_meant = |user: &User| begins(&user.username) || begins(&user.display_name);
@@ -99,8 +101,9 @@ fn principal(id: &UserId, user: &User) -> Principal {
     let name = Some(&user.display_name).filter(|name| !name.is_empty());
     Principal {
         id: id.local_principal(),
-        kind: PrincipalKind::User,
         display_name: name.unwrap_or(&user.username).clone(),
         login_name: user.username.clone(),
+        principal_type: PrincipalType::User,
+        provider: NAME.to_owned(),
     }
 }

@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 
-use super::super::{LoginError, Principal};
+use lariat_api::Principal;
+
+use super::super::LoginError;
 use super::active_directory::{self, IN_CHAIN};
 use super::connection::Connection;
 use super::filter::Filter;

@@ -52,6 +52,17 @@ pub enum Dialect {
     ActiveDirectory,
 }
 
+impl Dialect {
+    /// The name of the AuthConfig of directories that speak it.
+    #[must_use]
+    pub fn provider(self) -> &'static str {
+        match self {
+            Self::OpenLdap => "openldap",
+            Self::ActiveDirectory => "activedirectory",
+        }
+    }
+}
+
 /// How connections are protected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Security {
