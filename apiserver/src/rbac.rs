@@ -1,26 +1,32 @@
 //! Role-based access control: who may do what, by the Roles and ClusterRoles that are bound to them.
 //!
 //! Roles and bindings are followed in the store, so that a request is decided in memory. Whoever
-//! wrote one is answered when it is in force.
+//! wrote one is answered when it is in force. Others may [derive](Derived) more of both from objects of
+//! their own.
 
 mod aggregation;
 mod cover;
 mod defaults;
+mod derived;
 mod guard;
 mod index;
 mod object;
 mod rule;
 
 pub use aggregation::aggregate;
-pub use defaults::reconcile;
+pub use cover::{Missing, missing};
+pub use defaults::{reconcile, usual_rules};
+pub use derived::{Derived, Found, NothingDerived};
 pub use guard::guard;
 pub use rule::Rule;
 
+use crate::cache::Visible;
 use crate::keys;
-use crate::serve::{Attributes, Authorizer, Decision, Rules, User};
+use crate::serve::{Attributes, Authorizer, Decision, ResourceAttributes, Rules, User};
 use index::Index;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 use store::{Entry, Follow, Followed, Revision, Store};
@@ -34,7 +40,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// An authoriser that knows the roles and bindings of a store. Clones share what they know.
 #[derive(Clone, Debug)]
-pub struct Rbac(Arc<Shared>);
+pub struct Rbac {
+    shared: Arc<Shared>,
+    derived: Arc<dyn Derived>,
+}
 
 #[derive(Debug)]
 struct Shared {
@@ -49,19 +58,32 @@ impl Rbac {
     /// # Errors
     /// When the store cannot be read.
     pub async fn load(store: &dyn Store) -> Result<Self, store::Error> {
-        let rbac = Self(Arc::new(Shared {
-            index: RwLock::default(),
-            in_force: watch::Sender::new(0),
-        }));
+        let rbac = Self::new(Index::default());
         let (entries, revision) = store::read_all(store, &[prefix().into()]).await?;
         rbac.replace(&entries, revision);
         Ok(rbac)
     }
 
+    fn new(index: Index) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                index: RwLock::new(index),
+                in_force: watch::Sender::new(0),
+            }),
+            derived: Arc::new(NothingDerived),
+        }
+    }
+
+    /// The same with what somebody else derives.
+    #[must_use]
+    pub fn with(self, derived: Arc<dyn Derived>) -> Self {
+        Self { derived, ..self }
+    }
+
     /// Follows the store, through times in which it is away. Returns when it has stopped for good; to
     /// be dropped otherwise.
     pub async fn follow(self, store: Arc<dyn Store>) {
-        let after = Revision(*self.0.in_force.borrow());
+        let after = Revision(*self.shared.in_force.borrow());
         let mut store = Follow::after(store, prefix(), after);
         while let Some(next) = store.next().await {
             match next {
@@ -70,7 +92,7 @@ impl Rbac {
                     for change in &changes.changes {
                         set(&mut self.write(), &change.key, change.current.as_deref());
                     }
-                    self.0.in_force.send_replace(changes.revision.0);
+                    self.shared.in_force.send_replace(changes.revision.0);
                 }
             }
         }
@@ -83,12 +105,12 @@ impl Rbac {
             set(&mut index, &entry.key, Some(entry));
         }
         *self.write() = index;
-        self.0.in_force.send_replace(revision.0);
+        self.shared.in_force.send_replace(revision.0);
     }
 
     /// Waits until what was written at a revision is in force, for some seconds at most.
     async fn wait_for(&self, revision: Revision) {
-        let mut in_force = self.0.in_force.subscribe();
+        let mut in_force = self.shared.in_force.subscribe();
         let waiting = in_force.wait_for(|seen| *seen >= revision.0);
         if tokio::time::timeout(PATIENCE, waiting).await.is_err() {
             tracing::warn!(%revision, "a role or binding is not in force yet");
@@ -96,11 +118,81 @@ impl Rbac {
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Index> {
-        self.0.index.read().unwrap_or_else(PoisonError::into_inner)
+        self.shared
+            .index
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, Index> {
-        self.0.index.write().unwrap_or_else(PoisonError::into_inner)
+        self.shared
+            .index
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Rbac {
+    /// The objects of a resource that somebody may get who may not get all of them, in the namespace
+    /// that is asked for if there is one. It follows what they are given and what is taken from them.
+    /// `None` if they may get none, whatever there is.
+    #[must_use]
+    pub fn visible(&self, user: &User, what: &ResourceAttributes<'_>) -> Option<Visible> {
+        if !self.may_get_some(user, what) {
+            return None;
+        }
+        let (rbac, user) = (self.clone(), user.clone());
+        let (group, resource) = (what.group.to_owned(), what.resource.to_owned());
+        Some(Visible::when(move |item| {
+            let get = Attributes::Resource(ResourceAttributes {
+                verb: "get",
+                group: &group,
+                resource: &resource,
+                subresource: "",
+                namespace: item.selectable.namespace(),
+                name: item.selectable.name(),
+            });
+            matches!(rbac.authorize(&user, &get), Decision::AllowAs(_))
+        }))
+    }
+
+    fn may_get_some(&self, user: &User, what: &ResourceAttributes<'_>) -> bool {
+        let get = ResourceAttributes {
+            verb: "get",
+            ..*what
+        };
+        let gives = |rules: &[Rule]| rules.iter().any(|rule| rule.is_about(&get));
+        let index = self.read();
+        let stored = |namespace: &str| {
+            let mut grants = index.grants(user, namespace);
+            grants.any(|grant| grant.rules.is_ok_and(gives))
+        };
+        let given = match what.namespace {
+            "" => stored("") || index.namespaces().any(stored),
+            namespace => stored(namespace),
+        };
+        drop(index);
+        if given {
+            return true;
+        }
+        let derived = |namespace: &str| {
+            let mut given = false;
+            self.derived.grants(user, namespace, None, &mut |rules, _| {
+                given |= gives(rules);
+                match given {
+                    true => ControlFlow::Break(()),
+                    false => ControlFlow::Continue(()),
+                }
+            });
+            given
+        };
+        match what.namespace {
+            "" => {
+                let places = self.derived.namespaces(user);
+                derived("") || places.iter().any(|namespace| derived(namespace))
+            }
+            namespace => derived(namespace),
+        }
     }
 }
 
@@ -113,16 +205,30 @@ impl Authorizer for Rbac {
             Attributes::Resource(what) => what.namespace,
             Attributes::Path { .. } => "",
         };
+        let allows = |rules: &[Rule]| rules.iter().any(|rule| rule.allows(what));
         let index = self.read();
         let mut missing = BTreeSet::new();
         for grant in index.grants(user, namespace) {
             match &grant.rules {
-                Ok(rules) if rules.iter().any(|rule| rule.allows(what)) => {
+                Ok(rules) if allows(rules) => {
                     return Decision::AllowAs(grant.reason(user));
                 }
                 Ok(_) => {}
                 Err(why) => drop(missing.insert(why.clone())),
             }
+        }
+        drop(index);
+        let mut reason = None;
+        let found: &mut Found<'_> = &mut |rules, by| {
+            if !allows(rules) {
+                return ControlFlow::Continue(());
+            }
+            reason = Some(format!("RBAC: allowed by {by}"));
+            ControlFlow::Break(())
+        };
+        self.derived.grants(user, namespace, Some(what), found);
+        if let Some(reason) = reason {
+            return Decision::AllowAs(reason);
         }
         Decision::Deny(match missing.is_empty() {
             true => String::new(),
@@ -145,6 +251,10 @@ impl Authorizer for Rbac {
                 Err(why) => drop(missing.insert(why)),
             }
         }
+        self.derived.grants(user, namespace, None, &mut |found, _| {
+            rules.extend_from_slice(found);
+            ControlFlow::Continue(())
+        });
         let error = together(missing);
         Rules {
             rules,

@@ -68,6 +68,21 @@ impl Visible {
             Some(before) => Self::when(move |item| before(item) && sees(item)),
         }
     }
+
+    /// Those, and the others as well.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        match (self.0, other.0) {
+            (Some(one), Some(other)) => Self::when(move |item| one(item) || other(item)),
+            _ => Self::default(),
+        }
+    }
+
+    /// Whether an object is one of them.
+    #[must_use]
+    pub fn sees(&self, item: &Item) -> bool {
+        self.0.as_ref().is_none_or(|sees| sees(item))
+    }
 }
 
 impl std::fmt::Debug for Visible {
@@ -186,7 +201,7 @@ impl Filter {
         let here = self.namespace.as_deref();
         here.is_none_or(|namespace| namespace == selectable.namespace())
             && selectable.is_meant(&self.labels, &self.fields, paths)
-            && self.visible.0.as_ref().is_none_or(|sees| sees(item))
+            && self.visible.sees(item)
     }
 
     /// Whether every object of the namespace is meant.

@@ -15,7 +15,7 @@ const MANAGER: &str = "clusterrole-aggregation-controller";
 
 /// Gives aggregated ClusterRoles the rules of those that they select, for ever; to be dropped.
 pub async fn aggregate(server: Arc<ApiServer>, rbac: Rbac) {
-    let mut in_force = rbac.0.in_force.subscribe();
+    let mut in_force = rbac.shared.in_force.subscribe();
     loop {
         in_force.mark_unchanged();
         let mut done = true;

@@ -12,7 +12,7 @@ const MAX_LINES: usize = 50;
 
 /// What of some rules is not held.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Missing {
+pub enum Missing {
     /// These, each with one verb, group, resource and name.
     Rules(Vec<Rule>),
     /// The rules stand for too many combinations.
@@ -20,7 +20,8 @@ pub(super) enum Missing {
 }
 
 /// What of `wanted` is not covered by `held`; `None` if all is.
-pub(super) fn missing(held: &[Rule], wanted: &[Rule]) -> Option<Missing> {
+#[must_use]
+pub fn missing(held: &[Rule], wanted: &[Rule]) -> Option<Missing> {
     let covered = |rule: &Rule| held.iter().any(|held| held.covers(rule));
     let open: Vec<_> = wanted.iter().filter(|rule| !covered(rule)).collect();
     let combinations = open.iter().map(|rule| combinations(rule));

@@ -1,7 +1,8 @@
 //! The roles and bindings that every server has.
 
+use super::index::Index;
 use super::object::Role;
-use super::{GROUP, cover};
+use super::{GROUP, Rule, cover};
 use crate::error::ApiError;
 use crate::serve::ApiServer;
 use futures::future::try_join_all;
@@ -30,6 +31,32 @@ pub async fn reconcile(server: &ApiServer) -> Result<(), ApiError> {
         try_join_all(objects.map(|object| settle(server, plural, object))).await?;
     }
     Ok(())
+}
+
+/// The rules of a ClusterRole that every Kubernetes cluster has, as `view` or `cluster-admin`, with those
+/// of the roles that it is put together from. A cluster may have added more of those. Parses all of them:
+/// not for every request.
+#[must_use]
+pub fn usual_rules(name: &str) -> Option<Vec<Rule>> {
+    let wanted: BTreeMap<String, Vec<Value>> =
+        serde_json::from_str(ROLES).expect("a test reads it");
+    let mut index = Index::default();
+    let mut roles: BTreeMap<String, Role> = BTreeMap::new();
+    for object in wanted.get("clusterroles").into_iter().flatten() {
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        let role: Role = serde_json::from_value(object.clone()).unwrap_or_default();
+        roles.insert(name.to_owned(), role.clone());
+        index.set_role("", name, Some(role));
+    }
+    // Each time at least one more role has all that it selects.
+    for _ in 0..roles.len() {
+        for (name, rules) in index.stale() {
+            let role = roles.get_mut(&name)?;
+            role.rules = rules;
+            index.set_role("", &name, Some(role.clone()));
+        }
+    }
+    Some(roles.remove(name)?.rules)
 }
 
 async fn settle(server: &ApiServer, plural: &str, wanted: &Value) -> Result<(), ApiError> {

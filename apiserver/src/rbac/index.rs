@@ -119,6 +119,12 @@ impl Index {
             .collect()
     }
 
+    /// The namespaces that have roles or bindings.
+    pub(super) fn namespaces(&self) -> impl Iterator<Item = &str> {
+        let named = self.scopes.keys().map(String::as_str);
+        named.filter(|namespace| !namespace.is_empty())
+    }
+
     fn scope(&mut self, namespace: &str) -> &mut Scope {
         self.scopes.entry(namespace.to_owned()).or_default()
     }

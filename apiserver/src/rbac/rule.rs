@@ -1,6 +1,6 @@
 //! Rules, and which requests they allow.
 
-use crate::serve::Attributes;
+use crate::serve::{Attributes, ResourceAttributes};
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// Stands for everything in a list of a rule.
@@ -64,9 +64,7 @@ impl Rule {
     pub fn allows(&self, what: &Attributes<'_>) -> bool {
         match what {
             Attributes::Resource(what) => {
-                has_or_all(&self.verbs, what.verb)
-                    && has_or_all(&self.api_groups, what.group)
-                    && self.means(what.resource, what.subresource)
+                self.is_about(what)
                     && (self.resource_names.is_empty() || has(&self.resource_names, what.name))
             }
             Attributes::Path { verb, path } => {
@@ -74,6 +72,13 @@ impl Rule {
                 has_or_all(&self.verbs, verb) && urls.any(|url| url_covers(url, path))
             }
         }
+    }
+
+    /// Whether the rule allows that with an object of some name.
+    pub(super) fn is_about(&self, what: &ResourceAttributes<'_>) -> bool {
+        has_or_all(&self.verbs, what.verb)
+            && has_or_all(&self.api_groups, what.group)
+            && self.means(what.resource, what.subresource)
     }
 
     fn means(&self, resource: &str, subresource: &str) -> bool {

@@ -2,11 +2,13 @@
 //! upstream's tests of `plugin/pkg/auth/authorizer/rbac` and `component-helpers/auth/rbac/validation`.
 
 use super::index::Index;
-use super::{Rbac, Rule, Shared, cover};
+use super::{Derived, Found, Rbac, Rule, cover, usual_rules};
+use crate::cache::Item;
 use crate::serve::{Attributes, Authorizer, Decision, ResourceAttributes, User};
 use serde_json::{Value, json};
-use std::sync::{Arc, RwLock};
-use tokio::sync::watch;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use store::{Entry, Revision};
 
 /// `VERBS GROUPS RESOURCES [NAMES]`, or `VERBS /PATHS`; lists with commas, `-` for the core group.
 fn rule(text: &str) -> Rule {
@@ -206,10 +208,7 @@ fn rbac(roles: &[(&str, &str)], bindings: &[(&str, &str, &[Value])]) -> Rbac {
         let binding = json!({"roleRef": {"kind": kind, "name": role}, "subjects": subjects});
         index.set_binding(namespace, name, serde_json::from_value(binding).ok());
     }
-    Rbac(Arc::new(Shared {
-        index: RwLock::new(index),
-        in_force: watch::Sender::new(0),
-    }))
+    Rbac::new(index)
 }
 
 fn user(name: &str, groups: &[&str]) -> User {
@@ -319,4 +318,118 @@ fn roles_are_put_together_from_those_that_they_select() {
     set("w", role(json!({"to": "b", "not": ""}), "get - w"));
     let wanted = rules(&["get - z", "get - y"]);
     assert_eq!(index.stale(), [("all".to_owned(), wanted)]);
+}
+
+/// Gives the user "ann" pods everywhere if they are called "hers", and all those in the namespace "n".
+#[derive(Debug)]
+struct Anns;
+
+impl Derived for Anns {
+    fn grants(
+        &self,
+        user: &User,
+        namespace: &str,
+        asked: Option<&Attributes<'_>>,
+        found: &mut Found<'_>,
+    ) {
+        if user.name != "ann" {
+            return;
+        }
+        assert!(asked.is_none_or(|asked| matches!(asked, Attributes::Resource(_))));
+        let by = |what: &str| format!("Gift {what:?}");
+        let named = rules(&["get,list - pods hers"]);
+        if found(&named, &by("named")) == ControlFlow::Continue(()) && namespace == "n" {
+            // What breaks ends it.
+            let _ = found(&rules(&["get - pods"]), &by("n"));
+        }
+    }
+
+    fn namespaces(&self, user: &User) -> Vec<String> {
+        let some = if user.name == "ann" {
+            &["m", "n"][..]
+        } else {
+            &[]
+        };
+        some.iter().map(ToString::to_string).collect()
+    }
+}
+
+#[test]
+fn what_others_derive_is_given_as_well() {
+    let ops = json!({"kind": "Group", "name": "ops"});
+    let stored = rbac(
+        &[("reader", "get - pods"), ("secrets", "get - secrets")],
+        &[
+            ("o/a", "ClusterRole reader", &[ops]),
+            (
+                "b",
+                "ClusterRole secrets",
+                &[json!({"kind": "User", "name": "ann"})],
+            ),
+            (
+                "c",
+                "ClusterRole gone",
+                &[json!({"kind": "User", "name": "ann"})],
+            ),
+        ],
+    );
+    let rbac = stored.with(Arc::new(Anns));
+    let (ann, bob) = (user("ann", &["ops"]), user("bob", &[]));
+    let why = "RBAC: allowed by Gift \"n\"";
+    assert_eq!(decided(&rbac, &ann, "n"), Ok(why.into()));
+    let gone = "RBAC: clusterrole.rbac.authorization.k8s.io \"gone\" not found";
+    assert_eq!(decided(&rbac, &ann, "m"), Err(gone.into()));
+    assert_eq!(decided(&rbac, &bob, "n"), Err(String::new()));
+    let held = rules(&["get - secrets", "get,list - pods hers", "get - pods"]);
+    assert_eq!(rbac.rules(&ann, "n").rules, held);
+
+    let what = |namespace: &'static str, resource: &'static str| ResourceAttributes {
+        verb: "list",
+        resource,
+        namespace,
+        ..ResourceAttributes::default()
+    };
+    let seen = |user: &User, namespace: &'static str| -> Option<Vec<&str>> {
+        let visible = rbac.visible(user, &what(namespace, "pods"))?;
+        let all = ["n/any", "m/any", "m/hers", "o/any", "p/any"];
+        let is_seen = |key: &&str| visible.sees(&item(key));
+        Some(all.into_iter().filter(is_seen).collect())
+    };
+    assert_eq!(
+        seen(&ann, ""),
+        Some(vec!["n/any", "m/hers", "o/any"]),
+        "by both, and by name"
+    );
+    assert!(seen(&ann, "m").is_some());
+    assert_eq!(seen(&bob, ""), None);
+    assert_eq!(seen(&user("eve", &["ops"]), ""), Some(vec!["o/any"]));
+    assert_eq!(seen(&user("eve", &["ops"]), "p"), None);
+    assert!(rbac.visible(&ann, &what("", "configmaps")).is_none());
+}
+
+fn item(below: &str) -> Item {
+    let entry = Entry {
+        key: format!("/{below}").into(),
+        value: "{}".into(),
+        created: Revision(1),
+        modified: Revision(1),
+        version: 1,
+    };
+    Item::unread(Arc::new(entry), below)
+}
+
+#[test]
+fn roles_that_every_cluster_has_are_known() {
+    let has = |name: &str, text: &str| {
+        let rules = usual_rules(name).unwrap();
+        rules.iter().any(|rule| rule.allows(&asked(text)))
+    };
+    assert_eq!(usual_rules("cluster-admin"), Some(Rule::everything()));
+    for name in ["view", "edit", "admin"] {
+        assert!(has(name, "get - pods"), "{name}");
+        assert_eq!(has(name, "create - pods/exec"), name != "view", "{name}");
+        let roles = "create rbac.authorization.k8s.io rolebindings";
+        assert_eq!(has(name, roles), name == "admin", "{name}");
+    }
+    assert_eq!(usual_rules("unknown"), None);
 }
