@@ -1,6 +1,8 @@
 //! Who may do what. Decides over parsed values, the same that are then carried out.
 
+mod access;
 mod action;
+mod guard;
 mod management;
 
 use std::sync::Arc;
@@ -14,7 +16,9 @@ use lariat_api::{
     GROUP_CLUSTER_OWNERS, Kind, Token, UserId,
 };
 
+pub(crate) use access::{Access, prefixes as access_prefixes};
 pub use action::Action;
+pub(crate) use guard::Guard;
 pub(crate) use management::AUTHENTICATED;
 pub use management::ManagementAuthorizer;
 

@@ -217,6 +217,7 @@ pub(crate) fn user(who: &Identity) -> User {
     }
     let mut groups = who.groups.clone();
     groups.push(AUTHENTICATED.to_owned());
+    groups.extend(who.provider_groups.iter().cloned());
     User {
         name: who.user.to_string(),
         groups,

@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::audit::{AuditSink, Policy};
 use crate::authn::{Directory, Passwords, keep_last_used};
-use crate::authz::{ManagementAuthorizer, Membership};
+use crate::authz::{Guard, ManagementAuthorizer, Membership};
 use crate::bootstrap;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -89,18 +89,21 @@ impl Server {
             config.limits.connections.min(descriptors),
             config.limits.connections_per_address,
         );
+        let rbac = Rbac::load(&*store)
+            .await?
+            .with(Arc::<Directory>::clone(&directory));
+        let membership = Membership::new(Arc::clone(&directory));
+        let authorizer: Arc<dyn Authorizer> =
+            Arc::new(ManagementAuthorizer::new(membership, rbac.clone()));
         let context = management::Context {
             store: Arc::clone(&store),
+            guard: Guard::new(Arc::clone(&directory), Arc::clone(&authorizer)),
             directory: Arc::clone(&directory),
             passwords: passwords.clone(),
             certificates: Arc::clone(&certificates),
             server_url: config.server_url.clone(),
             clock: clock.clone(),
         };
-        let rbac = Rbac::load(&*store).await?;
-        let membership = Membership::new(Arc::clone(&directory));
-        let authorizer: Arc<dyn Authorizer> =
-            Arc::new(ManagementAuthorizer::new(membership, rbac.clone()));
         let stop = shutdown.clone();
         let api = management::start(context, rbac, authorizer, &config.limits, stop).await?;
         let own = management::client(&api, &User::server());

@@ -64,6 +64,13 @@ pub(crate) fn decode<K: Kind>(entry: &Entry) -> Result<K, Damaged> {
     Ok(object)
 }
 
+/// The object in an entry. One that does not parse is as good as none, and says so.
+pub(crate) fn readable<K: Kind>(entry: &Entry) -> Option<K> {
+    decode(entry)
+        .inspect_err(|error| tracing::error!(%error, "ignoring an object"))
+        .ok()
+}
+
 /// The value of an entry with another object.
 pub(crate) fn encode<K: Kind>(object: &K, entry: &Entry) -> Result<Bytes, Damaged> {
     let value = serde_json::to_value(object).map_err(|error| damaged(entry, &error))?;

@@ -1,12 +1,12 @@
-//! Who and what there is, in memory: users, tokens, registration tokens, clusters. Fed by a watch
-//! of the store, so that no request waits for it.
+//! Who and what there is, in memory: users, tokens, registration tokens, clusters, and who may do what.
+//! Fed by a watch of the store, so that no request waits for it.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use lariat_api::{Cluster, ClusterId, ClusterRegistrationToken, Kind, Token, User, UserId};
+use lariat_api::{Cluster, ClusterId, ClusterRegistrationToken, Token, User, UserId};
 use store::{Entry, Follow, Followed, Revision, Store};
 use tokio::sync::watch;
 
@@ -14,8 +14,9 @@ use super::identity::Identity;
 use super::password::PASSWORDS;
 use super::secret::SecretHash;
 use super::token::{Bearer, TokenRecord};
+use crate::authz::{Access, access_prefixes};
 use crate::clock::Clock;
-use crate::stored::{decode, prefix};
+use crate::stored::{prefix, readable};
 
 /// How long a writer waits for the directory to know what was written.
 const CATCH_UP: Duration = Duration::from_secs(2);
@@ -53,6 +54,7 @@ struct Content {
     clusters: HashMap<ClusterId, Arc<Cluster>>,
     /// By the public keys of their agents.
     agents: HashMap<String, ClusterId>,
+    access: Access,
 }
 
 impl Directory {
@@ -120,7 +122,16 @@ impl Directory {
             return Err(TokenError::Disabled);
         }
         token.used(now);
-        Ok(Identity::new(user, token.user.clone(), token))
+        let groups = content.access.groups_of(token.user.as_str());
+        let administrator = content
+            .access
+            .is_administrator(token.user.as_str(), &groups);
+        Ok(Identity::new(user, token, groups, administrator))
+    }
+
+    /// Asks who may do what. Under a lock: to be short.
+    pub(crate) fn access<T>(&self, ask: impl FnOnce(&Access) -> T) -> T {
+        ask(&self.read().access)
     }
 
     /// A user by id.
@@ -242,7 +253,7 @@ fn read() -> Vec<Bytes> {
         prefix::<Cluster>(),
         prefix::<ClusterRegistrationToken>(),
     ];
-    let kinds = kinds.into_iter().map(Bytes::from);
+    let kinds = kinds.into_iter().chain(access_prefixes()).map(Bytes::from);
     kinds.chain([PASSWORDS.into()]).collect()
 }
 
@@ -251,17 +262,18 @@ impl Content {
         let Ok(text) = std::str::from_utf8(key) else {
             return;
         };
+        let of_access = self.access.set(text, entry);
         if let Some(id) = text.strip_prefix(&prefix::<User>()) {
-            self.set_user(id, entry.and_then(parsed));
+            self.set_user(id, entry.and_then(readable));
         } else if let Some(id) = text.strip_prefix(PASSWORDS) {
             self.set_password(id, entry);
         } else if let Some(name) = text.strip_prefix(&prefix::<Token>()) {
-            self.set_token(name, entry.and_then(parsed).as_ref());
+            self.set_token(name, entry.and_then(readable).as_ref());
         } else if let Some(id) = text.strip_prefix(&prefix::<Cluster>()) {
-            self.set_cluster(id, entry.and_then(parsed));
+            self.set_cluster(id, entry.and_then(readable));
         } else if let Some(place) = text.strip_prefix(&prefix::<ClusterRegistrationToken>()) {
-            self.set_registration(place, entry.and_then(parsed));
-        } else {
+            self.set_registration(place, entry.and_then(readable));
+        } else if !of_access {
             return;
         }
         match entry {
@@ -349,11 +361,4 @@ impl Content {
             self.registrations.insert(hash, place);
         }
     }
-}
-
-/// An object that does not parse is as good as none, and says so.
-fn parsed<K: Kind>(entry: &Entry) -> Option<K> {
-    decode(entry)
-        .inspect_err(|error| tracing::error!(%error, "ignoring an object"))
-        .ok()
 }

@@ -1,6 +1,7 @@
 //! Who makes a request.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use lariat_api::{ClusterId, GROUP_ADMINISTRATORS, GROUP_AUTHENTICATED, TokenName, User, UserId};
@@ -18,6 +19,8 @@ pub struct Identity {
     pub username: String,
     /// Groups under which the user appears in connected clusters.
     pub groups: Vec<String>,
+    /// Groups of the user at login providers. They count in the management API.
+    pub provider_groups: Arc<[String]>,
     /// More about the user for connected clusters (`Impersonate-Extra-…`), by lower-case key.
     pub extra: BTreeMap<String, Vec<String>>,
     /// Whether the user administers the server.
@@ -33,9 +36,15 @@ pub struct Identity {
 }
 
 impl Identity {
-    pub(super) fn new(user: &User, id: UserId, token: &TokenRecord) -> Self {
+    pub(super) fn new(
+        user: &User,
+        token: &TokenRecord,
+        provider_groups: Arc<[String]>,
+        administrator: bool,
+    ) -> Self {
+        let administrator = administrator || user.administrator;
         let mut groups = vec![GROUP_AUTHENTICATED.to_owned()];
-        if user.administrator {
+        if administrator {
             groups.push(GROUP_ADMINISTRATORS.to_owned());
         }
         let extra = BTreeMap::from([
@@ -44,11 +53,12 @@ impl Identity {
             ("requesttokenid".to_owned(), vec![token.name.to_string()]),
         ]);
         Self {
-            user: id,
+            user: token.user.clone(),
             username: user.username.clone(),
             groups,
+            provider_groups,
             extra,
-            administrator: user.administrator,
+            administrator,
             token: token.name.clone(),
             only_cluster: token.cluster.clone(),
             must_change_password: user.must_change_password,
@@ -64,6 +74,7 @@ impl Identity {
             user: id,
             username: user.to_owned(),
             groups: Vec::new(),
+            provider_groups: Arc::default(),
             extra: BTreeMap::new(),
             administrator,
             token: "token-1".parse().unwrap(),

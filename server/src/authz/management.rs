@@ -1,9 +1,8 @@
-//! Who may do what with the management API: what membership gives, and what RBAC gives besides.
+//! Who may do what with the management API: what membership gives, and what roles give besides.
 
 use apiserver::cache::Visible;
 use apiserver::rbac::{Rbac, Rule};
-use apiserver::serve::{Attributes, Authorizer, Decision, Rules, User};
-
+use apiserver::serve::{Attributes, Authorizer, Decision, ResourceAttributes, Rules, User};
 use lariat_api::{Cluster, GROUP, Kind as _};
 
 use super::{Membership, ONLY_CLUSTER, is_administrator, is_list, one_cluster_only};
@@ -15,7 +14,7 @@ pub(crate) const AUTHENTICATED: &str = "system:authenticated";
 /// Groups of the kinds in which a user asks about itself.
 const REVIEWS: [&str; 2] = ["authentication.k8s.io", "authorization.k8s.io"];
 
-/// Allows what [`Membership`] allows, and what RBAC allows. With a token that is good for one cluster
+/// Allows what [`Membership`] allows, and what RBAC allows by roles of Kubernetes and of this server. With a token that is good for one cluster
 /// only, no more than to see that one, to find out what there is, and to ask about oneself.
 #[derive(Clone, Debug)]
 pub struct ManagementAuthorizer {
@@ -36,10 +35,21 @@ impl ManagementAuthorizer {
         if matches!(found, Decision::Allow) {
             return found;
         }
-        match (self.rbac.authorize(user, what), found) {
-            (Decision::Deny(_), some @ Decision::AllowSome(_)) => some,
-            (Decision::Deny(_), Decision::Deny(why)) if !why.is_empty() => Decision::Deny(why),
-            (decision, _) => decision,
+        let refused = match self.rbac.authorize(user, what) {
+            Decision::Deny(why) => why,
+            allowed => return allowed,
+        };
+        let some = match what {
+            Attributes::Resource(what) if is_list(what) && is_ours(what) => {
+                self.rbac.visible(user, what)
+            }
+            _ => None,
+        };
+        match (found, some) {
+            (Decision::AllowSome(own), Some(more)) => Decision::AllowSome(own.or(more)),
+            (_, Some(some)) => Decision::AllowSome(some),
+            (Decision::Deny(why), None) if why.is_empty() => Decision::Deny(refused),
+            (found, None) => found,
         }
     }
 
@@ -100,6 +110,12 @@ impl Authorizer for ManagementAuthorizer {
             ..self.rbac.rules(user, namespace)
         }
     }
+}
+
+/// Lists of this server's kinds show whoever may not see all what they may get. Those of others are as in
+/// Kubernetes: all or nothing.
+fn is_ours(what: &ResourceAttributes<'_>) -> bool {
+    what.group == GROUP && what.subresource.is_empty()
 }
 
 /// Somebody of whom nothing is known but that it has logged in.

@@ -38,7 +38,7 @@ use store::{Revision, Store, Txn};
 use url::Url;
 
 use crate::authn::{Directory, Passwords};
-use crate::authz::{is_administrator, no_such_cluster};
+use crate::authz::{Guard, is_administrator, no_such_cluster};
 use crate::clock::Clock;
 use crate::edge::CertificateKeeper;
 use crate::stored;
@@ -48,6 +48,7 @@ use crate::stored;
 pub(crate) struct Context {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) directory: Arc<Directory>,
+    pub(crate) guard: Guard,
     pub(crate) passwords: Passwords,
     pub(crate) certificates: Arc<CertificateKeeper>,
     pub(crate) server_url: Url,
@@ -59,9 +60,8 @@ trait Managed: Kind + schemars::JsonSchema {
     /// Whether its status is written apart.
     const HAS_STATUS: bool = false;
 
-    /// Whether only administrators write it, whatever RBAC says: it says what people may do, and nothing
-    /// checks yet that nobody gives more than they have.
-    const GIVES_RIGHTS: bool = false;
+    /// Whether only administrators write it, whatever RBAC says: it says who people are.
+    const ADMINISTRATORS_ONLY: bool = false;
 
     /// The name of an object that comes without one.
     fn made_up_name() -> Option<String> {
@@ -222,7 +222,7 @@ impl<K: Managed> Hooks for KindHooks<K> {
         object: &'a mut Object,
     ) -> BoxFuture<'a, Result<Effects, ApiError>> {
         Box::pin(async move {
-            check_rights::<K>(write, object.name())?;
+            check_writer::<K>(write, object.name())?;
             let mut typed: K = typed(write, object)?;
             let old = write.old.map(|old| parsed::<K>(old)).transpose()?;
             let effects = match (write.subresource, &old) {
@@ -248,7 +248,7 @@ impl<K: Managed> Hooks for KindHooks<K> {
             let old = write.old.map(parsed::<K>).transpose()?;
             match old {
                 Some(old) => {
-                    check_rights::<K>(write, old.name())?;
+                    check_writer::<K>(write, old.name())?;
                     old.admit_deletion(&self.context, write).await
                 }
                 None => Ok(()),
@@ -274,9 +274,9 @@ impl<K> std::fmt::Debug for KindHooks<K> {
     }
 }
 
-fn check_rights<K: Managed>(write: &Write<'_>, name: &str) -> Result<(), ApiError> {
-    if K::GIVES_RIGHTS && !is_administrator(write.user) {
-        let why = "only administrators say what people may do";
+fn check_writer<K: Managed>(write: &Write<'_>, name: &str) -> Result<(), ApiError> {
+    if K::ADMINISTRATORS_ONLY && !is_administrator(write.user) {
+        let why = "only administrators say who people are";
         return Err(forbidden::<K>(name, why));
     }
     Ok(())

@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a failure here fails the test")]
 
+mod access;
 mod connections;
+mod escalation;
 mod fairness;
 mod harness;
 mod in_process;

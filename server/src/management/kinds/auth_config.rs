@@ -22,7 +22,7 @@ const NAMESPACE: &str = "cattle-global-data";
 
 impl Managed for AuthConfig {
     const HAS_STATUS: bool = true;
-    const GIVES_RIGHTS: bool = true;
+    const ADMINISTRATORS_ONLY: bool = true;
 
     async fn admit(
         &mut self,

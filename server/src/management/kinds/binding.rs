@@ -21,7 +21,6 @@ const MAX_CREATOR_ROLES: usize = 50;
 
 impl Managed for GlobalRoleBinding {
     const HAS_STATUS: bool = true;
-    const GIVES_RIGHTS: bool = true;
 
     fn made_up_name() -> Option<String> {
         Some(name_for("grb"))
@@ -35,22 +34,25 @@ impl Managed for GlobalRoleBinding {
     ) -> Result<Effects, ApiError> {
         let subject = self.subject.clone();
         settle(self, &subject, context, write, old)?;
-        let role = self.global_role_name.as_str();
-        if old.is_none()
-            && find::<GlobalRole>(&*context.store, "", role)
-                .await?
-                .is_none()
-        {
-            let rule = "there is no such global role";
-            return Err(invalid(self, write, "globalRoleName", role, rule));
+        if old.is_some() {
+            return Ok(Effects::default());
         }
+        let name = self.global_role_name.as_str();
+        let Some((role, _)) = find::<GlobalRole>(&*context.store, "", name).await? else {
+            let rule = "there is no such global role";
+            return Err(invalid(self, write, "globalRoleName", name, rule));
+        };
+        context.guard.global_binding(write, self, &role)?;
         Ok(Effects::default())
+    }
+
+    async fn admit_deletion(&self, context: &Context, write: &Write<'_>) -> Result<(), ApiError> {
+        context.guard.global_unbinding(write, self)
     }
 }
 
 impl Managed for ClusterRoleTemplateBinding {
     const HAS_STATUS: bool = true;
-    const GIVES_RIGHTS: bool = true;
 
     fn made_up_name() -> Option<String> {
         Some(name_for("crtb"))
@@ -78,13 +80,13 @@ impl Managed for ClusterRoleTemplateBinding {
         let role = self.role_template_name.as_str();
         let found = role_template::assignable(context, role, RoleContext::Cluster).await?;
         found.map_err(|rule| invalid(self, write, "roleTemplateName", role, rule))?;
+        context.guard.cluster_binding(write, self)?;
         Ok(Effects::default())
     }
 }
 
 impl Managed for ProjectRoleTemplateBinding {
     const HAS_STATUS: bool = true;
-    const GIVES_RIGHTS: bool = true;
 
     fn made_up_name() -> Option<String> {
         Some(name_for("prtb"))
@@ -114,6 +116,7 @@ impl Managed for ProjectRoleTemplateBinding {
         let role = self.role_template_name.as_str();
         let found = role_template::assignable(context, role, RoleContext::Project).await?;
         found.map_err(|rule| invalid(self, write, "roleTemplateName", role, rule))?;
+        context.guard.project_binding(write, self)?;
         Ok(Effects::default())
     }
 }

@@ -103,5 +103,6 @@ async fn check_default_role(
         let field = "spec.defaultClusterRoleForProjectMembers";
         let error = FieldError::invalid(field, wanted.as_str(), rule);
         write.invalid(cluster.name(), &[error])
-    })
+    })?;
+    context.guard.default_role(write, cluster, &wanted)
 }

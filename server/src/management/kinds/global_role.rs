@@ -10,7 +10,6 @@ use crate::stored::find;
 
 impl Managed for GlobalRole {
     const HAS_STATUS: bool = true;
-    const GIVES_RIGHTS: bool = true;
 
     async fn admit(
         &mut self,
@@ -44,6 +43,7 @@ impl Managed for GlobalRole {
             let error = FieldError::invalid(field, name.as_str(), rule);
             return Err(write.invalid(self.name(), &[error]));
         }
+        context.guard.global_role(write, self, old)?;
         Ok(Effects::default())
     }
 

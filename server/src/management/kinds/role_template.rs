@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use apiserver::admission::{Effects, Write};
 use apiserver::error::ApiError;
+use apiserver::rbac::usual_rules;
 use apiserver::schema::FieldError;
 use lariat_api::{GlobalRole, Kind as _, RoleContext, RoleTemplate};
 use store::{Compare, Revision, Txn};
@@ -15,8 +16,6 @@ use crate::stored::{all, find, prefix};
 const MAX_INHERITED: usize = 100;
 
 impl Managed for RoleTemplate {
-    const GIVES_RIGHTS: bool = true;
-
     async fn admit(
         &mut self,
         context: &Context,
@@ -37,17 +36,24 @@ impl Managed for RoleTemplate {
                 return Err(forbidden::<Self>(self.name(), why));
             }
         }
-        if old.is_some_and(|old| old.role_template_names == self.role_template_names) {
-            return Ok(Effects::default());
+        if self.external && self.external_rules.is_empty() && usual_rules(self.name()).is_none() {
+            let rule = "must say what the ClusterRole allows: it is none that every cluster has";
+            let error = FieldError::required("externalRules", rule);
+            return Err(write.invalid(self.name(), &[error]));
         }
-        let unchanged = inherited(self, context).await?;
-        let txn = unchanged.map_err(|rule| {
-            let names = self.role_template_names.clone();
-            let error = FieldError::invalid("roleTemplateNames", names, rule);
-            write.invalid(self.name(), &[error])
-        })?;
+        let same = old.is_some_and(|old| old.role_template_names == self.role_template_names);
+        let inherited = match same {
+            true => Inherited::default(),
+            false => inherited(self, context).await?.map_err(|rule| {
+                let names = self.role_template_names.clone();
+                let error = FieldError::invalid("roleTemplateNames", names, rule);
+                write.invalid(self.name(), &[error])
+            })?,
+        };
+        let guard = &context.guard;
+        guard.role_template(write, self, &inherited.templates, old)?;
         Ok(Effects {
-            txn,
+            txn: inherited.unchanged,
             ..Effects::default()
         })
     }
@@ -99,12 +105,19 @@ pub(super) async fn assignable(
     })
 }
 
-/// Follows what a template inherits. Returns the condition that all of it stays as it is until the
-/// template is written, or what is wrong with it.
+/// What a template inherits.
+#[derive(Default)]
+struct Inherited {
+    templates: Vec<RoleTemplate>,
+    /// The condition that all of them stay as they are until the template is written.
+    unchanged: Txn,
+}
+
+/// Follows what a template inherits. Says what is wrong with it if something is.
 async fn inherited(
     template: &RoleTemplate,
     context: &Context,
-) -> Result<Result<Txn, String>, ApiError> {
+) -> Result<Result<Inherited, String>, ApiError> {
     let mut seen: BTreeMap<String, (RoleTemplate, Revision)> = BTreeMap::new();
     let mut level: BTreeSet<String> = template.role_template_names.iter().cloned().collect();
     for _ in 1..RoleTemplate::MAX_DEPTH {
@@ -135,12 +148,13 @@ async fn inherited(
         let most = RoleTemplate::MAX_DEPTH;
         return Ok(Err(format!("must end after {most} templates")));
     }
-    let compares = seen.into_iter().map(|(name, (_, modified))| Compare {
-        key: (prefix::<RoleTemplate>() + &name).into(),
-        modified,
-    });
-    Ok(Ok(Txn {
-        compares: compares.collect(),
-        ops: Vec::new(),
-    }))
+    let mut inherited = Inherited::default();
+    for (name, (template, modified)) in seen {
+        inherited.unchanged.compares.push(Compare {
+            key: (prefix::<RoleTemplate>() + &name).into(),
+            modified,
+        });
+        inherited.templates.push(template);
+    }
+    Ok(Ok(inherited))
 }

@@ -34,7 +34,7 @@ impl Managed for User {
         if password.is_some() {
             hide(&mut self.metadata, "password", None);
         }
-        let administers = self.administrator || old.is_some_and(|old| old.administrator);
+        let administers = self.administrator || old.is_some_and(|old| administers(old, context));
         if administers && !is_administrator(write.user) {
             let why = "only administrators make and change administrators";
             return Err(forbidden::<Self>(self.name(), why));
@@ -73,8 +73,8 @@ impl Managed for User {
         })
     }
 
-    async fn admit_deletion(&self, _context: &Context, write: &Write<'_>) -> Result<(), ApiError> {
-        if self.administrator && !is_administrator(write.user) {
+    async fn admit_deletion(&self, context: &Context, write: &Write<'_>) -> Result<(), ApiError> {
+        if administers(self, context) && !is_administrator(write.user) {
             let why = "only administrators delete administrators";
             return Err(forbidden::<Self>(self.name(), why));
         }
@@ -108,6 +108,15 @@ impl Managed for User {
             ops,
         })
     }
+}
+
+/// Whether a user administers the server.
+fn administers(user: &User, context: &Context) -> bool {
+    let by_role = context.directory.access(|access| {
+        let groups = access.groups_of(user.name());
+        access.is_administrator(user.name(), &groups)
+    });
+    user.administrator || by_role
 }
 
 /// The transaction that claims a username for a new user.

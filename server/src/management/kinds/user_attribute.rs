@@ -8,7 +8,7 @@ use lariat_api::{Kind as _, UserAttribute};
 use super::{Context, Managed, namespace};
 
 impl Managed for UserAttribute {
-    const GIVES_RIGHTS: bool = true;
+    const ADMINISTRATORS_ONLY: bool = true;
 
     async fn admit(
         &mut self,

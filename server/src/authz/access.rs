@@ -1,0 +1,288 @@
+//! Who has been given what: roles, bindings and projects, found by those to whom they are bound.
+//! [`Directory`] keeps it true to the store.
+//!
+//! A role for clusters or projects says what people may do *there*. Of that, the management API takes
+//! only what concerns the few kinds that live in the namespaces of clusters and projects: a rule for
+//! all resources opens no Secret here.
+
+mod bound;
+mod grants;
+mod template;
+
+use std::collections::{HashMap, HashSet};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use apiserver::keys;
+use apiserver::rbac::{Derived, Found, Rule};
+use apiserver::serve::{Attributes, User};
+use kube::core::ObjectMeta;
+use lariat_api::{
+    Cluster, ClusterRoleTemplateBinding, GROUP, GlobalRole, GlobalRoleBinding, Kind, Project,
+    ProjectRoleTemplateBinding, RoleTemplate, UserAttribute, VERSION,
+};
+use store::Entry;
+
+use crate::authn::Directory;
+use crate::stored::readable;
+use bound::{Bound, Everybody, Given};
+pub(crate) use grants::{Place, Standing};
+use template::Templates;
+pub(crate) use template::{Template, own_rules, rules};
+
+/// The GlobalRole whose holders administer the server.
+pub(crate) const ADMIN: &str = "admin";
+
+/// The kinds whose objects say who may do what.
+pub(crate) fn prefixes() -> [String; 7] {
+    use crate::stored::prefix;
+    [
+        prefix::<GlobalRole>(),
+        prefix::<GlobalRoleBinding>(),
+        prefix::<RoleTemplate>(),
+        prefix::<ClusterRoleTemplateBinding>(),
+        prefix::<ProjectRoleTemplateBinding>(),
+        prefix::<Project>(),
+        prefix::<UserAttribute>(),
+    ]
+}
+
+/// Who has been given what.
+#[derive(Debug, Default)]
+pub(crate) struct Access {
+    people: HashMap<String, Person>,
+    /// By the ids of the users of whom they are.
+    attributes: HashMap<String, Attribute>,
+    clusters: HashSet<String>,
+    projects: HashMap<String, InCluster>,
+    roles: HashMap<String, Global>,
+    templates: Templates,
+    bound: Everybody,
+}
+
+/// A user.
+#[derive(Debug)]
+struct Person {
+    /// Bindings are for this: a user who is made again under an old id is somebody else.
+    uid: String,
+    principals: Vec<String>,
+}
+
+/// What login providers say of a user.
+#[derive(Debug)]
+struct Attribute {
+    uid: String,
+    groups: Arc<[String]>,
+}
+
+/// Where a project is.
+#[derive(Debug)]
+struct InCluster {
+    cluster: String,
+    is_system: bool,
+}
+
+/// A GlobalRole.
+#[derive(Debug)]
+struct Global {
+    rules: Vec<Rule>,
+    namespaced: HashMap<String, Vec<Rule>>,
+    /// Names of templates that are given in every cluster.
+    inherited: Vec<String>,
+    builtin: bool,
+}
+
+impl Access {
+    /// Takes in an object of the kinds of [`prefixes`], a user or a cluster, or that it is gone. Others
+    /// are none of its business. Returns whether it was one of them.
+    pub(crate) fn set(&mut self, key: &str, entry: Option<&Entry>) -> bool {
+        let Some(prefix) = keys::resource_of(key.as_bytes()) else {
+            return false;
+        };
+        let Some((GROUP, plural)) = keys::group_and_plural(prefix) else {
+            return false;
+        };
+        let (_, name) = keys::split(&key[prefix.len()..]);
+        match plural {
+            lariat_api::User::PLURAL => put(&mut self.people, name, entry, Person::new),
+            UserAttribute::PLURAL => put(&mut self.attributes, name, entry, Attribute::new),
+            GlobalRole::PLURAL => put(&mut self.roles, name, entry, Global::new),
+            Project::PLURAL => put(&mut self.projects, name, entry, InCluster::new),
+            Cluster::PLURAL => match entry {
+                Some(_) => drop(self.clusters.insert(name.to_owned())),
+                None => drop(self.clusters.remove(name)),
+            },
+            RoleTemplate::PLURAL => self.templates.set(name, entry.and_then(readable)),
+            GlobalRoleBinding::PLURAL => {
+                let bound = entry
+                    .and_then(readable)
+                    .as_ref()
+                    .and_then(Bound::everywhere);
+                self.bound.set(key, bound);
+            }
+            ClusterRoleTemplateBinding::PLURAL => {
+                let bound = entry
+                    .and_then(readable)
+                    .as_ref()
+                    .and_then(Bound::in_cluster);
+                self.bound.set(key, bound);
+            }
+            ProjectRoleTemplateBinding::PLURAL => {
+                let bound = entry
+                    .and_then(readable)
+                    .as_ref()
+                    .and_then(Bound::in_project);
+                self.bound.set(key, bound);
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// A template with all that it inherits.
+    pub(crate) fn template(&self, name: &str) -> Option<&Template> {
+        self.templates.get(name)
+    }
+
+    /// The groups of a user at login providers.
+    pub(crate) fn groups_of(&self, user: &str) -> Arc<[String]> {
+        let groups = self.people.get(user).and_then(|person| {
+            let attribute = self.attributes.get(user)?;
+            (attribute.uid == person.uid).then(|| Arc::clone(&attribute.groups))
+        });
+        groups.unwrap_or_default()
+    }
+
+    /// Whether a user who is in some groups administers the server.
+    pub(crate) fn is_administrator(&self, user: &str, groups: &[String]) -> bool {
+        let admin = self.roles.get(ADMIN).is_some_and(|role| role.builtin);
+        admin && self.given(user, groups).any(|(given, _)| given.has(ADMIN))
+    }
+
+    /// The cluster of a project.
+    pub(crate) fn cluster_of(&self, project: &str) -> Option<&str> {
+        Some(&self.projects.get(project)?.cluster)
+    }
+
+    /// Whether a project is for what its cluster itself needs.
+    pub(crate) fn is_system(&self, project: &str) -> bool {
+        let project = self.projects.get(project);
+        project.is_some_and(|project| project.is_system)
+    }
+
+    /// What is bound to a user who is in some groups, each with the one to whom it is.
+    fn given<'a>(
+        &'a self,
+        user: &'a str,
+        groups: &'a [String],
+    ) -> impl Iterator<Item = (&'a Given, To<'a>)> {
+        let person = self.people.get(user);
+        let own = person.and_then(|person| self.bound.users.get(&person.uid));
+        let own = own.map(|given| (given, To("User", user)));
+        let principals = person.into_iter().flat_map(|person| &person.principals);
+        let principals = principals
+            .filter_map(move |name| Some((self.bound.principals.get(name)?, To("User", name))));
+        let groups = groups.iter();
+        let groups =
+            groups.filter_map(move |name| Some((self.bound.groups.get(name)?, To("Group", name))));
+        own.into_iter().chain(principals).chain(groups)
+    }
+}
+
+/// Kind and name of the one to whom something is bound.
+#[derive(Clone, Copy, Debug)]
+struct To<'a>(&'static str, &'a str);
+
+impl Derived for Directory {
+    fn grants(
+        &self,
+        user: &User,
+        namespace: &str,
+        asked: Option<&Attributes<'_>>,
+        found: &mut Found<'_>,
+    ) {
+        self.access(
+            |access| match access.grants(user, namespace, asked, found) {
+                ControlFlow::Continue(()) | ControlFlow::Break(()) => {}
+            },
+        );
+    }
+
+    fn namespaces(&self, user: &User) -> Vec<String> {
+        self.access(|access| access.namespaces(user))
+    }
+}
+
+/// Puts what is made of an object under its name, or takes it away.
+fn put<K: Kind, T>(
+    map: &mut HashMap<String, T>,
+    name: &str,
+    entry: Option<&Entry>,
+    new: fn(K) -> Option<T>,
+) {
+    match entry.and_then(readable).and_then(new) {
+        Some(made) => drop(map.insert(name.to_owned(), made)),
+        None => drop(map.remove(name)),
+    }
+}
+
+impl Person {
+    fn new(user: lariat_api::User) -> Option<Self> {
+        Some(Self {
+            uid: user.metadata.uid?,
+            principals: user.principal_ids,
+        })
+    }
+}
+
+impl Attribute {
+    fn new(attribute: UserAttribute) -> Option<Self> {
+        let uid = owner(&attribute.metadata, attribute.name())?;
+        let groups = attribute.group_principals.into_values();
+        let groups = groups.flat_map(|groups| groups.items);
+        let ids = groups.map(|group| group.id);
+        Some(Self {
+            uid,
+            // Whatever a provider says, nobody gets into a group of this server or of Kubernetes.
+            groups: ids.filter(|id| id.contains("://")).collect(),
+        })
+    }
+}
+
+impl InCluster {
+    fn new(project: Project) -> Option<Self> {
+        let labels = project.metadata.labels.as_ref();
+        Some(Self {
+            is_system: labels.is_some_and(|labels| labels.contains_key(Project::SYSTEM_LABEL)),
+            cluster: project.metadata.namespace?,
+        })
+    }
+}
+
+impl Global {
+    fn new(role: GlobalRole) -> Option<Self> {
+        let namespaced = role.namespaced_rules.iter();
+        let namespaced = namespaced.map(|(namespace, allowed)| (namespace.clone(), rules(allowed)));
+        Some(Self {
+            namespaced: namespaced.collect(),
+            rules: rules(&role.rules),
+            inherited: role.inherited_cluster_roles,
+            builtin: role.builtin,
+        })
+    }
+}
+
+/// The uid of a user who owns an object, as the server wrote it down when that was made.
+fn owner(meta: &ObjectMeta, user: &str) -> Option<String> {
+    let mut owners = meta.owner_references.iter().flatten();
+    let found = owners.find(|owner| {
+        let ours = owner.api_version == format!("{GROUP}/{VERSION}");
+        ours && owner.kind == lariat_api::User::KIND && owner.name == user
+    });
+    found
+        .map(|owner| owner.uid.clone())
+        .filter(|uid| !uid.is_empty())
+}
+
+#[cfg(test)]
+mod tests;

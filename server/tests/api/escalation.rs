@@ -1,0 +1,433 @@
+//! Nobody hands on more than they hold.
+
+use http::{Method, Request, StatusCode};
+use http_body_util::Full;
+use serde_json::{Value, json};
+
+use super::access::{
+    all, cluster_with_project, crtb, grb, made, name, prtb, rule, template, within,
+};
+use super::harness::{Answer, Client, TestServer, cluster, object};
+
+const MANAGE: [&str; 7] = [
+    "get", "list", "watch", "create", "update", "patch", "delete",
+];
+
+/// A server with the clusters `one` and `two`, roles of different might, and somebody to try.
+struct Stage {
+    server: TestServer,
+    admin: Client,
+    mallory: Client,
+    id: String,
+    /// Somebody to whom things are given.
+    other: String,
+}
+
+impl Stage {
+    async fn set() -> Self {
+        let server = TestServer::start().await;
+        let admin = server.admin().await;
+        for name in ["one", "two"] {
+            cluster_with_project(&admin, name).await;
+        }
+        let everything = json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]});
+        template(
+            &admin,
+            "might",
+            "cluster",
+            std::slice::from_ref(&everything),
+        )
+        .await;
+        template(&admin, "pods", "cluster", &[pods()]).await;
+        let giver = [pods(), rule(&["*"], &["clusterroletemplatebindings"])];
+        template(&admin, "giver", "cluster", &giver).await;
+        template(&admin, "dev", "project", &[pods()]).await;
+        template(&admin, "all-there", "project", &[everything]).await;
+        let lead = [pods(), rule(&["*"], &["projectroletemplatebindings"])];
+        template(&admin, "lead", "project", &lead).await;
+        let (mallory, id) = server.user(&admin, "mallory").await;
+        let (_, other) = server.user(&admin, "other").await;
+        Self {
+            server,
+            admin,
+            mallory,
+            id,
+            other,
+        }
+    }
+
+    /// Gives somebody a GlobalRole.
+    async fn give(&self, role: &str, fields: Value) {
+        made(
+            &self.admin,
+            &all("globalroles"),
+            &object("GlobalRole", role, fields),
+        )
+        .await;
+        made(
+            &self.admin,
+            &all("globalrolebindings"),
+            &grb(&self.id, role),
+        )
+        .await;
+    }
+
+    async fn give_in(&self, cluster: &str, role: &str) {
+        let path = within(cluster, "clusterroletemplatebindings");
+        made(&self.admin, &path, &crtb(&self.id, role)).await;
+    }
+}
+
+fn pods() -> Value {
+    json!({"verbs": ["get", "list"], "apiGroups": [""], "resources": ["pods"]})
+}
+
+fn secrets() -> Value {
+    json!({"verbs": ["get"], "apiGroups": [""], "resources": ["secrets"]})
+}
+
+async fn patch(client: &Client, path: &str, patch: &Value) -> Answer {
+    let request = Request::builder()
+        .method(Method::PATCH)
+        .uri(path)
+        .header("content-type", "application/merge-patch+json");
+    let body = Full::new(patch.to_string().into());
+    client.answer(request.body(body).unwrap()).await
+}
+
+/// Attempts 30 and 31.
+#[tokio::test]
+async fn a_role_in_a_cluster_is_given_by_who_holds_it_there() {
+    let stage = Stage::set().await;
+    let (mallory, other) = (&stage.mallory, stage.other.as_str());
+    let path = |cluster: &str| within(cluster, "clusterroletemplatebindings");
+    stage.give_in("one", "pods").await;
+    mallory
+        .post(&path("one"), &crtb(other, "pods"))
+        .await
+        .refusal(403);
+
+    stage.give_in("one", "giver").await;
+    made(mallory, &path("one"), &crtb(other, "pods")).await;
+    let given = made(mallory, &path("one"), &crtb(other, "giver")).await;
+    let refused = mallory
+        .post(&path("one"), &crtb(&stage.id, "might"))
+        .await
+        .refusal(403);
+    let expected = "is attempting to grant permissions not currently held in one:\n{APIGroups:[\"*\"], Resources:[\"*\"], Verbs:[\"*\"]}";
+    assert!(refused.contains(expected), "{refused}");
+    let dry = format!("{}?dryRun=All", path("one"));
+    mallory
+        .post(&dry, &crtb(&stage.id, "might"))
+        .await
+        .refusal(403);
+    // Nor by server-side apply or update as create.
+    let mut named = crtb(&stage.id, "might");
+    named["metadata"]["name"] = json!("mine");
+    let applied = Request::patch(format!("{}/mine?fieldManager=m", path("one")))
+        .header("content-type", "application/apply-patch+yaml")
+        .body(Full::new(named.to_string().into()));
+    mallory.answer(applied.unwrap()).await.refusal(403);
+
+    // In another cluster, be it said by the name or by the namespace.
+    mallory
+        .post(&path("two"), &crtb(other, "pods"))
+        .await
+        .refusal(403);
+    let mut elsewhere = crtb(other, "pods");
+    elsewhere["clusterName"] = json!("two");
+    mallory.post(&path("one"), &elsewhere).await.refusal(422);
+    elsewhere["clusterName"] = json!("one");
+    mallory.post(&path("two"), &elsewhere).await.refusal(403);
+    let binding = format!("{}/{}", path("one"), name(&given));
+    for moved in [
+        json!({"roleTemplateName": "might"}),
+        json!({"clusterName": "two"}),
+        json!({"userName": stage.id}),
+        json!({"groupPrincipalName": "openldap_group://all", "userName": null}),
+    ] {
+        patch(mallory, &binding, &moved).await.refusal(422);
+    }
+    // What it names can be held by nobody.
+    for subject in ["groupName", "groupPrincipalName"] {
+        for group in ["system:masters", "lariat:administrators"] {
+            let mut masters = crtb(other, "pods");
+            masters.as_object_mut().unwrap().remove("userName");
+            masters[subject] = json!(group);
+            mallory.post(&path("one"), &masters).await.refusal(422);
+        }
+    }
+}
+
+/// Attempt 31, by what one may give others to be given.
+#[tokio::test]
+async fn the_role_of_people_in_projects_is_held_by_who_chooses_it() {
+    let stage = Stage::set().await;
+    let choose = json!({"rules": [rule(&["get", "update", "patch"], &["clusters"])]});
+    stage.give("choose", choose).await;
+    let field = |role: &str| json!({"spec": {"defaultClusterRoleForProjectMembers": role}});
+    patch(&stage.mallory, &cluster("one"), &field("might"))
+        .await
+        .refusal(403);
+    patch(&stage.mallory, &cluster("one"), &field("pods"))
+        .await
+        .refusal(403);
+    stage.give_in("one", "pods").await;
+    let given = patch(&stage.mallory, &cluster("one"), &field("pods")).await;
+    assert_eq!(given.status, StatusCode::OK, "{}", given.text());
+}
+
+/// Attempt 32.
+#[tokio::test]
+async fn a_role_in_a_project_is_given_by_who_holds_it_there() {
+    let stage = Stage::set().await;
+    let (admin, mallory, other) = (&stage.admin, &stage.mallory, stage.other.as_str());
+    let path = |project: &str| within(project, "projectroletemplatebindings");
+    made(admin, &path("p-one"), &prtb(&stage.id, "one:p-one", "dev")).await;
+    let dev = prtb(other, "one:p-one", "dev");
+    mallory.post(&path("p-one"), &dev).await.refusal(403);
+
+    made(admin, &path("p-one"), &prtb(&stage.id, "one:p-one", "lead")).await;
+    made(mallory, &path("p-one"), &dev).await;
+    let more = prtb(&stage.id, "one:p-one", "all-there");
+    let refused = mallory.post(&path("p-one"), &more).await.refusal(403);
+    assert!(refused.contains("not currently held in p-one"), "{refused}");
+    let for_clusters = prtb(other, "one:p-one", "pods");
+    mallory
+        .post(&path("p-one"), &for_clusters)
+        .await
+        .refusal(422);
+    let foreign = prtb(other, "two:p-two", "dev");
+    mallory.post(&path("p-one"), &foreign).await.refusal(422);
+    mallory.post(&path("p-two"), &foreign).await.refusal(403);
+    let lied = prtb(other, "two:p-one", "dev");
+    mallory.post(&path("p-one"), &lied).await.refusal(422);
+    mallory
+        .post(
+            &within("one", "clusterroletemplatebindings"),
+            &crtb(other, "pods"),
+        )
+        .await
+        .refusal(403);
+}
+
+/// The agent's key is in a namespace of the system project.
+#[tokio::test]
+async fn roles_in_the_system_project_are_given_by_owners_of_the_cluster() {
+    let stage = Stage::set().await;
+    let (admin, mallory) = (&stage.admin, &stage.mallory);
+    let projects = admin.get(&within("one", "projects")).await.json()["items"].clone();
+    let mut projects = projects.as_array().unwrap().iter();
+    let system = projects.find(|project| project["spec"]["displayName"] == "System");
+    let system = name(system.unwrap()).to_owned();
+    let path = within(&system, "projectroletemplatebindings");
+    let full = format!("one:{system}");
+    made(admin, &path, &prtb(&stage.id, &full, "lead")).await;
+    let dev = prtb(&stage.other, &full, "dev");
+    let refused = mallory.post(&path, &dev).await.refusal(403);
+    assert!(refused.contains("only owners of the cluster"), "{refused}");
+    stage.give_in("one", "might").await;
+    made(mallory, &path, &dev).await;
+}
+
+/// Attempts 33 and 34.
+#[tokio::test]
+async fn a_template_has_no_more_than_its_writer_holds_in_every_cluster() {
+    let stage = Stage::set().await;
+    let (admin, mallory) = (&stage.admin, &stage.mallory);
+    let path = all("roletemplates");
+    let new = |fields: Value| object("RoleTemplate", "mine", fields);
+    mallory
+        .post(&path, &new(json!({"context": "cluster"})))
+        .await
+        .refusal(403);
+    // Secrets of the management API are none of a cluster.
+    let manage = rule(&MANAGE, &["roletemplates"]);
+    stage
+        .give(
+            "roles",
+            json!({"rules": [manage, secrets()], "inheritedClusterRoles": ["pods"]}),
+        )
+        .await;
+    let held = new(json!({"context": "cluster", "rules": [pods()], "roleTemplateNames": ["pods"]}));
+    let mine = made(mallory, &path, &held).await;
+    let at = format!("{path}/mine");
+
+    for (fields, status) in [
+        (json!({"rules": [pods(), secrets()]}), 403),
+        (json!({"roleTemplateNames": ["might"]}), 403),
+        (json!({"roleTemplateNames": ["giver", "pods"]}), 403),
+        (json!({"roleTemplateNames": ["mine"]}), 422),
+        (json!({"context": "project"}), 422),
+        (
+            json!({"external": true, "rules": [], "externalRules": [pods()]}),
+            403,
+        ),
+        (json!({"clusterCreatorDefault": true}), 403),
+    ] {
+        let refused = patch(mallory, &at, &fields).await;
+        refused.refusal(status);
+    }
+    for (name, fields) in [
+        (
+            "cluster-admin",
+            json!({"context": "cluster", "external": true}),
+        ),
+        ("view", json!({"context": "cluster", "external": true})),
+        (
+            "x",
+            json!({"context": "project", "external": true, "externalRules": [pods()]}),
+        ),
+        (
+            "y",
+            json!({"context": "project", "rules": [pods()], "projectCreatorDefault": true}),
+        ),
+        ("z", json!({"context": "cluster", "rules": [secrets()]})),
+    ] {
+        let refused = mallory
+            .post(&path, &object("RoleTemplate", name, fields))
+            .await
+            .refusal(403);
+        assert!(
+            refused.contains("escalate") || refused.contains("not currently held"),
+            "{refused}"
+        );
+    }
+    admin
+        .post(
+            &path,
+            &object("RoleTemplate", "x", json!({"external": true})),
+        )
+        .await
+        .refusal(422);
+
+    // What others are bound to is not raised either, and what gives nothing may be changed.
+    patch(
+        mallory,
+        &format!("{path}/dev"),
+        &json!({"rules": [pods(), secrets()]}),
+    )
+    .await
+    .refusal(403);
+    let told = patch(
+        mallory,
+        &format!("{path}/might"),
+        &json!({"description": "all"}),
+    )
+    .await;
+    assert_eq!(told.status, StatusCode::OK, "{}", told.text());
+    let fewer = patch(mallory, &at, &json!({"rules": []})).await;
+    assert_eq!(fewer.status, StatusCode::OK, "{}", fewer.text());
+    assert_eq!(mine["rules"], json!([pods()]));
+    // Recording is no matter of who is recorded.
+    patch(admin, &at, &json!({"sessionRecording": "required"})).await;
+    patch(mallory, &at, &json!({"sessionRecording": ""}))
+        .await
+        .refusal(403);
+
+    stage
+        .give(
+            "raise",
+            json!({"rules": [rule(&["escalate"], &["roletemplates"])]}),
+        )
+        .await;
+    let raised = patch(mallory, &at, &json!({"rules": [secrets()]})).await;
+    assert_eq!(raised.status, StatusCode::OK, "{}", raised.text());
+}
+
+/// Attempts 35 and 36.
+#[tokio::test]
+async fn a_global_role_has_no_more_than_its_writer_holds() {
+    let stage = Stage::set().await;
+    let (admin, mallory) = (&stage.admin, &stage.mallory);
+    let (roles, bindings) = (all("globalroles"), all("globalrolebindings"));
+    let manage = rule(&MANAGE, &["globalroles", "globalrolebindings"]);
+    stage
+        .give("roles", json!({"rules": [manage, pods()]}))
+        .await;
+    let everything = json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]});
+    let might = object("GlobalRole", "everything", json!({"rules": [everything]}));
+    made(admin, &roles, &might).await;
+    let wide = json!({"inheritedClusterRoles": ["might"]});
+    made(admin, &roles, &object("GlobalRole", "wide", wide.clone())).await;
+    let local = json!({"namespacedRules": {"cattle-system": [secrets()]}});
+    made(admin, &roles, &object("GlobalRole", "local", local.clone())).await;
+
+    let mine = object("GlobalRole", "mine", json!({"rules": [pods()]}));
+    made(mallory, &roles, &mine).await;
+    made(mallory, &bindings, &grb(&stage.other, "mine")).await;
+    let at = format!("{roles}/mine");
+    for fields in [
+        json!({"rules": [secrets()]}),
+        json!({"rules": [{"verbs": ["get"], "nonResourceURLs": ["/metrics"]}]}),
+        json!({"rules": [rule(&["escalate", "bind"], &["globalroles"])]}),
+        wide,
+        local,
+        json!({"newUserDefault": true}),
+    ] {
+        patch(mallory, &at, &fields).await.refusal(403);
+        let fresh = object("GlobalRole", "fresh", fields);
+        mallory.post(&roles, &fresh).await.refusal(403);
+    }
+    for role in ["everything", "wide", "local"] {
+        let refused = mallory
+            .post(&bindings, &grb(&stage.id, role))
+            .await
+            .refusal(403);
+        assert!(refused.contains("not currently held"), "{role}: {refused}");
+    }
+    // A role that comes with the server, and one of that name.
+    let own = json!({"apiVersion": "management.cattle.io/v3", "kind": "GlobalRole",
+        "metadata": {"name": "built"}, "builtin": true, "rules": []});
+    let request = Request::post(&roles).header("content-type", "application/json");
+    let request = request.body(own.to_string().into_bytes()).unwrap();
+    let _: Value = stage.server.app.own.request(request).await.unwrap();
+    for change in [json!({"builtin": false}), json!({"rules": [pods()]})] {
+        let changed = patch(mallory, &format!("{roles}/built"), &change).await;
+        if changed.status == StatusCode::OK {
+            assert_eq!(changed.json()["builtin"], true);
+        } else {
+            changed.refusal(403);
+        }
+    }
+    mallory.get("/api/v1/secrets").await.refusal(403);
+
+    stage
+        .give(
+            "binder",
+            json!({"rules": [rule(&["bind"], &["globalroles"])]}),
+        )
+        .await;
+    made(mallory, &bindings, &grb(&stage.id, "local")).await;
+    let path = "/api/v1/namespaces/cattle-system/secrets/none";
+    mallory.get(path).await.refusal(404);
+}
+
+/// Attempt 37.
+#[tokio::test]
+async fn a_locked_template_is_given_to_nobody_and_kept_by_who_has_it() {
+    let stage = Stage::set().await;
+    let (admin, mallory) = (&stage.admin, &stage.mallory);
+    stage.give_in("one", "giver").await;
+    let path = within("one", "clusterroletemplatebindings");
+    let old = made(mallory, &path, &crtb(&stage.other, "pods")).await;
+    for locked in ["giver", "pods"] {
+        let path = format!("{}/{locked}", all("roletemplates"));
+        let answer = patch(admin, &path, &json!({"locked": true})).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+    }
+    for client in [admin, mallory] {
+        let refused = client
+            .post(&path, &crtb(&stage.id, "pods"))
+            .await
+            .refusal(422);
+        assert!(refused.contains("is locked"), "{refused}");
+    }
+    let at = format!("{path}/{}", name(&old));
+    patch(mallory, &at, &json!({"roleTemplateName": "giver"}))
+        .await
+        .refusal(422);
+    let touched = patch(mallory, &at, &json!({"metadata": {"labels": {"a": "b"}}})).await;
+    assert_eq!(touched.status, StatusCode::OK, "{}", touched.text());
+    assert_eq!(mallory.get(&cluster("one")).await.status, StatusCode::OK);
+}
