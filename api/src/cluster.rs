@@ -7,9 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::kind::{Named, printable, resource, rule};
-use crate::{
-    ApiVersion, ClusterId, Column, Condition, ConditionStatus, Kind, KindName, UserId, condition,
-};
+use crate::{ApiVersion, ClusterId, Column, Condition, ConditionStatus, Kind, KindName, condition};
 
 /// A Kubernetes cluster that an agent connects to the server.
 ///
@@ -45,10 +43,6 @@ pub struct ClusterSpec {
     #[schemars(length(max = 4096))]
     #[serde(skip_serializing_if = "String::is_empty")]
     pub description: String,
-    /// Who may reach the cluster besides the administrators of the server. At most 1000.
-    #[schemars(length(max = 1000))]
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub members: Vec<ClusterMember>,
     /// Whether the next agent that presents a valid registration token takes the place of the
     /// agent that is bound now. For a cluster that lost the agent's key. The server sets it back
     /// to false as soon as an agent was bound.
@@ -108,29 +102,6 @@ fn address() -> Value {
 fn certificates() -> Value {
     let expression = "self == '' || self.contains('-----BEGIN CERTIFICATE-----')";
     rule(expression, "must be certificates in PEM")
-}
-
-/// A user who may reach a cluster.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ClusterMember {
-    /// Id of the user.
-    pub user_id: UserId,
-    /// What the user may do. Defaults to `member`.
-    #[serde(default)]
-    pub role: ClusterRole,
-}
-
-/// What a member may do with a cluster. What the member may do *in* the cluster is decided by the
-/// cluster's own RBAC.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub enum ClusterRole {
-    /// Reach the cluster and read its Cluster object.
-    #[default]
-    Member,
-    /// Also change and delete the Cluster object and create registration tokens for it.
-    Owner,
 }
 
 /// What the server sees of a cluster.
@@ -217,20 +188,6 @@ impl Cluster {
         self.status.as_ref()?.agent.as_ref()
     }
 
-    /// The role of a user who is listed as a member; the higher one if listed twice.
-    #[must_use]
-    pub fn role_of(&self, user: &UserId) -> Option<ClusterRole> {
-        let mut roles = (self.spec.members.iter())
-            .filter(|member| member.user_id == *user)
-            .map(|member| member.role);
-        let first = roles.next()?;
-        if first == ClusterRole::Owner || roles.any(|role| role == ClusterRole::Owner) {
-            Some(ClusterRole::Owner)
-        } else {
-            Some(ClusterRole::Member)
-        }
-    }
-
     /// One word for the state: `Pending` (no agent registered yet), `Ready`, `NotReady`
     /// (connected, but the API server is not ready) or `Disconnected`.
     #[must_use]
@@ -315,7 +272,7 @@ mod tests {
     fn a_cluster_reads_back_as_written() {
         let text = r#"{"apiVersion":"management.cattle.io/v3","kind":"Cluster",
             "metadata":{"name":"c-abc12"},
-            "spec":{"displayName":"prod","members":[{"userId":"u-1","role":"owner"}]},
+            "spec":{"displayName":"prod"},
             "status":{"conditions":[{"type":"Ready","status":"True"}]}}"#;
         let cluster: Cluster = serde_json::from_str(text).unwrap();
         let written = serde_json::to_value(&cluster).unwrap();
@@ -332,20 +289,6 @@ mod tests {
                 .to_string()
                 .starts_with("kind is \"User\", expected \"Cluster\"")
         );
-    }
-
-    #[test]
-    fn a_member_listed_twice_has_the_higher_role() {
-        let mut cluster = Cluster::new("prod");
-        let user: UserId = "u-1".parse().unwrap();
-        assert_eq!(cluster.role_of(&user), None);
-        for role in [ClusterRole::Member, ClusterRole::Owner] {
-            cluster.spec.members.push(ClusterMember {
-                user_id: user.clone(),
-                role,
-            });
-        }
-        assert_eq!(cluster.role_of(&user), Some(ClusterRole::Owner));
     }
 
     #[test]

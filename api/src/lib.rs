@@ -36,8 +36,8 @@ pub use auth_config::{
     AccessMode, AuthConfig, AuthConfigStatus, AuthConfigType, DirectorySettings, RedirectSettings,
 };
 pub use cluster::{
-    BoundAgent, Cluster, ClusterInfo, ClusterMember, ClusterRole, ClusterSpec, ClusterStatus,
-    LocalClusterAuthEndpoint, SessionRecording,
+    BoundAgent, Cluster, ClusterInfo, ClusterSpec, ClusterStatus, LocalClusterAuthEndpoint,
+    SessionRecording,
 };
 pub use cluster_registration_token::{
     ClusterRegistrationToken, ClusterRegistrationTokenSpec, ClusterRegistrationTokenStatus,

@@ -47,10 +47,6 @@ pub struct User {
     /// Whether the user must change the password before anything else.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub must_change_password: bool,
-    /// Whether the user administers the server: may do everything in the management API and
-    /// reach every cluster.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub administrator: bool,
     /// Identities of the user at the login providers, `local://u-xxxxx` for a local account.
     /// Only the server writes it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -75,6 +71,9 @@ fn enabled_by_default() -> bool {
 }
 
 impl User {
+    /// The label of the first administrator.
+    pub const BOOTSTRAPPING_LABEL: &str = "authz.management.cattle.io/bootstrapping";
+
     /// Fewest characters of a password.
     pub const MIN_PASSWORD_CHARACTERS: usize = 12;
     /// Most characters of a password: hashing takes time in proportion to it.
@@ -96,7 +95,6 @@ impl User {
             password: None,
             enabled: true,
             must_change_password: false,
-            administrator: false,
             principal_ids: vec![id.local_principal()],
             status: None,
         }
@@ -167,12 +165,6 @@ impl Kind for User {
             ".enabled",
             "Whether the user may log in",
         ),
-        Column::computed(
-            "Administrator",
-            "boolean",
-            |user: &Self| json!(user.administrator),
-            "Whether the user administers the server",
-        ),
     ];
 
     fn carry_server_fields(&mut self, stored: Option<&Self>) {
@@ -189,7 +181,7 @@ mod tests {
     fn a_user_is_enabled_unless_it_says_otherwise() {
         let text = r#"{"apiVersion":"management.cattle.io/v3","kind":"User","username":"ann"}"#;
         let user: User = serde_json::from_str(text).unwrap();
-        assert!(user.enabled && !user.administrator);
+        assert!(user.enabled);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use futures::{StreamExt, stream};
 use http::Method;
 use lariat_api::{Cluster, Kind, Token, User};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::args::Output;
 use crate::output;
@@ -53,6 +53,7 @@ pub async fn run(server: &Server, output: Output) -> anyhow::Result<()> {
         .get(&token.user_id)
         .await
         .map_err(explain)?;
+    let administrator = may_do_everything(server).await?;
     let version = server.send(Method::GET, "/version", &Value::Null).await?;
     let clusters = server.clusters().await?;
     let clusters = stream::iter(clusters)
@@ -67,7 +68,7 @@ pub async fn run(server: &Server, output: Output) -> anyhow::Result<()> {
             .unwrap_or_default()
             .to_owned(),
         user: user.username,
-        administrator: user.administrator,
+        administrator,
         token_expires_at: token.expires_at.map(|end| end.0.to_string()),
         clusters,
     };
@@ -86,6 +87,18 @@ pub async fn run(server: &Server, output: Output) -> anyhow::Result<()> {
     }
     let columns = ["NAME", "ID", "STATE", "KUBERNETES", "ROUND TRIP", "PROBLEM"];
     output::print(output, &status, &columns, status.clusters.iter().map(row))
+}
+
+async fn may_do_everything(server: &Server) -> anyhow::Result<bool> {
+    let everything = json!({"verb": "*", "group": "*", "resource": "*"});
+    let review = json!({
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": everything},
+    });
+    let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    let reviewed = server.send(Method::POST, path, &review).await?;
+    Ok(reviewed["status"]["allowed"] == true)
 }
 
 async fn look(server: &Server, cluster: Cluster) -> ClusterStatus {

@@ -40,7 +40,11 @@ pub async fn administrator(
     User::check_new_password(password.expose_secret()).context("bootstrap password")?;
     let mut user = User::new(&UserId::from_random(random::bits()), USERNAME);
     user.display_name = "Default Admin".to_owned();
-    user.administrator = true;
+    let label = (
+        User::BOOTSTRAPPING_LABEL.to_owned(),
+        "admin-user".to_owned(),
+    );
+    user.metadata.labels = Some([label].into());
     user.password = Some(password.expose_secret().to_owned());
     let users: Api<User> = Api::all(client.clone());
     let made = users.create(&PostParams::default(), &user).await;

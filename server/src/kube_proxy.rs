@@ -16,7 +16,7 @@ use http_body_util::BodyExt as _;
 use tunnel::http::{end_watch_when, strip_hop_by_hop};
 use tunnel_proto::stream::Class;
 
-use crate::authz::{self, Action, Denied, Membership};
+use crate::authz::{self, Action, Denied};
 use crate::edge::{Body, ProxyRequest, empty};
 use crate::state::App;
 
@@ -33,7 +33,7 @@ pub(crate) async fn handle(
     request: ProxyRequest,
 ) -> Result<Response<Body>, ApiError> {
     let cluster = authz::find_cluster(app, &request.cluster)?;
-    let decided = Membership::authorize_in_cluster(&request.identity, &cluster, &request.action);
+    let decided = authz::in_cluster(app, &request.identity, &cluster, &request.action);
     let refused = decided.as_ref().err().map(|Denied(why)| why.as_str());
     let audit = &request.context.audit;
     audit.set_decision(refused.is_none(), refused.unwrap_or_default());

@@ -2,8 +2,10 @@
 
 mod client;
 mod kinds;
+mod migrate;
 mod namespaces;
 mod reviews;
+mod roles;
 mod settings;
 
 use std::sync::Arc;
@@ -29,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use client::{answered, client, failure};
 pub(crate) use kinds::Context;
+pub(crate) use migrate::run as migrate;
 
 use crate::audit::{Audit, Captured, Level};
 use crate::authn::{Directory, Identity, PASSWORDS};
@@ -113,10 +116,13 @@ pub(crate) async fn furnish(
     config: &Config,
     certificates: &CertificateKeeper,
 ) -> anyhow::Result<()> {
+    let cluster_roles = async {
+        let made = rbac::reconcile(api).await;
+        made.context("cannot make the default roles of Kubernetes")
+    };
     let roles = async {
-        rbac::reconcile(api)
-            .await
-            .context("cannot make the default roles")
+        let made = roles::ensure(client).await;
+        made.context("cannot make the default roles")
     };
     let namespaces = async {
         let made = namespaces::ensure(client).await;
@@ -126,7 +132,7 @@ pub(crate) async fn furnish(
         let made = settings::ensure(client, config, certificates).await;
         made.context("cannot write the settings")
     };
-    futures::try_join!(roles, namespaces, settings).map(drop)
+    futures::try_join!(cluster_roles, roles, namespaces, settings).map(drop)
 }
 
 /// Lets policies decide about writes. Not before [`furnish`]: none may keep the server from what it

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use apiserver::rbac::Rbac;
 use apiserver::serve::{Authorizer, User};
 use secrecy::SecretString;
@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::audit::{AuditSink, Policy};
 use crate::authn::{Directory, Passwords, keep_last_used};
-use crate::authz::{Guard, ManagementAuthorizer, Membership};
+use crate::authz::{Guard, ManagementAuthorizer};
 use crate::bootstrap;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -72,6 +72,8 @@ impl Server {
             AuditSink::open(&config.audit_log, policy).context("cannot open the audit log")?;
         let certificates = Arc::new(CertificateKeeper::open(&config, clock.clone())?);
         let tls = edge::server_config(certificates.shown())?;
+        let migrated = management::migrate(&*store, clock.now()).await;
+        migrated.map_err(|error| anyhow!("cannot migrate the store: {}", error.message()))?;
         let directory = Arc::new(Directory::load(&*store, clock.clone()).await?);
         tokio::spawn(Arc::clone(&directory).follow(Arc::clone(&store)));
         let tunnels = Tunnels::open(&config.data_dir)?;
@@ -92,9 +94,10 @@ impl Server {
         let rbac = Rbac::load(&*store)
             .await?
             .with(Arc::<Directory>::clone(&directory));
-        let membership = Membership::new(Arc::clone(&directory));
-        let authorizer: Arc<dyn Authorizer> =
-            Arc::new(ManagementAuthorizer::new(membership, rbac.clone()));
+        let authorizer: Arc<dyn Authorizer> = Arc::new(ManagementAuthorizer::new(
+            Arc::clone(&directory),
+            rbac.clone(),
+        ));
         let context = management::Context {
             store: Arc::clone(&store),
             guard: Guard::new(Arc::clone(&directory), Arc::clone(&authorizer)),
@@ -105,7 +108,8 @@ impl Server {
             clock: clock.clone(),
         };
         let stop = shutdown.clone();
-        let api = management::start(context, rbac, authorizer, &config.limits, stop).await?;
+        let api =
+            management::start(context, rbac, Arc::clone(&authorizer), &config.limits, stop).await?;
         let own = management::client(&api, &User::server());
         let furnished = management::furnish(&api, &own, &config, &certificates);
         let administrator = bootstrap::administrator(&own, &config, &directory);
@@ -117,6 +121,7 @@ impl Server {
             clock,
             store,
             directory,
+            authorizer,
             api,
             own,
             passwords,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use apiserver::serve::{ApiServer, User};
+use apiserver::serve::{ApiServer, Authorizer, User};
 use store::Store;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -27,6 +27,8 @@ pub struct App {
     pub store: Arc<dyn Store>,
     /// Users, tokens and clusters in memory.
     pub directory: Arc<Directory>,
+    /// Decides who may do what.
+    pub authorizer: Arc<dyn Authorizer>,
     /// The management API.
     pub api: Arc<ApiServer>,
     /// A client of it that acts as the server itself.

@@ -3,8 +3,9 @@
 
 use apiserver::error::ApiError;
 use apiserver::keys;
-use apiserver::object::Object;
+use apiserver::object::{Object, random_uid};
 use bytes::Bytes;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use lariat_api::Kind;
 use store::{Entry, Revision, Store, Txn};
 
@@ -54,6 +55,21 @@ pub(crate) async fn all<K: Kind>(store: &dyn Store) -> Result<Vec<K>, ApiError> 
 pub(crate) fn join(txn: &mut Txn, other: Txn) {
     txn.compares.extend(other.compares);
     txn.ops.extend(other.ops);
+}
+
+/// Makes an object that is not there yet.
+///
+/// # Errors
+/// When it cannot be written as JSON.
+pub(crate) fn new<K: Kind>(mut object: K, created: Option<&Time>) -> Result<Txn, ApiError> {
+    let meta = object.meta_mut();
+    meta.uid = Some(random_uid());
+    meta.generation = Some(1);
+    meta.creation_timestamp = created.cloned();
+    let key = prefix::<K>() + &keys::below(object.namespace(), object.name());
+    let value = serde_json::to_value(object).map_err(ApiError::internal)?;
+    let object = Object::new(value).map_err(ApiError::internal)?;
+    Ok(Txn::put_if(key, Revision::ZERO, object.encode()))
 }
 
 /// The object in an entry.

@@ -9,10 +9,14 @@ use std::time::Duration;
 use agents::{Answer, Running, answer, mirror, until, within};
 use bytes::Bytes;
 use futures::StreamExt as _;
-use http::{StatusCode, header};
+use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper_util::rt::TokioIo;
+use kube::api::{Api, DeleteParams, PostParams};
+use kube::core::ObjectMeta;
+use lariat_api::{ClusterRoleTemplateBinding, Subject, User};
+use lariat_server::tokens::{self, NewToken};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -53,6 +57,62 @@ async fn the_cluster_sees_the_path_and_the_user_and_no_credentials() {
         !text.contains("authorization") && !text.contains(&server.token),
         "{text}"
     );
+}
+
+#[tokio::test]
+async fn groups_in_a_cluster_follow_the_roles_there() {
+    let server = Running::start().await;
+    server.connected(mirror).await;
+    let user = User::new(&"u-ann".parse().unwrap(), "ann");
+    let users: Api<User> = Api::all(server.app.own.clone());
+    users.create(&PostParams::default(), &user).await.unwrap();
+    let new = NewToken {
+        user: "u-ann".into(),
+        ..NewToken::default()
+    };
+    let token = tokens::create(&server.app, new).await.unwrap().token;
+    let groups = async || {
+        let request = Request::get("/k8s/clusters/c-1/api")
+            .header("host", "localhost")
+            .header("authorization", format!("Bearer {token}"));
+        let (parts, body) = server.ask(request, "").await;
+        let text = String::from_utf8(body.to_vec()).unwrap();
+        let lines = text.lines().map(str::to_owned);
+        let groups = lines.filter_map(|line| {
+            let group = line.strip_prefix("impersonate-group: ")?;
+            Some(group.to_owned())
+        });
+        (parts.status, groups.collect::<Vec<_>>())
+    };
+    assert_eq!(groups().await, (StatusCode::FORBIDDEN, vec![]));
+    let bindings: Api<ClusterRoleTemplateBinding> = Api::namespaced(server.app.own.clone(), "c-1");
+    let own = ["lariat:authenticated", "lariat:cluster-owners"];
+    for (role, expected) in [
+        ("cluster-member", &[own[0], "lariat:cluster-members"][..]),
+        (
+            "cluster-owner",
+            &[own[0], own[1], "lariat:cluster-members"][..],
+        ),
+    ] {
+        let binding = ClusterRoleTemplateBinding {
+            metadata: ObjectMeta {
+                name: Some(role.into()),
+                ..ObjectMeta::default()
+            },
+            subject: Subject::user("u-ann"),
+            role_template_name: role.into(),
+            ..ClusterRoleTemplateBinding::default()
+        };
+        let made = bindings.create(&PostParams::default(), &binding).await;
+        made.unwrap();
+        let expected = expected.iter().map(ToString::to_string).collect();
+        assert_eq!(groups().await, (StatusCode::OK, expected));
+    }
+    for role in ["cluster-member", "cluster-owner"] {
+        let deleted = bindings.delete(role, &DeleteParams::default()).await;
+        deleted.unwrap();
+    }
+    assert_eq!(groups().await, (StatusCode::FORBIDDEN, vec![]));
 }
 
 #[tokio::test]

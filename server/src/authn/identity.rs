@@ -42,7 +42,6 @@ impl Identity {
         provider_groups: Arc<[String]>,
         administrator: bool,
     ) -> Self {
-        let administrator = administrator || user.administrator;
         let mut groups = vec![GROUP_AUTHENTICATED.to_owned()];
         if administrator {
             groups.push(GROUP_ADMINISTRATORS.to_owned());

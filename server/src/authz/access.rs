@@ -90,6 +90,7 @@ struct Global {
     /// Names of templates that are given in every cluster.
     inherited: Vec<String>,
     builtin: bool,
+    new_user_default: bool,
 }
 
 impl Access {
@@ -142,6 +143,14 @@ impl Access {
     /// A template with all that it inherits.
     pub(crate) fn template(&self, name: &str) -> Option<&Template> {
         self.templates.get(name)
+    }
+
+    /// The roles that new users get.
+    pub(crate) fn roles_of_new_users(&self) -> Vec<String> {
+        let roles = self.roles.iter().filter(|(_, role)| role.new_user_default);
+        let mut names: Vec<_> = roles.map(|(name, _)| name.clone()).collect();
+        names.sort_unstable();
+        names
     }
 
     /// The groups of a user at login providers.
@@ -268,6 +277,7 @@ impl Global {
             rules: rules(&role.rules),
             inherited: role.inherited_cluster_roles,
             builtin: role.builtin,
+            new_user_default: role.new_user_default,
         })
     }
 }

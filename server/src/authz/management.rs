@@ -1,11 +1,15 @@
-//! Who may do what with the management API: what membership gives, and what roles give besides.
+//! Who may do what with the management API: what roles give, those of Kubernetes and those of this server.
 
-use apiserver::cache::Visible;
+use std::sync::Arc;
+
+use apiserver::cache::{Item, Visible};
 use apiserver::rbac::{Rbac, Rule};
 use apiserver::serve::{Attributes, Authorizer, Decision, ResourceAttributes, Rules, User};
-use lariat_api::{Cluster, GROUP, Kind as _};
+use lariat_api::{Cluster, GROUP, Kind as _, Project, Token};
 
-use super::{Membership, ONLY_CLUSTER, is_administrator, is_list, one_cluster_only};
+use super::{ONLY_CLUSTER, is_administrator, one_cluster_only};
+use crate::authn::Directory;
+use crate::stored::decode;
 
 /// The group of all who have logged in, as Kubernetes calls it. The roles that everybody has are bound
 /// to it.
@@ -14,43 +18,60 @@ pub(crate) const AUTHENTICATED: &str = "system:authenticated";
 /// Groups of the kinds in which a user asks about itself.
 const REVIEWS: [&str; 2] = ["authentication.k8s.io", "authorization.k8s.io"];
 
-/// Allows what [`Membership`] allows, and what RBAC allows by roles of Kubernetes and of this server. With a token that is good for one cluster
-/// only, no more than to see that one, to find out what there is, and to ask about oneself.
+/// Allows administrators everything, and others what RBAC allows and what they do with their own tokens.
+/// With a token that is good for one cluster only, no more than to see that one, to find out what there
+/// is, and to ask about oneself.
 #[derive(Clone, Debug)]
 pub struct ManagementAuthorizer {
-    membership: Membership,
+    directory: Arc<Directory>,
     rbac: Rbac,
 }
 
 impl ManagementAuthorizer {
-    /// Decides by both.
+    /// Decides by roles, and by who has which token.
     #[must_use]
-    pub fn new(membership: Membership, rbac: Rbac) -> Self {
-        Self { membership, rbac }
+    pub fn new(directory: Arc<Directory>, rbac: Rbac) -> Self {
+        Self { directory, rbac }
     }
 
     /// What somebody may do, whatever the token is good for.
     fn decide(&self, user: &User, what: &Attributes<'_>) -> Decision {
-        let found = self.membership.decide(user, what);
-        if matches!(found, Decision::Allow) {
-            return found;
+        if is_administrator(user) {
+            return Decision::Allow;
         }
         let refused = match self.rbac.authorize(user, what) {
-            Decision::Deny(why) => why,
+            Decision::Deny(why) => Decision::Deny(why),
             allowed => return allowed,
         };
-        let some = match what {
-            Attributes::Resource(what) if is_list(what) && is_ours(what) => {
-                self.rbac.visible(user, what)
+        match what {
+            Attributes::Resource(what) if what.group == GROUP && what.subresource.is_empty() => {
+                self.decide_for_some(user, what).unwrap_or(refused)
+            }
+            _ => refused,
+        }
+    }
+
+    /// Lists of this server's kinds show whoever may not see all what they may get, be it nothing of what
+    /// everybody may have some of. Those of other kinds are as in Kubernetes: all or nothing.
+    fn decide_for_some(&self, user: &User, what: &ResourceAttributes<'_>) -> Option<Decision> {
+        if !is_list(what) {
+            let token = self.directory.token(what.name);
+            let own = token.is_some_and(|token| token.user.as_str() == user.name);
+            return (own && what.resource == Token::PLURAL).then_some(Decision::Allow);
+        }
+        let some = self.rbac.visible(user, what);
+        let own = match what.resource {
+            Token::PLURAL => Some(tokens_of(user)),
+            Cluster::PLURAL | Project::PLURAL if what.namespace.is_empty() => {
+                Some(Visible::when(|_| false))
             }
             _ => None,
         };
-        match (found, some) {
-            (Decision::AllowSome(own), Some(more)) => Decision::AllowSome(own.or(more)),
-            (_, Some(some)) => Decision::AllowSome(some),
-            (Decision::Deny(why), None) if why.is_empty() => Decision::Deny(refused),
-            (found, None) => found,
-        }
+        let visible = match (some, own) {
+            (Some(some), Some(own)) => some.or(own),
+            (some, own) => some.or(own)?,
+        };
+        Some(Decision::AllowSome(visible))
     }
 
     /// What somebody may do with a token that is good for one cluster only.
@@ -92,7 +113,7 @@ impl Authorizer for ManagementAuthorizer {
     }
 
     fn rules(&self, user: &User, namespace: &str) -> Rules {
-        // Membership gives single objects, which rules do not say.
+        // Nor do rules say whose tokens are whose.
         let mut rules = Rules {
             incomplete: true,
             ..Rules::default()
@@ -112,10 +133,17 @@ impl Authorizer for ManagementAuthorizer {
     }
 }
 
-/// Lists of this server's kinds show whoever may not see all what they may get. Those of others are as in
-/// Kubernetes: all or nothing.
-fn is_ours(what: &ResourceAttributes<'_>) -> bool {
-    what.group == GROUP && what.subresource.is_empty()
+fn is_list(what: &ResourceAttributes<'_>) -> bool {
+    matches!(what.verb, "list" | "watch")
+}
+
+/// What the object itself says counts: the directory may be ahead of what is told, or behind.
+fn tokens_of(user: &User) -> Visible {
+    let user = user.name.clone();
+    Visible::when(move |item: &Item| {
+        let whose = item.read(|entry| decode::<Token>(entry).map(|token| token.user_id));
+        matches!(whose, Some(Ok(whose)) if *whose == user)
+    })
 }
 
 /// Somebody of whom nothing is known but that it has logged in.

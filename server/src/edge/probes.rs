@@ -11,7 +11,8 @@ use http::{Response, StatusCode};
 use super::body::{Body, text, with_type};
 use super::route::Probe;
 use crate::authn::Identity;
-use crate::authz::Denied;
+use crate::authz::{Denied, may_get};
+use crate::management;
 use crate::state::App;
 
 /// How long a check may take.
@@ -171,9 +172,13 @@ pub(super) fn ca_certificates(app: &App) -> Result<Response<Body>, ApiError> {
     Ok(with_type(StatusCode::OK, "text/plain; charset=utf-8", pem))
 }
 
+/// Rancher's name of what stands for the metrics of the server in rules.
+const METRICS: &str = "ranchermetrics";
+
 pub(super) fn metrics(app: &App, identity: &Identity) -> Result<Response<Body>, ApiError> {
-    if !identity.administrator {
-        let why = "only administrators may read metrics";
+    if !may_get(app, &management::user(identity), METRICS, "") {
+        let why =
+            "metrics are for administrators and for who has the global role view-rancher-metrics";
         return Err(Denied(why.to_owned()).into());
     }
     let page = app.metrics.encode().map_err(ApiError::internal)?;

@@ -22,8 +22,7 @@ use std::sync::Arc;
 use anyhow::anyhow;
 use apiserver::admission::{Effects, Hooks, NoHooks, Write};
 use apiserver::error::{About, ApiError};
-use apiserver::keys;
-use apiserver::object::{Object, random_uid};
+use apiserver::object::Object;
 use apiserver::registry::{Column, Naming, Resource, Version};
 use apiserver::schema::{FieldError, Schema};
 use apiserver::table::Printer;
@@ -312,16 +311,8 @@ fn cluster_of(context: &Context, namespace: &str) -> Result<Arc<Cluster>, ApiErr
 }
 
 /// Makes another object together with `cause`, which is being made.
-fn made<K: Kind>(mut object: K, cause: &impl Kind) -> Result<Txn, ApiError> {
-    let meta = object.meta_mut();
-    meta.uid = Some(random_uid());
-    meta.generation = Some(1);
-    meta.creation_timestamp
-        .clone_from(&cause.meta().creation_timestamp);
-    let key = stored::prefix::<K>() + &keys::below(object.namespace(), object.name());
-    let value = serde_json::to_value(object).map_err(ApiError::internal)?;
-    let object = Object::new(value).map_err(ApiError::internal)?;
-    Ok(Txn::put_if(key, Revision::ZERO, object.encode()))
+fn made<K: Kind>(object: K, cause: &impl Kind) -> Result<Txn, ApiError> {
+    stored::new(object, cause.meta().creation_timestamp.as_ref())
 }
 
 #[cfg(test)]

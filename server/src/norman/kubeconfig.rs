@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::answer;
 use crate::authn::Identity;
-use crate::authz::{self, Action, Denied, Membership};
+use crate::authz::{self, Action, Denied};
 use crate::edge::Body;
 use crate::state::App;
 use crate::tokens::{self, NewToken};
@@ -47,8 +47,8 @@ pub(super) async fn generate(
         .cluster(&id)
         .ok_or_else(|| not_visible(who, id.as_str()))?;
     let asking = Action::parse(&Method::GET, "/");
-    Membership::authorize_in_cluster(who, &cluster, &asking)?;
-    Membership::authorize_own_tokens(who)?;
+    authz::in_cluster(app, who, &cluster, &asking)?;
+    authz::own_tokens(who)?;
     let new = NewToken {
         user: who.user.to_string(),
         description: format!("kubeconfig for cluster {id}"),

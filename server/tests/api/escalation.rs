@@ -257,6 +257,8 @@ async fn a_template_has_no_more_than_its_writer_holds_in_every_cluster() {
         (json!({"rules": [pods(), secrets()]}), 403),
         (json!({"roleTemplateNames": ["might"]}), 403),
         (json!({"roleTemplateNames": ["giver", "pods"]}), 403),
+        (json!({"roleTemplateNames": ["cluster-admin"]}), 403),
+        (json!({"roleTemplateNames": ["secrets-view"]}), 403),
         (json!({"roleTemplateNames": ["mine"]}), 422),
         (json!({"context": "project"}), 422),
         (
@@ -269,11 +271,6 @@ async fn a_template_has_no_more_than_its_writer_holds_in_every_cluster() {
         refused.refusal(status);
     }
     for (name, fields) in [
-        (
-            "cluster-admin",
-            json!({"context": "cluster", "external": true}),
-        ),
-        ("view", json!({"context": "cluster", "external": true})),
         (
             "x",
             json!({"context": "project", "external": true, "externalRules": [pods()]}),
@@ -369,14 +366,21 @@ async fn a_global_role_has_no_more_than_its_writer_holds() {
         let fresh = object("GlobalRole", "fresh", fields);
         mallory.post(&roles, &fresh).await.refusal(403);
     }
-    for role in ["everything", "wide", "local"] {
+    for role in ["admin", "settings-manage", "everything", "wide", "local"] {
         let refused = mallory
             .post(&bindings, &grb(&stage.id, role))
             .await
             .refusal(403);
         assert!(refused.contains("not currently held"), "{role}: {refused}");
     }
-    // A role that comes with the server, and one of that name.
+    // Nor are administrators made fewer.
+    let admins = admin.get(&bindings).await.json()["items"].clone();
+    let mut admins = admins.as_array().unwrap().iter();
+    let first = admins.find(|binding| binding["globalRoleName"] == "admin");
+    let first = format!("{bindings}/{}", name(first.unwrap()));
+    let refused = mallory.delete(&first).await.refusal(403);
+    assert!(refused.contains("only administrators"), "{refused}");
+    // A role that comes with the server stays as it is.
     let own = json!({"apiVersion": "management.cattle.io/v3", "kind": "GlobalRole",
         "metadata": {"name": "built"}, "builtin": true, "rules": []});
     let request = Request::post(&roles).header("content-type", "application/json");

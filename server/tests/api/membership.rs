@@ -1,8 +1,9 @@
-//! Who sees and may change which clusters.
+//! Members of clusters, owners, administrators and everybody else.
 
 use http::StatusCode;
 use serde_json::json;
 
+use super::access::{all, crtb, grb, made, name, prtb, within};
 use super::harness::{TestServer, cluster, clusters, object, registration_tokens, tokens, users};
 
 #[tokio::test]
@@ -12,23 +13,22 @@ async fn strangers_see_nothing_members_read_owners_change() {
     let (ann, ann_id) = server.user(&admin, "ann").await;
     let (bob, bob_id) = server.user(&admin, "bob").await;
     let (eve, _) = server.user(&admin, "eve").await;
-    let members = json!([{"userId": ann_id, "role": "owner"}, {"userId": bob_id}]);
-    let spec = json!({"spec": {"displayName": "prod", "members": members}});
-    let mut prod = admin
-        .post(&clusters(), &object("Cluster", "prod", spec))
-        .await
-        .json();
-    admin
-        .post(&clusters(), &object("Cluster", "other", json!({})))
-        .await;
+    for name in ["prod", "other"] {
+        made(&admin, &clusters(), &object("Cluster", name, json!({}))).await;
+    }
+    let bindings = within("prod", "clusterroletemplatebindings");
+    made(&admin, &bindings, &crtb(&ann_id, "cluster-owner")).await;
+    made(&admin, &bindings, &crtb(&bob_id, "cluster-member")).await;
 
     for member in [&ann, &bob] {
         let listed = member.get(&clusters()).await.json();
         assert_eq!(listed["items"].as_array().unwrap().len(), 1);
         assert_eq!(member.get(&cluster("prod")).await.status, StatusCode::OK);
         member.get("/k8s/clusters/prod/api").await.refusal(503);
-        member.get("/k8s/clusters/other/api").await.refusal(403);
+        let refused = member.get("/k8s/clusters/other/api").await.refusal(403);
+        assert!(refused.contains("no role in it"), "{refused}");
         member.get("/metrics").await.refusal(403);
+        assert_eq!(member.get(&bindings).await.status, StatusCode::OK);
     }
     assert_eq!(eve.get(&clusters()).await.json()["items"], json!([]));
     let hidden = eve.get(&cluster("prod")).await.refusal(403);
@@ -36,33 +36,83 @@ async fn strangers_see_nothing_members_read_owners_change() {
     assert_eq!(hidden.replace("prod", "none"), absent);
     eve.get("/k8s/clusters/prod/api").await.refusal(403);
 
+    let mut prod = admin.get(&cluster("prod")).await.json();
     prod["spec"]["description"] = json!("changed");
     bob.put(&cluster("prod"), &prod).await.refusal(403);
-    bob.post(
-        &registration_tokens("prod"),
-        &object("ClusterRegistrationToken", "", json!({})),
-    )
-    .await
-    .refusal(403);
-    assert_eq!(
-        ann.put(&cluster("prod"), &prod).await.status,
-        StatusCode::OK
-    );
     let token = object("ClusterRegistrationToken", "", json!({}));
-    assert_eq!(
-        ann.post(&registration_tokens("prod"), &token).await.status,
-        StatusCode::CREATED
-    );
-    ann.post(&clusters(), &object("Cluster", "", json!({})))
-        .await
-        .refusal(403);
-    ann.post(&users(), &object("User", "", json!({"username": "x"})))
+    let tokens = registration_tokens("prod");
+    bob.post(&tokens, &token).await.refusal(403);
+    let more = crtb(&bob_id, "cluster-owner");
+    bob.post(&bindings, &more).await.refusal(403);
+    let put = ann.put(&cluster("prod"), &prod).await;
+    assert_eq!(put.status, StatusCode::OK, "{}", put.text());
+    made(&ann, &tokens, &token).await;
+    let user = object("User", "", json!({"username": "x"}));
+    ann.post(&users(), &user).await.refusal(403);
+    // Members make projects, and own those.
+    let shop = json!({"spec": {"displayName": "Shop"}});
+    let shop = object("Project", "p-shop", shop);
+    made(&bob, &within("prod", "projects"), &shop).await;
+    let reader = prtb(&bob_id, "prod:p-shop", "read-only");
+    let path = within("p-shop", "projectroletemplatebindings");
+    made(&bob, &path, &reader).await;
+    eve.post(&within("prod", "projects"), &shop)
         .await
         .refusal(403);
 }
 
 #[tokio::test]
-async fn roles_give_what_membership_does_not() {
+async fn new_users_get_the_roles_of_new_users_until_they_are_taken() {
+    let server = TestServer::start().await;
+    let admin = server.admin().await;
+    let (ann, ann_id) = server.user(&admin, "ann").await;
+    let user = admin.get(&format!("{}/{ann_id}", users())).await.json();
+    let condition = &user["status"]["conditions"][0]["type"];
+    assert_eq!(*condition, "InitialRolesPopulated");
+    let bindings = admin.get(&all("globalrolebindings")).await.json();
+    let bindings = bindings["items"].as_array().unwrap();
+    let mut own = (bindings.iter()).filter(|binding| binding["userName"] == json!(ann_id));
+    let binding = own.next().unwrap();
+    assert_eq!(binding["globalRoleName"], "user");
+    assert_eq!(own.next(), None);
+    let owner = &binding["metadata"]["ownerReferences"][0];
+    assert_eq!(owner["uid"], user["metadata"]["uid"]);
+    let templates = all("roletemplates");
+    assert_eq!(ann.get(&templates).await.status, StatusCode::OK);
+    made(&ann, &clusters(), &object("Cluster", "hers", json!({}))).await;
+    assert_eq!(ann.delete(&cluster("hers")).await.status, StatusCode::OK);
+
+    let path = format!("{}/{}", all("globalrolebindings"), name(binding));
+    assert_eq!(admin.delete(&path).await.status, StatusCode::OK);
+    let another = object("Cluster", "", json!({}));
+    ann.post(&clusters(), &another).await.refusal(403);
+    ann.get(&templates).await.refusal(403);
+    let own = ann.get(&format!("{}/{ann_id}", users())).await;
+    assert_eq!(own.status, StatusCode::OK);
+    // Administrators choose others for who comes later.
+    for (role, wanted) in [("user", false), ("user-base", true)] {
+        let path = format!("{}/{role}", all("globalroles"));
+        let mut role = admin.get(&path).await.json();
+        role["newUserDefault"] = json!(wanted);
+        assert_eq!(admin.put(&path, &role).await.status, StatusCode::OK);
+    }
+    let (bob, _) = server.user(&admin, "bob").await;
+    bob.post(&clusters(), &another).await.refusal(403);
+}
+
+#[tokio::test]
+async fn a_role_says_who_reads_metrics() {
+    let server = TestServer::start().await;
+    let admin = server.admin().await;
+    let (ann, ann_id) = server.user(&admin, "ann").await;
+    ann.get("/metrics").await.refusal(403);
+    let binding = grb(&ann_id, "view-rancher-metrics");
+    made(&admin, &all("globalrolebindings"), &binding).await;
+    assert_eq!(ann.get("/metrics").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn roles_of_kubernetes_give_more() {
     let server = TestServer::start().await;
     let admin = server.admin().await;
     let (ann, ann_id) = server.user(&admin, "ann").await;
@@ -91,18 +141,18 @@ async fn roles_give_what_membership_does_not() {
         admin.post(&bindings, &binding).await.status,
         StatusCode::CREATED
     );
-    let all = ann.get(&clusters()).await.json();
-    assert_eq!(all["items"].as_array().unwrap().len(), 2);
+    let both = ann.get(&clusters()).await.json();
+    assert_eq!(both["items"].as_array().unwrap().len(), 2);
     ann.delete(&cluster("one")).await.refusal(403);
     // A right to change users is no way to become an administrator.
     let path = format!("{}/{ann_id}", users());
     let mut user = ann.get(&path).await.json();
     user["description"] = json!("changed");
     assert_eq!(ann.put(&path, &user).await.status, StatusCode::OK);
-    let mut user = ann.get(&path).await.json();
-    user["administrator"] = json!(true);
-    let refused = ann.put(&path, &user).await.refusal(403);
-    assert!(refused.contains("only administrators"), "{refused}");
+    let admins = grb(&ann_id, "admin");
+    ann.post(&all("globalrolebindings"), &admins)
+        .await
+        .refusal(403);
     // A token for one cluster stays one.
     let token = json!({"clusterName": "one"});
     let token = ann
@@ -149,17 +199,6 @@ async fn roles_give_what_membership_does_not() {
     assert_eq!(status.json()["status"]["authenticated"], json!(null));
 }
 
-#[tokio::test]
-async fn a_user_does_not_make_an_administrator_of_itself() {
-    let server = TestServer::start().await;
-    let admin = server.admin().await;
-    let (ann, id) = server.user(&admin, "ann").await;
-    let path = format!("{}/{id}", users());
-    let mut user = ann.get(&path).await.json();
-    user["administrator"] = json!(true);
-    ann.put(&path, &user).await.refusal(403);
-}
-
 /// Who may do everything with users is one step from being an administrator, and must not take it.
 #[tokio::test]
 async fn who_manages_users_has_no_power_over_administrators() {
@@ -182,6 +221,15 @@ async fn who_manages_users_has_no_power_over_administrators() {
         let path = format!("/apis/rbac.authorization.k8s.io/v1/{plural}");
         assert_eq!(admin.post(&path, &object).await.status, StatusCode::CREATED);
     }
+    // By a binding like everybody else.
+    let (_, second) = server.user(&admin, "second").await;
+    let binding = grb(&second, "admin");
+    made(&admin, &all("globalrolebindings"), &binding).await;
+    let path = format!("{}/{second}", users());
+    let mut other = ann.get(&path).await.json();
+    other["password"] = json!("correct horse battery staple");
+    let refused = ann.put(&path, &other).await.refusal(403);
+    assert!(refused.contains("only administrators"), "{refused}");
     let (first, _, _) = server.app.directory.login("admin").unwrap();
     let path = format!("{}/{first}", users());
     let mut administrator = ann.get(&path).await.json();

@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::core::ObjectMeta;
 use lariat_api::{
     Cluster, ClusterRoleTemplateBinding, GlobalRole, GlobalRoleBinding, Kind, Project,
-    ProjectRoleTemplateBinding, RoleContext, RoleTemplate, Subject, Who,
+    ProjectRoleTemplateBinding, RoleContext, RoleTemplate, Subject, User, Who,
 };
 use store::Txn;
 
@@ -177,6 +177,21 @@ pub(super) async fn of_project_creator(
         join(&mut txn, made(binding, project)?);
     }
     Ok(txn)
+}
+
+/// What a new user may do.
+pub(super) fn of_new_user(user: &User, role: String) -> Result<Txn, ApiError> {
+    let binding = GlobalRoleBinding {
+        metadata: ObjectMeta {
+            name: Some(name_for("grb")),
+            owner_references: Some(vec![namespace::owned_by(user)]),
+            ..ObjectMeta::default()
+        },
+        subject: Subject::user(user.name()),
+        global_role_name: role,
+        ..GlobalRoleBinding::default()
+    };
+    made(binding, user)
 }
 
 /// Who makes something and gets a binding for it, with the reference to that user.

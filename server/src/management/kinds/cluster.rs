@@ -3,12 +3,11 @@
 use apiserver::admission::{Effects, Write};
 use apiserver::error::ApiError;
 use apiserver::schema::FieldError;
-use lariat_api::{
-    Cluster, ClusterId, ClusterMember, ClusterRole, ClusterStatus, Kind as _, RoleContext,
-};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use lariat_api::{Cluster, ClusterId, ClusterStatus, Kind as _, RoleContext};
+use store::Txn;
 
 use super::{Context, Managed, binding, namespace, project, role_template};
-use crate::authz::is_administrator;
 use crate::random;
 use crate::stored::join;
 
@@ -55,15 +54,6 @@ impl Managed for Cluster {
             driver: "imported".to_owned(),
             ..ClusterStatus::default()
         });
-        if !is_administrator(write.user)
-            && let Ok(user_id) = write.user.name.parse()
-            && self.role_of(&user_id).is_none()
-        {
-            self.spec.members.push(ClusterMember {
-                user_id,
-                role: ClusterRole::Owner,
-            });
-        }
         let (owner, created) = (
             namespace::owned_by(self),
             self.metadata.creation_timestamp.as_ref(),
@@ -79,9 +69,15 @@ impl Managed for Cluster {
             ..Effects::default()
         })
     }
+
+    /// Also where somebody wants what it owns to be left: bindings in it are none of a later cluster.
+    async fn release(&self, context: &Context) -> Result<Txn, ApiError> {
+        let now = Time(context.clock.now());
+        namespace::end(&*context.store, self.name(), &now).await
+    }
 }
 
-/// A role that members of projects get is one for clusters.
+/// A role that members of projects get is one for clusters, and is held by who says so.
 async fn check_default_role(
     cluster: &Cluster,
     context: &Context,

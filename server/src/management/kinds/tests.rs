@@ -65,23 +65,23 @@ fn every_field_is_explained() {
 fn all_faults_of_an_object_are_named() {
     let label = "must consist of lower-case letters, digits and '-', and start and end with a letter or digit";
     let cluster = json!({"metadata": {"name": "A"}, "spec": {
-        "displayName": "a\u{7}", "members": [{"userId": "ann"}, {"userId": "u-_"}]}});
+        "displayName": "a\u{7}", "localClusterAuthEndpoint": {"fqdn": "a b", "caCerts": "x"}}});
     let expected = [
         format!("metadata.name: Invalid value: \"A\": {label}"),
         "spec.displayName: Invalid value: \"a\\a\": must not contain control characters".into(),
-        "spec.members[0].userId: Invalid value: \"ann\": must begin with 'u-'".into(),
-        format!("spec.members[1].userId: Invalid value: \"u-_\": {label}"),
+        "spec.localClusterAuthEndpoint.caCerts: Invalid value: \"x\": must be certificates in PEM".into(),
+        "spec.localClusterAuthEndpoint.fqdn: Invalid value: \"a b\": must be a name, with a port or without".into(),
     ];
     assert_eq!(faults_of("Cluster", cluster, None), expected);
     let long = "a".repeat(254);
-    let cluster = json!({"metadata": {"name": "a"}, "spec": {
-        "displayName": long, "members": [{"role": "guest"}]}});
+    let template = json!({"metadata": {"name": "a"}, "context": "planet",
+        "displayName": long, "rules": [{}]});
     let expected = [
-        "spec.displayName: Too long: may not be more than 253 bytes",
-        "spec.members[0].role: Unsupported value: \"guest\": supported values: \"member\", \"owner\"",
-        "spec.members[0].userId: Required value",
+        "context: Unsupported value: \"planet\": supported values: \"\", \"cluster\", \"project\"",
+        "displayName: Too long: may not be more than 253 bytes",
+        "rules[0].verbs: Required value",
     ];
-    let found = faults_of("Cluster", cluster, None);
+    let found = faults_of("RoleTemplate", template, None);
     assert_eq!(found[..3], expected);
 }
 

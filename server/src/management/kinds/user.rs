@@ -6,15 +6,18 @@ use apiserver::error::ApiError;
 use bytes::Bytes;
 use http::StatusCode;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use lariat_api::{Kind, Token, User, UserId};
+use lariat_api::{Condition, ConditionStatus, Kind, Token, User, UserId};
 use store::{Op, Revision, Txn};
 
 use super::applied::hide;
-use super::{Context, Managed, forbidden, namespace};
+use super::{Context, Managed, binding, forbidden, namespace};
 use crate::authn::Passwords;
-use crate::authz::is_administrator;
+use crate::authz::{ADMIN, Access, is_administrator};
 use crate::random;
 use crate::stored::{join, prefix};
+
+/// Most roles that a new user gets.
+const MAX_FIRST_ROLES: usize = 50;
 
 impl Managed for User {
     const HAS_STATUS: bool = true;
@@ -34,9 +37,8 @@ impl Managed for User {
         if password.is_some() {
             hide(&mut self.metadata, "password", None);
         }
-        let administers = self.administrator || old.is_some_and(|old| administers(old, context));
-        if administers && !is_administrator(write.user) {
-            let why = "only administrators make and change administrators";
+        if old.is_some_and(|old| administers(old, context)) && !is_administrator(write.user) {
+            let why = "only administrators change administrators";
             return Err(forbidden::<Self>(self.name(), why));
         }
         if old.is_none() && context.directory.login(&self.username).is_some() {
@@ -61,6 +63,7 @@ impl Managed for User {
             if !self.username.is_empty() {
                 join(&mut txn, claim(&self.username));
             }
+            join(&mut txn, first_roles(self, context, write)?);
         }
         if !namespace::exists(&*context.store, self.name()).await? {
             let now = Time(write.now);
@@ -112,11 +115,35 @@ impl Managed for User {
 
 /// Whether a user administers the server.
 fn administers(user: &User, context: &Context) -> bool {
-    let by_role = context.directory.access(|access| {
+    context.directory.access(|access| {
         let groups = access.groups_of(user.name());
         access.is_administrator(user.name(), &groups)
-    });
-    user.administrator || by_role
+    })
+}
+
+/// Gives a new user the roles of new users, and the first one that of administrators.
+fn first_roles(user: &mut User, context: &Context, write: &Write<'_>) -> Result<Txn, ApiError> {
+    let labels = user.metadata.labels.as_ref();
+    let is_first = labels.is_some_and(|labels| labels.contains_key(User::BOOTSTRAPPING_LABEL));
+    let mut roles = match is_first && write.user.is_master() {
+        true => vec![ADMIN.to_owned()],
+        false => context.directory.access(Access::roles_of_new_users),
+    };
+    roles.truncate(MAX_FIRST_ROLES);
+    let mut txn = Txn::default();
+    for role in roles {
+        join(&mut txn, binding::of_new_user(user, role)?);
+    }
+    let populated = Condition {
+        type_: "InitialRolesPopulated".to_owned(),
+        status: ConditionStatus::True,
+        last_update_time: Some(Time(write.now)),
+        last_transition_time: Some(Time(write.now)),
+        reason: String::new(),
+        message: String::new(),
+    };
+    user.status.get_or_insert_default().conditions = vec![populated];
+    Ok(txn)
 }
 
 /// The transaction that claims a username for a new user.
