@@ -36,11 +36,14 @@ static USUAL: LazyLock<HashMap<&str, Vec<Rule>>> = LazyLock::new(|| {
         .collect()
 });
 
-/// Role templates. What they give is put together when somebody asks, and again after a change.
+/// Role templates. What one gives is put together when somebody asks, and again after a change of any.
 #[derive(Debug, Default)]
-pub(super) struct Templates {
-    written: HashMap<String, RoleTemplate>,
-    given: OnceLock<HashMap<String, Template>>,
+pub(super) struct Templates(HashMap<String, Written>);
+
+#[derive(Debug)]
+struct Written {
+    template: RoleTemplate,
+    given: OnceLock<Template>,
 }
 
 /// What a role template gives, all that it inherits included.
@@ -63,22 +66,21 @@ pub(crate) struct Template {
 impl Templates {
     pub(super) fn set(&mut self, name: &str, template: Option<RoleTemplate>) {
         match template {
-            Some(template) => drop(self.written.insert(name.to_owned(), template)),
-            None => drop(self.written.remove(name)),
+            Some(template) => {
+                let given = OnceLock::new();
+                self.0.insert(name.to_owned(), Written { template, given });
+            }
+            None => drop(self.0.remove(name)),
         }
-        self.given = OnceLock::new();
+        for written in self.0.values_mut() {
+            written.given = OnceLock::new();
+        }
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&Template> {
-        let given = self.given.get_or_init(|| {
-            let templates = self.written.iter();
-            let given = templates.map(|(name, template)| {
-                let given = Template::new(template.context, self.flattened(template));
-                (name.clone(), given)
-            });
-            given.collect()
-        });
-        given.get(name)
+        let Written { template, given } = self.0.get(name)?;
+        let put_together = || Template::new(template.context, self.flattened(template));
+        Some(given.get_or_init(put_together))
     }
 
     /// The rules of a template with those of all that it inherits.
@@ -89,10 +91,10 @@ impl Templates {
         while let Some(template) = open.pop() {
             flattened.extend(own_rules(template));
             for name in &template.role_template_names {
-                if let Some(inherited) = self.written.get(name)
+                if let Some(inherited) = self.0.get(name)
                     && seen.insert(name)
                 {
-                    open.push(inherited);
+                    open.push(&inherited.template);
                 }
             }
         }
