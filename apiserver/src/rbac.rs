@@ -16,7 +16,7 @@ mod rule;
 pub use aggregation::aggregate;
 pub use cover::{Missing, missing};
 pub use defaults::{reconcile, usual_rules};
-pub use derived::{Derived, Found, NothingDerived};
+pub use derived::{ANY_NAME, Derived, Found, NothingDerived};
 pub use guard::guard;
 pub use rule::Rule;
 
@@ -156,42 +156,48 @@ impl Rbac {
         }))
     }
 
+    /// The namespaces in which somebody may be given something that they are not given everywhere.
+    #[must_use]
+    pub fn namespaces(&self, user: &User) -> Vec<String> {
+        let mut namespaces = self.derived.namespaces(user);
+        let index = self.read();
+        let stored = index.namespaces(user);
+        namespaces.extend(stored.map(ToOwned::to_owned));
+        namespaces.sort_unstable();
+        namespaces.dedup();
+        namespaces
+    }
+
     fn may_get_some(&self, user: &User, what: &ResourceAttributes<'_>) -> bool {
         let get = ResourceAttributes {
             verb: "get",
+            name: ANY_NAME,
             ..*what
         };
         let gives = |rules: &[Rule]| rules.iter().any(|rule| rule.is_about(&get));
-        let index = self.read();
-        let stored = |namespace: &str| {
-            let mut grants = index.grants(user, namespace);
-            grants.any(|grant| grant.rules.is_ok_and(gives))
-        };
-        let given = match what.namespace {
-            "" => stored("") || index.namespaces().any(stored),
-            namespace => stored(namespace),
-        };
-        drop(index);
-        if given {
-            return true;
-        }
-        let derived = |namespace: &str| {
-            let mut given = false;
-            self.derived.grants(user, namespace, None, &mut |rules, _| {
+        let in_namespace = |namespace: &str| {
+            let index = self.read();
+            let mut stored = index.grants(user, namespace);
+            let mut given = stored.any(|grant| grant.rules.is_ok_and(gives));
+            drop(stored);
+            drop(index);
+            let found: &mut Found<'_> = &mut |rules, _| {
                 given |= gives(rules);
                 match given {
                     true => ControlFlow::Break(()),
                     false => ControlFlow::Continue(()),
                 }
-            });
+            };
+            let asked = Attributes::Resource(get);
+            self.derived.grants(user, namespace, Some(&asked), found);
             given
         };
         match what.namespace {
             "" => {
-                let places = self.derived.namespaces(user);
-                derived("") || places.iter().any(|namespace| derived(namespace))
+                let places = self.namespaces(user);
+                in_namespace("") || places.iter().any(|namespace| in_namespace(namespace))
             }
-            namespace => derived(namespace),
+            namespace => in_namespace(namespace),
         }
     }
 }

@@ -100,7 +100,11 @@ impl Server {
         ));
         let context = management::Context {
             store: Arc::clone(&store),
-            guard: Guard::new(Arc::clone(&directory), Arc::clone(&authorizer)),
+            guard: Guard::new(
+                Arc::clone(&directory),
+                rbac.clone(),
+                Arc::clone(&authorizer),
+            ),
             directory: Arc::clone(&directory),
             passwords: passwords.clone(),
             certificates: Arc::clone(&certificates),

@@ -5,6 +5,9 @@ use crate::serve::{Attributes, User};
 use std::fmt::{Debug, Display};
 use std::ops::ControlFlow;
 
+/// Stands for the name of any object where it is asked what somebody is given. No object has it.
+pub const ANY_NAME: &str = "*";
+
 /// Is shown rules that somebody is given, and by what, in the words of a reason: `WhatBinding "name" of
 /// WhatRole "name" to User "name"`.
 pub type Found<'a> = dyn FnMut(&[Rule], &dyn Display) -> ControlFlow<()> + 'a;
@@ -12,7 +15,8 @@ pub type Found<'a> = dyn FnMut(&[Rule], &dyn Display) -> ControlFlow<()> + 'a;
 /// Knows what users are given besides the roles and bindings of the store.
 pub trait Derived: Send + Sync + Debug {
     /// Shows what a user is given everywhere, and in a namespace unless that is empty, until `found`
-    /// breaks. Rules that cannot allow what is `asked` may be left out; if nothing is, none may.
+    /// breaks. Rules that cannot allow what is `asked` may be left out; if nothing is, none may. The name
+    /// [`ANY_NAME`] stands for those of all objects.
     fn grants(
         &self,
         user: &User,

@@ -119,10 +119,11 @@ impl Index {
             .collect()
     }
 
-    /// The namespaces that have roles or bindings.
-    pub(super) fn namespaces(&self) -> impl Iterator<Item = &str> {
-        let named = self.scopes.keys().map(String::as_str);
-        named.filter(|namespace| !namespace.is_empty())
+    /// The namespaces in which something is given to a user that is not given everywhere.
+    pub(super) fn namespaces<'a>(&'a self, user: &User) -> impl Iterator<Item = &'a str> {
+        let named = self.scopes.iter().filter(|(name, _)| !name.is_empty());
+        let given = named.filter(|(_, scope)| !scope.names_for(user).is_empty());
+        given.map(|(name, _)| name.as_str())
     }
 
     fn scope(&mut self, namespace: &str) -> &mut Scope {

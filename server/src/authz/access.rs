@@ -7,6 +7,7 @@
 
 mod bound;
 mod grants;
+mod held;
 mod template;
 
 use std::collections::{HashMap, HashSet};
@@ -26,7 +27,7 @@ use store::Entry;
 use crate::authn::Directory;
 use crate::stored::readable;
 use bound::{Bound, Everybody, Given};
-pub(crate) use grants::{Place, Standing};
+pub(crate) use held::{Place, Standing};
 use template::Templates;
 pub(crate) use template::{Template, own_rules, rules};
 

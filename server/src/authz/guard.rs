@@ -8,31 +8,69 @@ use std::sync::Arc;
 
 use apiserver::admission::Write;
 use apiserver::error::{About, ApiError};
-use apiserver::rbac::{Rule, missing};
-use apiserver::serve::{Attributes, Authorizer, Decision, ResourceAttributes};
+use apiserver::rbac::{Rbac, Rule, missing};
+use apiserver::serve::{Attributes, Authorizer, Decision, ResourceAttributes, User};
 use lariat_api::{
-    Cluster, ClusterRoleTemplateBinding, GROUP, GlobalRole, GlobalRoleBinding, Kind,
-    ProjectRoleTemplateBinding, RoleTemplate,
+    Cluster, ClusterRoleTemplateBinding, GROUP, GROUP_AUTHENTICATED, GlobalRole, GlobalRoleBinding,
+    Kind, ProjectRoleTemplateBinding, RoleTemplate,
 };
 
 use super::access::{ADMIN, Access, Place, Standing, own_rules, rules};
-use super::is_administrator;
+use super::{AUTHENTICATED, is_administrator};
 use crate::authn::Directory;
 
 /// Checks who writes roles and bindings.
 #[derive(Clone, Debug)]
 pub(crate) struct Guard {
     directory: Arc<Directory>,
+    rbac: Rbac,
     authorizer: Arc<dyn Authorizer>,
 }
 
 impl Guard {
-    /// What is held is what the directory and the authoriser know.
-    pub(crate) fn new(directory: Arc<Directory>, authorizer: Arc<dyn Authorizer>) -> Self {
+    /// What is held is what the directory and the authoriser know, which asks RBAC.
+    pub(crate) fn new(
+        directory: Arc<Directory>,
+        rbac: Rbac,
+        authorizer: Arc<dyn Authorizer>,
+    ) -> Self {
         Self {
             directory,
+            rbac,
             authorizer,
         }
+    }
+
+    /// It is changed how somebody logs in, and whether they may: whoever does could act as them.
+    pub(crate) fn login(&self, write: &Write<'_>, name: &str) -> Result<(), ApiError> {
+        let check = Check::new::<lariat_api::User>(self, write, name);
+        let verb = "manage-users";
+        if name == write.user.name || check.may(verb, lariat_api::User::PLURAL, name) {
+            return Ok(());
+        }
+        let provided = check.access(|access| access.groups_of(name));
+        let common = [AUTHENTICATED, GROUP_AUTHENTICATED].map(str::to_owned);
+        let other = User {
+            name: name.to_owned(),
+            groups: common.into_iter().chain(provided.iter().cloned()).collect(),
+            ..User::default()
+        };
+        let namespaces = self.rbac.namespaces(&other).into_iter();
+        let elsewhere = namespaces.filter(|namespace| namespace != name);
+        for namespace in [String::new()].into_iter().chain(elsewhere) {
+            let held = self.authorizer.rules(write.user, &namespace).rules;
+            let mut wanted = self.authorizer.rules(&other, &namespace).rules;
+            // Everybody may do something with themselves.
+            wanted.retain(|rule| rule.resource_names != [name]);
+            check.covered(&held, &wanted, &namespace)?;
+        }
+        check.access(|access| {
+            let mut places = access.places(&other).into_iter();
+            places.try_for_each(|place| {
+                let held = access.held(write.user, place);
+                check.covered(&held, &access.held(&other, place), place.shown())
+            })
+        })
     }
 
     /// A GlobalRole is written.
@@ -249,11 +287,7 @@ impl<'a> Check<'a> {
     /// Whether the writer holds all of that in clusters or a project.
     fn holds_in(&self, place: Place<'_>, wanted: &[Rule]) -> Result<(), ApiError> {
         let held = self.access(|access| access.held(self.write.user, place));
-        let shown = match place {
-            Place::EveryCluster => "every cluster",
-            Place::Cluster(place) | Place::Project(place) => place,
-        };
-        self.covered(&held, wanted, shown)
+        self.covered(&held, wanted, place.shown())
     }
 
     fn covered(&self, held: &[Rule], wanted: &[Rule], place: &str) -> Result<(), ApiError> {

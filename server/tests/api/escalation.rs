@@ -407,6 +407,55 @@ async fn a_global_role_has_no_more_than_its_writer_holds() {
     mallory.get(path).await.refusal(404);
 }
 
+/// Attempt 41.
+#[tokio::test]
+async fn who_manages_users_takes_nobody_over_who_may_do_more() {
+    let stage = Stage::set().await;
+    let (admin, mallory) = (&stage.admin, &stage.mallory);
+    let manage = rule(&MANAGE, &["users"]);
+    stage.give("manager", json!({"rules": [manage]})).await;
+    let at = format!("{}/{}", all("users"), stage.other);
+    let taken = json!({"password": "mallory's own password"});
+    let changed = patch(mallory, &at, &taken).await;
+    assert_eq!(changed.status, StatusCode::OK, "{}", changed.text());
+
+    let path = within("one", "clusterroletemplatebindings");
+    let binding = made(admin, &path, &crtb(&stage.other, "pods")).await;
+    for change in [&taken, &json!({"enabled": false})] {
+        let refused = patch(mallory, &at, change).await.refusal(403);
+        assert!(refused.contains("not currently held"), "{refused}");
+    }
+    let told = patch(mallory, &at, &json!({"description": "told"})).await;
+    assert_eq!(told.status, StatusCode::OK, "{}", told.text());
+    stage.give_in("one", "giver").await;
+    let changed = patch(mallory, &at, &taken).await;
+    assert_eq!(changed.status, StatusCode::OK, "{}", changed.text());
+    let at_binding = format!("{path}/{}", name(&binding));
+    assert_eq!(admin.delete(&at_binding).await.status, StatusCode::OK);
+
+    // By a role of Kubernetes in one namespace.
+    let rbac = "/apis/rbac.authorization.k8s.io/v1/namespaces/cattle-system";
+    let role = json!({"metadata": {"name": "r"}, "rules": [secrets()]});
+    made(admin, &format!("{rbac}/roles"), &role).await;
+    let binding = json!({"metadata": {"name": "b"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "r"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": stage.other}]});
+    made(admin, &format!("{rbac}/rolebindings"), &binding).await;
+    let refused = patch(mallory, &at, &taken).await.refusal(403);
+    assert!(
+        refused.contains("not currently held in cattle-system"),
+        "{refused}"
+    );
+    stage
+        .give(
+            "all-users",
+            json!({"rules": [rule(&["manage-users"], &["users"])]}),
+        )
+        .await;
+    let changed = patch(mallory, &at, &taken).await;
+    assert_eq!(changed.status, StatusCode::OK, "{}", changed.text());
+}
+
 /// Attempt 37.
 #[tokio::test]
 async fn a_locked_template_is_given_to_nobody_and_kept_by_who_has_it() {

@@ -1,11 +1,10 @@
-//! What somebody is given, as rules in the places of the management API; and what they hold in
-//! clusters and projects.
+//! What somebody is given, as rules in the places of the management API.
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::ControlFlow;
 
-use apiserver::rbac::{Found, Rule};
+use apiserver::rbac::{ANY_NAME, Found, Rule};
 use apiserver::serve::{Attributes, User};
 use lariat_api::{
     Cluster, ClusterRoleTemplateBinding, GROUP, GlobalRole, GlobalRoleBinding, Kind, Preference,
@@ -18,26 +17,6 @@ use super::{Access, Global, Template, To};
 const READ: [&str; 3] = ["get", "list", "watch"];
 const WRITE: [&str; 3] = ["update", "patch", "delete"];
 
-/// Where rules are held.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Place<'a> {
-    /// In all clusters.
-    EveryCluster,
-    /// In one.
-    Cluster(&'a str),
-    /// In a project.
-    Project(&'a str),
-}
-
-/// What somebody is in a cluster.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Standing {
-    /// Somebody with a role there.
-    Member,
-    /// Somebody who owns it.
-    Owner,
-}
-
 /// What the namespace of a request is.
 enum Namespace<'a> {
     OfCluster,
@@ -48,7 +27,7 @@ enum Namespace<'a> {
 /// Which objects of a kind are asked about.
 #[derive(Clone, Copy)]
 enum Asked<'a> {
-    /// All: it is not said what is asked.
+    /// All: it is not said what is asked, or about which.
     Any,
     /// The kind as such.
     Kind,
@@ -120,49 +99,6 @@ impl Access {
             namespaces.extend(reached.map(|(project, _)| project));
         }
         namespaces.into_iter().cloned().collect()
-    }
-
-    /// All that a user may do in the clusters or the project, by roles for clusters and projects.
-    pub(crate) fn held(&self, user: &User, place: Place<'_>) -> Vec<Rule> {
-        let (cluster, project) = match place {
-            Place::EveryCluster => (None, None),
-            Place::Cluster(cluster) => (Some(cluster), None),
-            Place::Project(project) => (self.cluster_of(project), Some(project)),
-        };
-        let mut held = Vec::new();
-        for (given, _) in self.given(&user.name, &user.groups) {
-            for (_, _, role) in self.globals(&given.everywhere) {
-                held.extend(self.inherited(role).flat_map(|template| &template.rules));
-            }
-            let within = cluster.and_then(|cluster| given.clusters.get(cluster));
-            let Some(within) = within else { continue };
-            let roles = self.templates_of(&within.roles, RoleContext::Cluster);
-            held.extend(roles.flat_map(|(_, _, template)| &template.rules));
-            let roles = project.and_then(|project| within.projects.get(project));
-            let roles = roles.into_iter();
-            let roles = roles.flat_map(|roles| self.templates_of(roles, RoleContext::Project));
-            held.extend(roles.flat_map(|(_, _, template)| &template.rules));
-        }
-        held.into_iter().cloned().collect()
-    }
-
-    /// What a user is in a cluster by roles in all of it; `None` if nothing.
-    pub(crate) fn standing(&self, user: &User, cluster: &str) -> Option<Standing> {
-        let mut standing = None;
-        let mut has = |template: &Template| {
-            let owner = template.owns_cluster.then_some(Standing::Owner);
-            standing = standing.max(owner.or(Some(Standing::Member)));
-        };
-        for (given, _) in self.given(&user.name, &user.groups) {
-            for (_, _, role) in self.globals(&given.everywhere) {
-                self.inherited(role).for_each(&mut has);
-            }
-            if let Some(within) = given.clusters.get(cluster) {
-                let roles = self.templates_of(&within.roles, RoleContext::Cluster);
-                roles.for_each(|(_, _, template)| has(template));
-            }
-        }
-        standing
     }
 
     /// What GlobalRoles give: their rules, and in all clusters what they inherit.
@@ -287,7 +223,7 @@ impl Access {
     }
 
     /// The GlobalRoles that are there, with the bindings that give them and their names.
-    fn globals<'a>(
+    pub(super) fn globals<'a>(
         &'a self,
         roles: &'a Roles,
     ) -> impl Iterator<Item = (&'a str, &'a str, &'a Global)> {
@@ -297,7 +233,7 @@ impl Access {
     }
 
     /// The templates that a GlobalRole gives in every cluster.
-    fn inherited<'a>(&'a self, role: &'a Global) -> impl Iterator<Item = &'a Template> {
+    pub(super) fn inherited<'a>(&'a self, role: &'a Global) -> impl Iterator<Item = &'a Template> {
         let names = role.inherited.iter();
         let templates = names.filter_map(move |name| self.template(name));
         templates.filter(|template| template.context == RoleContext::Cluster)
@@ -305,7 +241,7 @@ impl Access {
 
     /// The templates that are there and are for that place, with the bindings that give them and their
     /// names.
-    fn templates_of<'a>(
+    pub(super) fn templates_of<'a>(
         &'a self,
         roles: &'a Roles,
         context: RoleContext,
@@ -337,6 +273,7 @@ impl<'a> Asked<'a> {
             {
                 match what.name {
                     "" => Self::Kind,
+                    ANY_NAME => Self::Any,
                     name => Self::Named(name),
                 }
             }

@@ -41,6 +41,10 @@ impl Managed for User {
             let why = "only administrators change administrators";
             return Err(forbidden::<Self>(self.name(), why));
         }
+        let toggled = old.is_some_and(|old| old.enabled != self.enabled);
+        if old.is_some() && (password.is_some() || toggled) {
+            context.guard.login(write, self.name())?;
+        }
         if old.is_none() && context.directory.login(&self.username).is_some() {
             let message = format!("username {:?} is taken", self.username);
             return Err(ApiError::new(

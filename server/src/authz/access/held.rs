@@ -1,0 +1,99 @@
+//! What somebody holds in clusters and projects, and what they are there.
+
+use apiserver::rbac::Rule;
+use apiserver::serve::User;
+use lariat_api::RoleContext;
+
+use super::{Access, Template};
+
+/// Where rules are held.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Place<'a> {
+    /// In all clusters.
+    EveryCluster,
+    /// In one.
+    Cluster(&'a str),
+    /// In a project.
+    Project(&'a str),
+}
+
+impl<'a> Place<'a> {
+    /// As people are told of it.
+    pub(crate) fn shown(self) -> &'a str {
+        match self {
+            Self::EveryCluster => "every cluster",
+            Self::Cluster(name) | Self::Project(name) => name,
+        }
+    }
+}
+
+/// What somebody is in a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Standing {
+    /// Somebody with a role there.
+    Member,
+    /// Somebody who owns it.
+    Owner,
+}
+
+impl Access {
+    /// All that a user may do in the clusters or the project, by roles for clusters and projects.
+    pub(crate) fn held(&self, user: &User, place: Place<'_>) -> Vec<Rule> {
+        let (cluster, project) = match place {
+            Place::EveryCluster => (None, None),
+            Place::Cluster(cluster) => (Some(cluster), None),
+            Place::Project(project) => (self.cluster_of(project), Some(project)),
+        };
+        let mut held = Vec::new();
+        for (given, _) in self.given(&user.name, &user.groups) {
+            for (_, _, role) in self.globals(&given.everywhere) {
+                held.extend(self.inherited(role).flat_map(|template| &template.rules));
+            }
+            let within = cluster.and_then(|cluster| given.clusters.get(cluster));
+            let Some(within) = within else { continue };
+            let roles = self.templates_of(&within.roles, RoleContext::Cluster);
+            held.extend(roles.flat_map(|(_, _, template)| &template.rules));
+            let roles = project.and_then(|project| within.projects.get(project));
+            let roles = roles.into_iter();
+            let roles = roles.flat_map(|roles| self.templates_of(roles, RoleContext::Project));
+            held.extend(roles.flat_map(|(_, _, template)| &template.rules));
+        }
+        held.into_iter().cloned().collect()
+    }
+
+    /// Where a user is given roles for clusters and projects.
+    pub(crate) fn places<'a>(&'a self, user: &'a User) -> Vec<Place<'a>> {
+        let mut places = vec![Place::EveryCluster];
+        for (given, _) in self.given(&user.name, &user.groups) {
+            for (cluster, within) in &given.clusters {
+                places.push(Place::Cluster(cluster));
+                places.extend(
+                    within
+                        .projects
+                        .keys()
+                        .map(|project| Place::Project(project)),
+                );
+            }
+        }
+        places
+    }
+
+    /// What a user is in a cluster by roles in all of it; `None` if nothing.
+    pub(crate) fn standing(&self, user: &User, cluster: &str) -> Option<Standing> {
+        let mut standing = None;
+        let mut has = |template: &Template| {
+            let owner = template.owns_cluster.then_some(Standing::Owner);
+            standing = standing.max(owner.or(Some(Standing::Member)));
+        };
+        for (given, _) in self.given(&user.name, &user.groups) {
+            for (_, _, role) in self.globals(&given.everywhere) {
+                self.inherited(role).for_each(&mut has);
+            }
+            if let Some(within) = given.clusters.get(cluster) {
+                let roles = self.templates_of(&within.roles, RoleContext::Cluster);
+                roles.for_each(|(_, _, template)| has(template));
+            }
+        }
+        standing
+    }
+}
