@@ -254,7 +254,7 @@ impl ByHand {
     fn template(&self, name: &str, context: RoleContext) -> Option<&[Rule]> {
         let mut templates = self.templates.iter();
         let (template, rules) = templates.find(|(one, _)| one.name() == name)?;
-        (template.context == context).then(|| rules.as_slice())
+        (template.context == context).then_some(rules.as_slice())
     }
 
     fn may(&self, user: &User, what: &ResourceAttributes<'_>) -> bool {
