@@ -41,7 +41,7 @@ assert kinds == ["MODIFIED", "DELETED"], kinds
 cluster = {
     "apiVersion": f"{GROUP}/{VERSION}",
     "kind": "Cluster",
-    "metadata": {"name": "python"},
+    "metadata": {"name": "from-python"},
     "spec": {"displayName": "from Python"},
 }
 custom.create_cluster_custom_object(GROUP, VERSION, PLURAL, cluster)
@@ -49,7 +49,7 @@ expect(409, custom.create_cluster_custom_object, GROUP, VERSION, PLURAL, cluster
 wrong = cluster | {"metadata": {"name": "wrong"}, "spec": {"displayName": 7}}
 expect(422, custom.create_cluster_custom_object, GROUP, VERSION, PLURAL, wrong)
 changed = custom.patch_cluster_custom_object(
-    GROUP, VERSION, PLURAL, "python", {"spec": {"displayName": "changed"}}
+    GROUP, VERSION, PLURAL, "from-python", {"spec": {"displayName": "changed"}}
 )
 assert changed["spec"]["displayName"] == "changed", changed
 pages, token = [], None
@@ -57,9 +57,9 @@ while token != "":
     page = custom.list_cluster_custom_object(GROUP, VERSION, PLURAL, limit=1, _continue=token)
     pages += [item["metadata"]["name"] for item in page["items"]]
     token = page["metadata"].get("continue", "")
-assert "python" in pages and len(pages) == len(set(pages)), pages
-custom.delete_cluster_custom_object(GROUP, VERSION, PLURAL, "python")
-expect(404, custom.get_cluster_custom_object, GROUP, VERSION, PLURAL, "python")
+assert "from-python" in pages and len(pages) == len(set(pages)), pages
+custom.delete_cluster_custom_object(GROUP, VERSION, PLURAL, "from-python")
+expect(404, custom.get_cluster_custom_object, GROUP, VERSION, PLURAL, "from-python")
 
 kinds = dynamic.DynamicClient(client.ApiClient())
 settings = kinds.resources.get(api_version=f"{GROUP}/{VERSION}", kind="Setting")
