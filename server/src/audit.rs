@@ -3,8 +3,11 @@
 
 mod body;
 mod event;
+mod log;
 mod policy;
+mod rotation;
 mod sink;
+mod webhook;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -19,7 +22,7 @@ use serde_json::Value;
 
 pub(crate) use body::Captured;
 pub use policy::{Level, Policy, Stage};
-pub use sink::AuditSink;
+pub use sink::{AuditSink, Counts};
 
 use crate::authn::Identity;
 use crate::authz::Action;
@@ -297,9 +300,8 @@ impl Record {
             annotations,
         };
         // An event of these types always serialises.
-        if let Ok(mut text) = serde_json::to_vec(&event) {
-            text.push(b'\n');
-            self.sink.write(text);
+        if let Ok(text) = serde_json::to_vec(&event) {
+            self.sink.write(&text.into());
         }
     }
 }

@@ -40,10 +40,8 @@ pub struct Config {
     pub log: String,
     /// How they are written.
     pub log_format: LogFormat,
-    /// Where audit lines go.
-    pub audit_log: AuditLog,
-    /// What is recorded; the default policy if none is named.
-    pub audit_policy: Option<PathBuf>,
+    /// What is recorded of requests, and where.
+    pub audit: Audit,
     /// Limits on clients.
     pub limits: Limits,
     /// How long open requests may go on after the server was told to stop.
@@ -105,6 +103,32 @@ pub enum LogFormat {
     Text,
     /// A JSON object a line.
     Json,
+}
+
+/// What is recorded of requests, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audit {
+    /// Where the lines go.
+    pub log: AuditLog,
+    /// When the file is put aside, and for how long what was put aside is kept.
+    pub rotation: Rotation,
+    /// A kubeconfig file of who gets the events as well.
+    pub webhook: Option<PathBuf>,
+    /// What is recorded; the default policy if none is named.
+    pub policy: Option<PathBuf>,
+}
+
+/// When a file is put aside for a new one, and for how long what was put aside is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rotation {
+    /// It is put aside before it is longer, in bytes. 0: never.
+    pub max_size: u64,
+    /// Days after which one that was put aside is deleted. 0: never.
+    pub max_age_days: u32,
+    /// How many are kept; the oldest are deleted. 0: all.
+    pub max_backups: usize,
+    /// Whether they are compressed.
+    pub compress: bool,
 }
 
 /// Where audit lines go.

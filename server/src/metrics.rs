@@ -26,9 +26,7 @@ pub struct Metrics {
     registry: Mutex<Registry>,
     requests: Family<StatusLabel, Counter>,
     connections: Gauge,
-    audit_dropped: Gauge,
     limits: ConnectionLimits,
-    audit: AuditSink,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -43,21 +41,21 @@ struct Audited(AuditSink);
 impl Collector for Audited {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
-        let (written, dropped) = (number(self.0.written()), number(self.0.dropped()));
-        for (name, help, count) in [
-            (
-                "apiserver_audit_event",
-                "Counter of audit events generated and sent to the audit backend",
-                written,
-            ),
-            (
-                "apiserver_audit_error",
-                "Counter of audit events that failed to be audited properly",
-                dropped,
-            ),
-        ] {
-            let kind = MetricType::Counter;
-            ConstCounter::new(count).encode(encoder.encode_descriptor(name, help, None, kind)?)?;
+        let counts = self.0.counts();
+        let taken = counts
+            .iter()
+            .map(|counts| number(counts.taken))
+            .sum::<u64>();
+        let kind = MetricType::Counter;
+        let help = "Counter of audit events generated and sent to the audit backend";
+        let events = encoder.encode_descriptor("apiserver_audit_event", help, None, kind)?;
+        ConstCounter::new(taken).encode(events)?;
+        let help = "Counter of audit events that failed to be audited properly";
+        let mut errors = encoder.encode_descriptor("apiserver_audit_error", help, None, kind)?;
+        for counts in counts {
+            let label = [("plugin", counts.plugin)];
+            let errors = errors.encode_family(&label)?;
+            ConstCounter::new(number(counts.dropped)).encode(errors)?;
         }
         Ok(())
     }
@@ -75,7 +73,7 @@ impl Metrics {
     pub fn new(limits: ConnectionLimits, audit: AuditSink, api: &ApiServer) -> Self {
         let mut whole = Registry::default();
         api.register_metrics(&mut whole);
-        whole.register_collector(Box::new(Audited(audit.clone())));
+        whole.register_collector(Box::new(Audited(audit)));
         let registry = whole.sub_registry_with_prefix(PREFIX);
         let requests = Family::default();
         registry.register(
@@ -89,16 +87,11 @@ impl Metrics {
             "Open connections",
             connections.clone(),
         );
-        let audit_dropped = Gauge::default();
-        let help = "Audit lines dropped because the disk was too slow";
-        registry.register("audit_dropped", help, audit_dropped.clone());
         Self {
             registry: Mutex::new(whole),
             requests,
             connections,
-            audit_dropped,
             limits,
-            audit,
         }
     }
 
@@ -123,7 +116,6 @@ impl Metrics {
     pub fn encode(&self) -> Result<String, fmt::Error> {
         let gauge = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         self.connections.set(gauge(self.limits.open()));
-        self.audit_dropped.set(gauge(self.audit.dropped()));
         let mut page = String::new();
         encode(
             &mut page,

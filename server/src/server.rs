@@ -66,10 +66,9 @@ impl Server {
             .await
             .with_context(|| format!("cannot listen on {}", config.listen))?;
         complete_url(&mut config, listener.local_addr()?);
-        let policy = config.audit_policy.as_deref().map(Policy::load);
+        let policy = config.audit.policy.as_deref().map(Policy::load);
         let policy = policy.transpose()?.unwrap_or_default();
-        let audit =
-            AuditSink::open(&config.audit_log, policy).context("cannot open the audit log")?;
+        let audit = AuditSink::open(&config.audit, policy, clock.clone()).await?;
         let certificates = Arc::new(CertificateKeeper::open(&config, clock.clone())?);
         let tls = edge::server_config(certificates.shown())?;
         let migrated = management::migrate(&*store, clock.now()).await;

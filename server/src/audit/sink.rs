@@ -1,186 +1,154 @@
-//! Where audit lines go: a queue, and one thread that writes.
+//! Where events go: to the log, and to a webhook if there is one. Each has a queue, so that no request
+//! waits for a disk or for somebody else.
 
-use std::io::{BufWriter, Write};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
+
+use anyhow::Context as _;
+use bytes::Bytes;
 
 use super::Policy;
-use crate::config::AuditLog;
+use super::log::Log;
+use super::webhook::Webhook;
+use crate::clock::Clock;
+use crate::config::{self, AuditLog};
 
-/// How many lines may wait for the disk. More are dropped and counted.
-const QUEUE: usize = 8192;
-
-/// How many bytes of them. Lines with bodies of requests are long.
+/// How many bytes may wait in a queue. Events with bodies of requests are long.
 const QUEUED_BYTES: usize = 64 * 1024 * 1024;
 
-/// Where lines go. Clones share the queue.
+/// Where events go. Clones share the queues.
 #[derive(Clone, Debug)]
 pub struct AuditSink {
-    lines: Option<mpsc::SyncSender<Item>>,
-    shared: Arc<Shared>,
+    log: Option<Log>,
+    webhook: Option<Webhook>,
+    policy: Arc<Policy>,
 }
 
-#[derive(Debug)]
-struct Shared {
-    policy: Policy,
+/// How much went one way.
+#[derive(Debug, Default)]
+pub(super) struct Traffic {
     waiting: AtomicUsize,
-    written: AtomicUsize,
+    taken: AtomicUsize,
     dropped: AtomicUsize,
 }
 
-#[derive(Debug)]
-enum Item {
-    Line(Vec<u8>),
-    Reopen,
-    /// Answered when everything before it is written.
-    Flush(mpsc::SyncSender<()>),
+/// How many events went one way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counts {
+    /// Name of the way, as kube-apiserver calls it.
+    pub plugin: &'static str,
+    /// Events that were taken to be written or sent.
+    pub taken: usize,
+    /// Events that were not, or could not be, and are lost.
+    pub dropped: usize,
 }
 
 impl AuditSink {
-    /// Opens the destination and starts the thread that writes to it what `policy` says.
+    /// Opens the log, and starts what writes and sends the events of which `policy` tells.
     ///
     /// # Errors
-    /// When the file cannot be opened.
-    pub fn open(destination: &AuditLog, policy: Policy) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared {
-            policy,
-            waiting: AtomicUsize::new(0),
-            written: AtomicUsize::new(0),
-            dropped: AtomicUsize::new(0),
-        });
-        if *destination == AuditLog::Off {
-            return Ok(Self {
-                lines: None,
-                shared,
-            });
-        }
-        let (lines, queue) = mpsc::sync_channel(QUEUE);
-        let writer = Writer {
-            file: open(destination)?,
-            destination: destination.clone(),
-            shared: Arc::clone(&shared),
+    /// When the file cannot be opened, or what the webhook is told by makes no sense.
+    pub async fn open(
+        settings: &config::Audit,
+        policy: Policy,
+        clock: Clock,
+    ) -> anyhow::Result<Self> {
+        let webhook = match &settings.webhook {
+            Some(file) => {
+                let webhook = Webhook::start(file).await;
+                Some(webhook.with_context(|| format!("audit webhook {}", file.display()))?)
+            }
+            None => None,
         };
-        let thread = std::thread::Builder::new().name("audit".to_owned());
-        thread.spawn(move || writer.run(&queue))?;
+        let log = match &settings.log {
+            AuditLog::Off => None,
+            place => {
+                let log = Log::open(place, settings.rotation, clock);
+                Some(log.context("cannot open the audit log")?)
+            }
+        };
         Ok(Self {
-            lines: Some(lines),
-            shared,
+            log,
+            webhook,
+            policy: Arc::new(policy),
         })
     }
 
-    /// How many lines were dropped because the disk was too slow.
+    /// How many events went each way.
     #[must_use]
-    pub fn dropped(&self) -> usize {
-        self.shared.dropped.load(Ordering::Relaxed)
-    }
-
-    /// How many were handed to the writer.
-    #[must_use]
-    pub fn written(&self) -> usize {
-        self.shared.written.load(Ordering::Relaxed)
+    pub fn counts(&self) -> Vec<Counts> {
+        let log = self.log.iter().map(|log| log.traffic().counts("log"));
+        let webhook = self.webhook.iter();
+        log.chain(webhook.map(|webhook| webhook.traffic().counts("webhook")))
+            .collect()
     }
 
     /// What is recorded; `None`: nothing, as nobody wants to know.
     pub(super) fn policy(&self) -> Option<&Policy> {
-        self.lines.as_ref().map(|_| &self.shared.policy)
+        (self.log.is_some() || self.webhook.is_some()).then_some(&*self.policy)
     }
 
-    /// Hands over a line, unless too much waits already.
-    pub(super) fn write(&self, line: Vec<u8>) {
-        let length = line.len();
-        let waiting = self.shared.waiting.fetch_add(length, Ordering::Relaxed);
-        if waiting > QUEUED_BYTES {
-            self.shared.dropped.fetch_add(1, Ordering::Relaxed);
-        } else if self.offer(Item::Line(line)) {
-            self.shared.written.fetch_add(1, Ordering::Relaxed);
-            return;
+    /// Hands over an event, unless too many wait already.
+    pub(super) fn write(&self, event: &Bytes) {
+        if let Some(log) = &self.log {
+            log.write(event.clone());
         }
-        self.shared.waiting.fetch_sub(length, Ordering::Relaxed);
+        if let Some(webhook) = &self.webhook {
+            webhook.send(event.clone());
+        }
     }
 
-    /// Opens the file again, after it was rotated.
+    /// Opens the file again, after it was moved away.
     pub fn reopen(&self) {
-        self.offer(Item::Reopen);
+        if let Some(log) = &self.log {
+            log.reopen();
+        }
     }
 
-    /// Waits, for at most a second, until what was offered is written.
+    /// Waits, for at most two seconds, until what was handed over is written and sent. Blocks.
     pub fn flush(&self) {
-        let (done, written) = mpsc::sync_channel(1);
-        self.offer(Item::Flush(done));
-        // Nobody answers when the queue is full; then there is nothing more to do.
-        let _ = written.recv_timeout(std::time::Duration::from_secs(1));
-    }
-
-    fn offer(&self, item: Item) -> bool {
-        let Some(lines) = &self.lines else {
-            return false;
-        };
-        let taken = lines.try_send(item).is_ok();
-        if !taken {
-            self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+        if let Some(log) = &self.log {
+            log.flush();
         }
-        taken
-    }
-}
-
-/// How long a line waits for others. A thread that is woken for each costs the requests as much as
-/// the writing does.
-const TOGETHER: std::time::Duration = std::time::Duration::from_millis(20);
-
-/// The one thread that writes: everything that waits, then out with it.
-struct Writer {
-    shared: Arc<Shared>,
-    destination: AuditLog,
-    file: BufWriter<Box<dyn Write + Send>>,
-}
-
-impl Writer {
-    fn run(mut self, queue: &mpsc::Receiver<Item>) {
-        while let Ok(first) = queue.recv() {
-            if matches!(first, Item::Line(_)) {
-                #[expect(clippy::disallowed_methods, reason = "in a thread of its own")]
-                std::thread::sleep(TOGETHER);
-            }
-            let mut result = self.write(first);
-            while let Ok(item) = queue.try_recv() {
-                result = result.and(self.write(item));
-            }
-            if let Err(error) = result.and(self.file.flush()) {
-                tracing::error!(%error, "cannot write the audit log");
-            }
-        }
-    }
-
-    fn write(&mut self, item: Item) -> std::io::Result<()> {
-        match item {
-            Item::Line(line) => {
-                self.shared.waiting.fetch_sub(line.len(), Ordering::Relaxed);
-                self.file.write_all(&line)
-            }
-            Item::Reopen => {
-                self.file.flush()?;
-                self.file = open(&self.destination)?;
-                Ok(())
-            }
-            Item::Flush(done) => {
-                self.file.flush()?;
-                // The one who asked may have gone.
-                let _ = done.send(());
-                Ok(())
-            }
+        if let Some(webhook) = &self.webhook {
+            webhook.flush();
         }
     }
 }
 
-fn open(destination: &AuditLog) -> std::io::Result<BufWriter<Box<dyn Write + Send>>> {
-    let file: Box<dyn Write + Send> = match destination {
-        AuditLog::Off => Box::new(std::io::sink()),
-        AuditLog::Stdout => Box::new(std::io::stdout()),
-        AuditLog::File(path) => {
-            use std::os::unix::fs::OpenOptionsExt;
-            let mut options = std::fs::OpenOptions::new();
-            Box::new(options.append(true).create(true).mode(0o600).open(path)?)
+impl Traffic {
+    /// Whether there is room for an event of that length; then it waits.
+    pub(super) fn admit(&self, length: usize) -> bool {
+        let waiting = self.waiting.fetch_add(length, Ordering::Relaxed);
+        if waiting <= QUEUED_BYTES {
+            return true;
         }
-    };
-    Ok(BufWriter::new(file))
+        self.waiting.fetch_sub(length, Ordering::Relaxed);
+        false
+    }
+
+    /// An event of that length waits no longer.
+    pub(super) fn leave(&self, length: usize) {
+        self.waiting.fetch_sub(length, Ordering::Relaxed);
+    }
+
+    pub(super) fn took(&self) {
+        self.taken.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn lose(&self, events: usize) {
+        self.dropped.fetch_add(events, Ordering::Relaxed);
+    }
+
+    pub(super) fn dropped(&self) -> usize {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    fn counts(&self, plugin: &'static str) -> Counts {
+        Counts {
+            plugin,
+            taken: self.taken.load(Ordering::Relaxed),
+            dropped: self.dropped(),
+        }
+    }
 }

@@ -1,7 +1,9 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use super::*;
-use crate::config::AuditLog;
+use crate::clock::Clock;
+use crate::config::{self, AuditLog, Rotation};
+use futures::FutureExt as _;
 use http::Method;
 use serde_json::json;
 
@@ -18,11 +20,20 @@ impl Log {
 
     fn with(policy: Policy) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let sink = AuditSink::open(&AuditLog::File(folder.path().join("audit")), policy);
-        Self {
-            sink: sink.unwrap(),
-            folder,
-        }
+        let settings = config::Audit {
+            log: AuditLog::File(folder.path().join("audit")),
+            rotation: Rotation {
+                max_size: 0,
+                max_age_days: 0,
+                max_backups: 0,
+                compress: false,
+            },
+            webhook: None,
+            policy: None,
+        };
+        let opening = AuditSink::open(&settings, policy, Clock::system());
+        let sink = opening.now_or_never().unwrap().unwrap();
+        Self { sink, folder }
     }
 
     fn begin(&self, method: &Method, uri: &str) -> Audit {
@@ -91,7 +102,12 @@ fn the_line_is_written_when_the_last_holder_is_gone() {
     });
     expected["stageTimestamp"] = event["stageTimestamp"].clone();
     assert_eq!(*event, expected);
-    assert_eq!(log.sink.dropped(), 0);
+    let expected = Counts {
+        plugin: "log",
+        taken: 1,
+        dropped: 0,
+    };
+    assert_eq!(log.sink.counts(), [expected]);
 }
 
 #[test]

@@ -5,8 +5,7 @@ mod reader;
 use url::Url;
 
 use super::values::{
-    audit_log, count, duration, image, listen_address, log_filter, log_format, names, path,
-    server_url,
+    count, duration, image, listen_address, log_filter, log_format, names, path, server_url,
 };
 use super::{Config, Limits, Mistake, Sources};
 use reader::Reader;
@@ -180,8 +179,42 @@ pub(super) const SETTINGS: &[Setting] = &[
         "audit-log",
         "FILE|stdout|off",
         "stdout",
-        "Where the audit line of each request goes. A file is appended to and opened again on \
-         SIGHUP, so that it can be rotated.",
+        "Where the audit line of each request goes. A file is appended to, put aside when it has \
+         grown (`audit-log-maxsize`), and opened again on SIGHUP for who moves it away by other \
+         means.",
+    ),
+    setting(
+        "audit-log-maxsize",
+        "MEGABYTES",
+        "100",
+        "The file of the audit log is put aside under a name with the time before it is longer than \
+         this. 0: never.",
+    ),
+    setting(
+        "audit-log-maxage",
+        "DAYS",
+        "366",
+        "How long files that were put aside are kept. 0: for ever.",
+    ),
+    setting(
+        "audit-log-maxbackup",
+        "NUMBER",
+        "100",
+        "How many of them are kept; the oldest are deleted. 0: all.",
+    ),
+    setting(
+        "audit-log-compress",
+        "true|false",
+        "false",
+        "Whether they are compressed with gzip.",
+    ),
+    setting(
+        "audit-webhook-config-file",
+        "FILE",
+        "",
+        "A kubeconfig file of who gets the events as well, as for kube-apiserver: each batch is an \
+         `EventList` of `audit.k8s.io/v1`, sent with POST to the address of the cluster in it. What \
+         is not taken is sent again; what waits is bounded, and what is dropped is counted.",
     ),
     setting(
         "audit-policy",
@@ -280,8 +313,7 @@ pub(super) fn parse(sources: &Sources, mistakes: &mut Vec<Mistake>) -> Option<Co
     let encryption_keys = reader.optional("encryption-keys-file", path);
     let log = reader.required("log", log_filter);
     let log_format = reader.required("log-format", log_format);
-    let audit_log = reader.required("audit-log", audit_log);
-    let audit_policy = reader.optional("audit-policy", path);
+    let audit = reader.audit();
     let connections = reader.required("max-connections", count);
     let connections_per_address = reader.required("max-connections-per-address", count);
     let handshake = reader.required("handshake-timeout", duration);
@@ -309,8 +341,7 @@ pub(super) fn parse(sources: &Sources, mistakes: &mut Vec<Mistake>) -> Option<Co
         encryption_keys,
         log: log?,
         log_format: log_format?,
-        audit_log: audit_log?,
-        audit_policy,
+        audit: audit?,
         limits: Limits {
             connections: connections?,
             connections_per_address: connections_per_address?,

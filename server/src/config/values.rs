@@ -131,6 +131,19 @@ pub(super) fn count(text: &str) -> Result<usize, String> {
     }
 }
 
+/// A number that may be 0, for what then has no bound.
+pub(super) fn number(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(number @ 0..=1_000_000) => Ok(number),
+        _ => Err(format!("{text:?} must be a number from 0 to 1000000")),
+    }
+}
+
+pub(super) fn yes_or_no(text: &str) -> Result<bool, String> {
+    text.parse()
+        .map_err(|_| format!("{text:?} must be true or false"))
+}
+
 /// `500ms`, `10s`, `2m` or `1h`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let fault = || format!("{text:?} must be a duration such as 500ms, 10s, 2m or 1h");
@@ -200,7 +213,7 @@ mod tests {
     proptest! {
         #[test]
         fn parsers_never_panic(text: String) {
-            let _ = (duration(&text), server_url(&text), names(&text), image(&text), count(&text));
+            let _ = (duration(&text), server_url(&text), names(&text), image(&text), count(&text), number(&text));
         }
     }
 }

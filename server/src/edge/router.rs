@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use apiserver::error::ApiError;
 use http::header::{AUTHORIZATION, USER_AGENT, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use lariat_api::ClusterId;
@@ -24,6 +24,9 @@ const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 
 /// So much of a client's name is recorded, in bytes: kube-apiserver's limit.
 const MAX_USER_AGENT: usize = 1024;
+
+/// Parameters of queries to this server's own pages whose values are recorded.
+const SHOWN: [&str; 6] = ["action", "limit", "marker", "order", "sort", "type"];
 
 /// A request to the API server of a cluster, authenticated but not yet authorised.
 #[derive(Debug)]
@@ -54,7 +57,7 @@ pub(super) async fn answer(
         id: &id,
         from: connection.peer.ip().to_canonical(),
         method: request.method().as_str(),
-        uri: shown_uri(&request),
+        uri: shown_uri(request.uri(), connection.cluster.is_some()),
         user_agent: user_agent(request.headers()),
     };
     let audit = Audit::begin(&app.audit, app.clock.now(), begin);
@@ -180,14 +183,34 @@ fn note(id: &str, audit: &Audit, error: &ApiError) {
     }
 }
 
-/// Path and query for the audit log. The token in an import URL is left out.
-fn shown_uri(request: &Request<Incoming>) -> String {
-    let uri = request.uri();
-    if uri.path().starts_with("/v3/import/") {
+/// Path and query for the audit log. The token in an import URL is left out, and so is what a query
+/// may hold where it is not one of Kubernetes: codes of logins, what somebody searches for.
+fn shown_uri(uri: &Uri, chosen: bool) -> String {
+    let (path, query) = (uri.path(), uri.query());
+    let beneath = |folder: &str| {
+        let rest = path.strip_prefix(folder);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let kubernetes = [
+        "/k8s", "/api", "/apis", "/openapi", "/livez", "/readyz", "/healthz",
+    ];
+    if chosen || kubernetes.into_iter().any(beneath) {
+        return uri
+            .path_and_query()
+            .map_or_else(String::new, ToString::to_string);
+    }
+    if beneath("/v3/import") {
         return "/v3/import/(hidden)".to_owned();
     }
-    uri.path_and_query()
-        .map_or_else(String::new, ToString::to_string)
+    let Some(query) = query else {
+        return path.to_owned();
+    };
+    let shown = query.split('&').map(|pair| match pair.split_once('=') {
+        Some((name, _)) if SHOWN.contains(&name) => pair.to_owned(),
+        Some((name, _)) => format!("{name}=(hidden)"),
+        None => "(hidden)".to_owned(),
+    });
+    format!("{path}?{}", shown.collect::<Vec<_>>().join("&"))
 }
 
 fn user_agent(headers: &HeaderMap) -> &str {
@@ -199,4 +222,40 @@ fn user_agent(headers: &HeaderMap) -> &str {
 fn request_id() -> String {
     let bits = u128::from(random::bits()) << 64 | u128::from(random::bits());
     format!("{bits:032x}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_secret_of_an_address_is_recorded() {
+        for (uri, expected) in [
+            ("/v3/import/TOKEN_c-1.yaml?x=1", "/v3/import/(hidden)"),
+            (
+                "/v3/users?action=changepassword&limit=5",
+                "/v3/users?action=changepassword&limit=5",
+            ),
+            (
+                "/verify-auth?code=SECRET&state=x",
+                "/verify-auth?code=(hidden)&state=(hidden)",
+            ),
+            ("/v3/connect?token=SECRET", "/v3/connect?token=(hidden)"),
+            ("/v3?SECRET", "/v3?(hidden)"),
+            (
+                "/k8s/clusters/c-1/api/v1/pods?watch=1",
+                "/k8s/clusters/c-1/api/v1/pods?watch=1",
+            ),
+            ("/apis?x=1", "/apis?x=1"),
+            ("/apisx?x=1", "/apisx?x=(hidden)"),
+        ] {
+            assert_eq!(shown_uri(&uri.parse().unwrap(), false), expected);
+        }
+        let uri = "/v3/import/x?code=1".parse().unwrap();
+        assert_eq!(
+            shown_uri(&uri, true),
+            "/v3/import/x?code=1",
+            "a path of the cluster"
+        );
+    }
 }

@@ -1,9 +1,20 @@
 //! Health checks, metrics and the audit log, as kube-apiserver has them.
 
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use http::StatusCode;
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 
 use super::harness::{LIMIT, PASSWORD, TestServer, clusters, object, users};
 
@@ -188,4 +199,113 @@ rules:
     let log = server.audit_log();
     assert!(!log.contains("very-secret") && !log.contains(PASSWORD));
     assert!(!log.contains("\"/ping\""), "{log}");
+}
+
+/// Takes batches of audit events over HTTP, after it has refused the first with 503. Answers only who
+/// shows the token `hook`.
+async fn receiver(batches: mpsc::Sender<Value>) -> std::net::SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let asked = Arc::new(AtomicUsize::new(0));
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (batches, asked) = (batches.clone(), Arc::clone(&asked));
+            let service = service_fn(move |request: Request<Incoming>| {
+                let (batches, asked) = (batches.clone(), Arc::clone(&asked));
+                async move {
+                    assert_eq!(request.uri(), "/audit?from=lariat");
+                    assert_eq!(request.headers()["authorization"], "Bearer hook");
+                    assert_eq!(request.headers()["content-type"], "application/json");
+                    let mut answer = Response::new(Full::new(Bytes::new()));
+                    if asked.fetch_add(1, Ordering::SeqCst) == 0 {
+                        *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+                        return Ok::<_, Infallible>(answer);
+                    }
+                    let body = request.into_body().collect().await.unwrap().to_bytes();
+                    batches
+                        .send(serde_json::from_slice(&body).unwrap())
+                        .await
+                        .unwrap();
+                    Ok(answer)
+                }
+            });
+            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_webhook_gets_the_events_though_it_was_away() {
+    let (batches, mut received) = mpsc::channel(64);
+    let address = receiver(batches).await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("webhook.yaml");
+    let kubeconfig = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "a",
+        "clusters": [{"name": "a", "cluster": {
+            "server": format!("http://{address}/audit?from=lariat")}}],
+        "users": [{"name": "a", "user": {"token": "hook"}}],
+        "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
+    });
+    std::fs::write(&path, kubeconfig.to_string()).unwrap();
+    let path = path.display().to_string();
+    let settings = [("LARIAT_AUDIT_WEBHOOK_CONFIG_FILE", path.as_str())];
+    let server = TestServer::start_with(&settings).await;
+    let admin = server.admin().await;
+    let asked = admin.get(&clusters()).await;
+    let id = asked.headers["audit-id"].to_str().unwrap().to_owned();
+    let arrived = async {
+        let mut seen = Vec::new();
+        while let Some(batch) = received.recv().await {
+            assert_eq!(batch["kind"], "EventList");
+            assert_eq!(batch["apiVersion"], "audit.k8s.io/v1");
+            seen.extend(batch["items"].as_array().unwrap().iter().cloned());
+            if seen.iter().any(|event| event["auditID"] == id.as_str()) {
+                return seen;
+            }
+        }
+        panic!("the server has gone");
+    };
+    let seen = tokio::time::timeout(LIMIT, arrived).await.unwrap();
+    // What the first batch held came with a later one, once.
+    let logins = seen.iter().filter(|event| {
+        let uri = event["requestURI"].as_str().unwrap_or_default();
+        uri.ends_with("?action=login")
+    });
+    assert_eq!(logins.count(), 1, "{seen:?}");
+    let page = admin.get("/metrics").await.text();
+    for plugin in ["log", "webhook"] {
+        let line = format!("apiserver_audit_error_total{{plugin=\"{plugin}\"}} 0\n");
+        assert!(page.contains(&line), "{page}");
+    }
+}
+
+#[tokio::test]
+async fn a_long_audit_log_is_put_aside() {
+    let server = TestServer::start_with(&[("LARIAT_AUDIT_LOG_MAXSIZE", "1")]).await;
+    let stranger = server.stranger();
+    // Long addresses fill a megabyte soon.
+    let path = format!("/readyz/ping?{}", "x".repeat(7000));
+    let mut requests = 0;
+    let aside = loop {
+        assert_eq!(stranger.get(&path).await.status, StatusCode::OK);
+        requests += 1;
+        assert!(requests < 400, "nothing is put aside");
+        if requests % 20 != 0 {
+            continue;
+        }
+        server.app.audit.flush();
+        let entries = std::fs::read_dir(server.folder.path()).unwrap();
+        let mut names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        if let Some(name) = names.find(|name| name.starts_with("audit-")) {
+            break name;
+        }
+    };
+    let aside = std::fs::read_to_string(server.folder.path().join(aside)).unwrap();
+    assert!(aside.len() <= 1024 * 1024, "{}", aside.len());
+    let events = aside.lines().map(serde_json::from_str::<Value>);
+    assert!(events.map(Result::unwrap).count() > 100);
+    // The one that it has now is shorter.
+    assert!(server.audit_log().len() < aside.len());
 }

@@ -1,9 +1,12 @@
 //! One setting, or several that belong together, from what was given.
 
 use super::super::values::{
-    StoreKind, etcd_endpoints, etcd_prefix, new_password, path, store_kind, text,
+    StoreKind, audit_log, etcd_endpoints, etcd_prefix, new_password, number, path, store_kind,
+    text, yes_or_no,
 };
-use super::super::{BootstrapPassword, EtcdSettings, Mistake, Sources, StoreChoice, TlsFiles};
+use super::super::{
+    Audit, BootstrapPassword, EtcdSettings, Mistake, Rotation, Sources, StoreChoice, TlsFiles,
+};
 use super::SETTINGS;
 
 /// How the text of a setting becomes a value.
@@ -155,6 +158,28 @@ impl Reader<'_> {
     fn is_empty(&self, name: &str) -> bool {
         let given = self.sources.value(name);
         given.is_none_or(|given| given.text.is_empty())
+    }
+
+    /// `None` only if there is a mistake.
+    pub(super) fn audit(&mut self) -> Option<Audit> {
+        let log = self.required("audit-log", audit_log);
+        let megabytes = self.required("audit-log-maxsize", number);
+        let days = self.required("audit-log-maxage", number);
+        let backups = self.required("audit-log-maxbackup", number);
+        let compress = self.required("audit-log-compress", yes_or_no);
+        let webhook = self.optional("audit-webhook-config-file", path);
+        let policy = self.optional("audit-policy", path);
+        Some(Audit {
+            log: log?,
+            rotation: Rotation {
+                max_size: u64::from(megabytes?) * 1024 * 1024,
+                max_age_days: days?,
+                max_backups: usize::try_from(backups?).ok()?,
+                compress: compress?,
+            },
+            webhook,
+            policy,
+        })
     }
 
     pub(super) fn bootstrap_password(&mut self) -> BootstrapPassword {
