@@ -48,6 +48,7 @@ fmt: setup ## Format the sources
 	$(CARGO) fmt --all
 	$(CARGO) fmt --manifest-path tunnel-proto/fuzz/Cargo.toml
 	$(CARGO) fmt --manifest-path apiserver/fuzz/Cargo.toml
+	$(CARGO) fmt --manifest-path remotecommand/fuzz/Cargo.toml
 
 .PHONY: lint lint-fmt lint-docs lint-dependencies lint-clippy
 lint: lint-fmt lint-docs lint-dependencies lint-clippy ## Check format, links, dependencies, licences, unused dependencies, clippy
@@ -56,6 +57,7 @@ lint-fmt: setup
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --manifest-path tunnel-proto/fuzz/Cargo.toml --check
 	$(CARGO) fmt --manifest-path apiserver/fuzz/Cargo.toml --check
+	$(CARGO) fmt --manifest-path remotecommand/fuzz/Cargo.toml --check
 
 lint-docs:
 	.ci/check-links
@@ -69,7 +71,7 @@ lint-dependencies: tools
 	  echo "lint: no advisory database on this machine; 'cargo-deny fetch db' gets one"; \
 	fi
 	cargo-shear --locked --deny-warnings
-	for crate in tunnel-proto apiserver; do \
+	for crate in tunnel-proto apiserver remotecommand; do \
 	  $(CARGO) metadata --locked --format-version 1 --manifest-path $$crate/fuzz/Cargo.toml >/dev/null; \
 	done
 
@@ -103,6 +105,7 @@ endif
 	@.ci/setup fuzz
 	.ci/fuzz tunnel-proto $(FUZZ_SECONDS)
 	.ci/fuzz apiserver $(FUZZ_SECONDS)
+	.ci/fuzz remotecommand $(FUZZ_SECONDS)
 
 .PHONY: e2e-faults
 e2e-faults: testbed ## Kill the agent and the server, cut the network, flush NAT: kubectl works again by itself (root)
@@ -144,10 +147,11 @@ bench-apiserver: testbed ## Measure the management API beside a real kube-apiser
 
 FUZZ_SECONDS ?= 15
 .PHONY: fuzz
-fuzz: setup ## Feed decoders of the tunnel and the management API made-up input, FUZZ_SECONDS (15) for each of 10 targets
+fuzz: setup ## Feed decoders of the tunnel, the management API and recordings made-up input, FUZZ_SECONDS (15) for each of 11 targets
 	@.ci/setup fuzz
 	.ci/fuzz tunnel-proto $(FUZZ_SECONDS)
 	.ci/fuzz apiserver $(FUZZ_SECONDS)
+	.ci/fuzz remotecommand $(FUZZ_SECONDS)
 
 .PHONY: docs
 docs: testbed ## Write docs/configuration.md and docs/kubectl.md again, build the API documentation; warnings are errors
@@ -159,4 +163,4 @@ docs: testbed ## Write docs/configuration.md and docs/kubectl.md again, build th
 .PHONY: clean
 clean: setup ## Remove build results of this checkout (not the shared caches)
 	$(CARGO) clean
-	rm -rf tunnel-proto/fuzz/target apiserver/fuzz/target
+	rm -rf tunnel-proto/fuzz/target apiserver/fuzz/target remotecommand/fuzz/target
