@@ -4,6 +4,7 @@
 mod bodies;
 mod errors;
 mod impersonation;
+mod review;
 mod upgrade;
 
 pub(crate) use bodies::{RequestBody, no_body};
@@ -11,7 +12,9 @@ pub(crate) use bodies::{RequestBody, no_body};
 use std::sync::Arc;
 
 use apiserver::error::ApiError;
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version, header};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version, header,
+};
 use http_body_util::BodyExt as _;
 use tunnel::http::{end_watch_when, strip_hop_by_hop};
 use tunnel_proto::stream::Class;
@@ -46,19 +49,27 @@ pub(crate) async fn handle(
         identity,
         context,
     } = request;
-    impersonation::replace(request.headers_mut(), &identity, &groups)?;
+    impersonation::refuse(request.headers())?;
     let tunnel = app
         .tunnels
         .get(&id)
         .ok_or_else(|| errors::not_connected(&cluster))?;
     context.audit.set_via(VIA);
     let upgrades = prepare(&mut request, &id, &rest, &context.id)?;
+    impersonation::name(request.headers_mut(), &identity, &groups)?;
+    let client = tunnel.client(class_of(&action, &rest));
+    if let Some(needed) = review::needed(request.method(), upgrades, &action.target) {
+        let mut headers = HeaderMap::new();
+        impersonation::name(&mut headers, &identity, &groups)?;
+        let checked = needed.check(client, &cluster, &identity, headers).await;
+        if let Err(refused) = checked {
+            context.audit.set_decision(false, &refused.to_string());
+            return Err(refused);
+        }
+    }
     let client_side = upgrades.then(|| hyper::upgrade::on(&mut request));
     let request = request.map(|body| bodies::request(body, context.audit.clone()));
-    let sent = tunnel
-        .client(class_of(&action, &rest))
-        .request(request)
-        .await;
+    let sent = client.request(request).await;
     let mut response = sent.map_err(|error| errors::failed(&cluster, &error))?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let Some(client_side) = client_side else {

@@ -4,6 +4,7 @@
 
 mod agents;
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use agents::{Answer, Running, answer, mirror, until, within};
@@ -17,6 +18,7 @@ use kube::api::{Api, DeleteParams, PostParams};
 use kube::core::ObjectMeta;
 use lariat_api::{ClusterRoleTemplateBinding, Subject, User};
 use lariat_server::tokens::{self, NewToken};
+use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -146,6 +148,35 @@ async fn impersonation_by_the_client_is_refused_in_any_spelling() {
         let (parts, body) = server.ask(request, "").await;
         assert_eq!(parts.status, StatusCode::FORBIDDEN, "{name}");
         assert!(message(&body).contains("--as"), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_header_takes_no_identity_away() {
+    let server = Running::start().await;
+    server.connected(mirror).await;
+    let user = server.app.directory.login("admin").unwrap().0;
+    for named in [
+        "Impersonate-User",
+        "impersonate-group, IMPERSONATE-USER",
+        "close, Impersonate-Extra-username",
+        "Upgrade, Impersonate-User",
+        "audit-id",
+    ] {
+        let request = server
+            .request("GET", "/k8s/clusters/c-1/api")
+            .header("connection", named);
+        let (parts, body) = server.ask(request, "").await;
+        assert_eq!(parts.status, StatusCode::OK, "{named}");
+        let text = String::from_utf8(body.to_vec()).unwrap();
+        for line in [
+            format!("impersonate-user: {user}\n"),
+            "impersonate-group: lariat:administrators\n".into(),
+            "impersonate-extra-username: admin\n".into(),
+            "audit-id: ".into(),
+        ] {
+            assert!(text.contains(&line), "{named}: {line} is not in {text}");
+        }
     }
 }
 
@@ -318,6 +349,86 @@ async fn a_refused_upgrade_keeps_the_status_of_the_cluster() {
     let (parts, body) = server.ask(request, "").await;
     assert_eq!(parts.status, StatusCode::FORBIDDEN);
     assert_eq!(&body[..], b"no exec for you");
+}
+
+#[tokio::test]
+async fn what_acts_by_reading_is_done_by_who_may_create_it() {
+    const REVIEWS: &str = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    const EXEC: &str = "/api/v1/namespaces/a/pods/b/exec?command=sh";
+    let said = Arc::new(Mutex::new(answer(500, "")));
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let server = Running::start().await;
+    let (says, asks) = (Arc::clone(&said), Arc::clone(&asked));
+    server
+        .connected(move |request| {
+            let (says, asks) = (Arc::clone(&says), Arc::clone(&asks));
+            async move {
+                let (parts, body) = request.into_parts();
+                let body = body.collect().await.unwrap().to_bytes();
+                let path = parts.uri.path().to_owned();
+                // The server asks for the cluster's health by itself.
+                if path == REVIEWS || path.starts_with("/api/v1/n") {
+                    asks.lock().unwrap().push((path.clone(), body));
+                }
+                if path != REVIEWS {
+                    return answer(200, "done");
+                }
+                assert!(parts.headers.contains_key("impersonate-user"));
+                let next = answer(500, "");
+                std::mem::replace(&mut *says.lock().unwrap(), next)
+            }
+        })
+        .await;
+    let try_it = async |says: Answer, path: &str| {
+        *said.lock().unwrap() = says;
+        asked.lock().unwrap().clear();
+        let request = server
+            .request("GET", &format!("/k8s/clusters/c-1{path}"))
+            .header("connection", "Upgrade")
+            .header("upgrade", "websocket");
+        let (parts, body) = server.ask(request, "").await;
+        let asked = asked.lock().unwrap();
+        let paths: Vec<_> = asked.iter().map(|(path, _)| path.clone()).collect();
+        (parts.status, body, paths)
+    };
+    let review = |allowed: bool| {
+        answer(
+            201,
+            json!({"spec": {}, "status": {"allowed": allowed}}).to_string(),
+        )
+    };
+
+    let (status, body, paths) = try_it(review(false), EXEC).await;
+    assert_eq!((status, paths.len()), (StatusCode::FORBIDDEN, 1));
+    let refused = message(&body);
+    assert!(
+        refused.contains("cannot create resource \"pods/exec\""),
+        "{refused}"
+    );
+    assert!(refused.contains("in the namespace \"a\""), "{refused}");
+    let question: serde_json::Value = serde_json::from_slice(&asked.lock().unwrap()[0].1).unwrap();
+    let expected = json!({"verb": "create", "resource": "pods", "subresource": "exec", "namespace": "a", "name": "b"});
+    assert_eq!(question["spec"]["resourceAttributes"], expected);
+
+    let (status, _, paths) = try_it(review(true), EXEC).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(paths, [REVIEWS, "/api/v1/namespaces/a/pods/b/exec"]);
+
+    for unclear in [
+        answer(500, ""),
+        answer(201, "{}"),
+        answer(201, "yes"),
+        answer(200, ""),
+    ] {
+        let (status, _, paths) = try_it(unclear, EXEC).await;
+        assert!(status == StatusCode::BAD_GATEWAY || status == StatusCode::FORBIDDEN);
+        assert_eq!(paths, [REVIEWS]);
+    }
+
+    let (status, _, paths) = try_it(review(false), "/api/v1/nodes/n/proxy/exec/a/b/c").await;
+    assert_eq!((status, paths.len()), (StatusCode::FORBIDDEN, 1));
+    let (_, _, paths) = try_it(review(false), "/api/v1/namespaces/a/pods/b/log").await;
+    assert_eq!(paths, ["/api/v1/namespaces/a/pods/b/log"]);
 }
 
 #[tokio::test]

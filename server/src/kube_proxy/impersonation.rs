@@ -13,25 +13,26 @@ const PREFIX: &str = "impersonate";
 /// What may stand in a header name unescaped (client-go escapes the rest the same way).
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_');
 
-/// Names the user to the cluster, in `groups` beside the user's own groups.
-///
 /// A request that brings impersonation headers of its own is refused: to drop them would let
 /// somebody act under a name they did not mean to.
-pub(super) fn replace(
+pub(super) fn refuse(headers: &HeaderMap) -> Result<(), Denied> {
+    let mut names = headers.keys().map(HeaderName::as_str);
+    let Some(name) = names.find(|name| name.starts_with(PREFIX)) else {
+        return Ok(());
+    };
+    Err(Denied(format!(
+        "header {name} is not allowed: this server names the user to the cluster itself \
+         (kubectl: leave out --as, --as-group and --as-uid)"
+    )))
+}
+
+/// Names the user to the cluster, in `groups` beside the user's own groups. After this nothing of the client's
+/// decides which headers go on: what `Connection` names is gone before.
+pub(super) fn name(
     headers: &mut HeaderMap,
     identity: &Identity,
     groups: &[&str],
 ) -> Result<(), ApiError> {
-    if let Some(name) = headers
-        .keys()
-        .find(|name| name.as_str().starts_with(PREFIX))
-    {
-        let message = format!(
-            "header {name} is not allowed: this server names the user to the cluster itself \
-             (kubectl: leave out --as, --as-group and --as-uid)"
-        );
-        return Err(Denied(message).into());
-    }
     let value = |text: &str| {
         HeaderValue::from_str(text)
             .map_err(|_| ApiError::internal(format!("{text:?} cannot be a header")))
