@@ -62,7 +62,7 @@ pub struct ClusterSpec {
     pub default_cluster_role_for_project_members: String,
     /// What of people's sessions in containers is recorded.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub session_recording: Option<SessionRecording>,
+    pub session_recording: Option<RecordingSettings>,
 }
 
 /// How people reach the cluster's own API server.
@@ -85,7 +85,7 @@ pub struct LocalClusterAuthEndpoint {
 /// What of people's sessions in containers (exec, attach) is recorded.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-pub struct SessionRecording {
+pub struct RecordingSettings {
     /// Whether all of them are, and are refused where they cannot be. Otherwise those of people whose
     /// role demands it.
     pub required: bool,

@@ -26,6 +26,7 @@ mod project_role_template_binding;
 mod quota;
 mod role_template;
 mod rules;
+mod session_recording;
 mod setting;
 mod subject;
 mod token;
@@ -37,7 +38,7 @@ pub use auth_config::{
 };
 pub use cluster::{
     BoundAgent, Cluster, ClusterInfo, ClusterSpec, ClusterStatus, LocalClusterAuthEndpoint,
-    SessionRecording,
+    RecordingSettings,
 };
 pub use cluster_registration_token::{
     ClusterRegistrationToken, ClusterRegistrationTokenSpec, ClusterRegistrationTokenStatus,
@@ -58,6 +59,9 @@ pub use quota::{
 };
 pub use role_template::{RecordingDemand, RoleContext, RoleTemplate};
 pub use rules::PolicyRule;
+pub use session_recording::{
+    RecordingPhase, SessionRecording, SessionRecordingSpec, SessionRecordingStatus,
+};
 pub use setting::{Setting, SettingSource};
 pub use subject::{BindingStatus, RoleStatus, Subject, Who};
 pub use token::Token;

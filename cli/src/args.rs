@@ -69,6 +69,9 @@ pub enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// List, fetch and play what was recorded of sessions in containers.
+    #[command(subcommand, visible_alias = "recording")]
+    Recordings(Recordings),
     /// Who you are, which server, which clusters, and how far away they are.
     Status,
     /// Print a script that completes commands in your shell.
@@ -155,6 +158,39 @@ pub enum Cluster {
     Rebind {
         /// Id or name.
         cluster: String,
+    },
+}
+
+/// Subcommands of `recordings`.
+#[derive(Debug, Subcommand)]
+pub enum Recordings {
+    /// List the recordings that you may see.
+    #[command(visible_alias = "ls")]
+    List {
+        /// Id or name of a cluster. Default: all clusters.
+        cluster: Option<String>,
+    },
+    /// Fetch a recording, in the format of asciinema (asciicast v2).
+    #[command(after_help = "Example:
+  lariat recordings get 20260131-081500-1a2b3c4d --file session.cast
+  asciinema play session.cast")]
+    Get {
+        /// Its name.
+        name: String,
+        /// The file to write. Default: standard output.
+        #[arg(long, short, value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+    /// Play a recording in this terminal. Best in a window as large as the one that was recorded.
+    Play {
+        /// Its name.
+        name: String,
+        /// How many times as fast as it was.
+        #[arg(long, default_value_t = 1.0)]
+        speed: f64,
+        /// Longest pause, in seconds.
+        #[arg(long, value_name = "SECONDS", default_value_t = 3)]
+        idle: u64,
     },
 }
 

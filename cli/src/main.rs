@@ -15,6 +15,7 @@ mod login;
 mod output;
 mod private_file;
 mod profiles;
+mod recordings;
 mod server;
 mod status;
 mod trust;
@@ -68,6 +69,7 @@ async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Kubectl { cluster, args } => {
             return kubectl::run(&server, &cluster, &args).await;
         }
+        Command::Recordings(command) => recordings::run(&server, command, output).await?,
         Command::Status => status::run(&server, output).await?,
     }
     Ok(ExitCode::SUCCESS)

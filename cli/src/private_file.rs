@@ -1,7 +1,8 @@
 //! Files that only their owner may read.
 
+use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use anyhow::Context;
@@ -34,6 +35,14 @@ pub fn write(path: &Path, text: &str) -> anyhow::Result<()> {
         .map_err(|error| error.error)
         .with_context(failed)?;
     Ok(())
+}
+
+/// Opens a file to be written anew; one that does not exist yet is readable by its owner alone.
+pub fn create(path: &Path) -> anyhow::Result<File> {
+    let mut options = OpenOptions::new();
+    let options = options.write(true).create(true).truncate(true).mode(0o600);
+    let opened = options.open(path);
+    opened.with_context(|| format!("cannot write {}", path.display()))
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
+use bytes::Bytes;
+use futures::Stream;
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use hyper_util::client::legacy::Client as HyperClient;
@@ -76,6 +78,45 @@ impl Server {
         K: Kind<Scope = kube::core::NamespaceResourceScope>,
     {
         Api::namespaced(self.client.clone(), namespace)
+    }
+
+    /// Typed access to a kind in all namespaces.
+    pub fn everywhere<K: Kind>(&self) -> Api<K> {
+        Api::all(self.client.clone())
+    }
+
+    /// Fetches what is long, piece by piece. Each piece must come in time.
+    pub async fn download(
+        &self,
+        path: &str,
+    ) -> anyhow::Result<impl Stream<Item = anyhow::Result<Bytes>> + use<>> {
+        let request = Request::get(path).body(Body::empty())?;
+        let sent = tokio::time::timeout(TIMEOUT, self.client.send(request)).await;
+        let response = sent.with_context(|| self.silent())?;
+        let response = response.map_err(|error| self.explain(error))?;
+        let (status, body) = (response.status(), response.into_body());
+        if !status.is_success() {
+            let body = tokio::time::timeout(TIMEOUT, body.collect()).await;
+            let body = body.with_context(|| self.silent())??.to_bytes();
+            let value: Value = serde_json::from_slice(&body).unwrap_or_default();
+            let message = value["message"].as_str().unwrap_or("no reason was given");
+            return Err(self.refused(status, message));
+        }
+        let silent = self.silent();
+        Ok(futures::stream::try_unfold(body, move |mut body| {
+            let silent = silent.clone();
+            async move {
+                loop {
+                    let frame = tokio::time::timeout(TIMEOUT, body.frame()).await;
+                    let Some(frame) = frame.context(silent.clone())? else {
+                        return Ok(None);
+                    };
+                    if let Ok(data) = frame?.into_data() {
+                        return Ok(Some((data, body)));
+                    }
+                }
+            }
+        }))
     }
 
     /// The cluster with that id, or the only one with that name.

@@ -67,9 +67,18 @@ impl Session {
         taken
     }
 
-    /// What to send to the client so that it ends with that message; `None` if that is not possible,
-    /// because the cluster is in the middle of saying something. Nothing else may be sent to the
-    /// client after it.
+    /// Whether what was taken from a peer ends between two frames.
+    #[must_use]
+    pub fn is_between(&self, from: Peer) -> bool {
+        match &self.wire {
+            Wire::WebSocket(connection) => connection.is_between(from),
+            Wire::Spdy(connection) => connection.is_between(from),
+        }
+    }
+
+    /// What to send to the client so that it ends with that message, and nothing else after it; `None`
+    /// if nothing can be said to it. It is understood only by a client that has the cluster's bytes up
+    /// to the end of a frame: see [`Self::is_between`].
     #[must_use]
     pub fn farewell(&self, message: &str) -> Option<Vec<u8>> {
         let status = serde_json::json!({

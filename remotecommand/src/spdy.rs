@@ -194,14 +194,18 @@ impl Connection {
         Ok(())
     }
 
+    pub(crate) fn is_between(&self, from: Peer) -> bool {
+        let state = match from {
+            Peer::Client => &self.client,
+            Peer::Cluster => &self.cluster,
+        };
+        matches!(state, State::Head { have: 0, .. })
+    }
+
     /// The status on its stream, which ends with it.
     pub(crate) fn farewell(&self, status: &str) -> Option<Vec<u8>> {
-        let between = matches!(self.cluster, State::Head { have: 0, .. });
         let mut streams = self.streams.iter();
         let (id, _) = streams.find(|(_, channel)| *channel == Channel::Error)?;
-        if !between {
-            return None;
-        }
         let length = u32::try_from(status.len()).ok()?;
         let mut bytes = id.to_be_bytes().to_vec();
         bytes.extend_from_slice(&(u32::from(FIN) << 24 | length & 0xff_ffff).to_be_bytes());

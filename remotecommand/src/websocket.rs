@@ -88,11 +88,18 @@ impl Connection {
         }
     }
 
+    pub(crate) fn is_between(&self, from: Peer) -> bool {
+        let frames = match from {
+            Peer::Client => &self.client,
+            Peer::Cluster => &self.cluster,
+        };
+        matches!(frames.state, State::Head { have: 0, .. })
+    }
+
     /// A message with the status, then the end of the connection.
     pub(crate) fn farewell(&self, status: &str) -> Option<Vec<u8>> {
-        let between = matches!(self.cluster.state, State::Head { have: 0, .. });
         let length = u16::try_from(status.len() + 1).ok()?;
-        if !between || self.cluster.closed {
+        if self.cluster.closed {
             return None;
         }
         let mut bytes = vec![0x80 | BINARY];

@@ -32,6 +32,7 @@ use policy::{Attributes, Wanted};
 /// Annotations of events, besides those that admission may add.
 const CLUSTER: &str = "audit.lariat.internal/cluster";
 const VIA: &str = "audit.lariat.internal/via";
+const RECORDING: &str = "audit.lariat.internal/recording";
 const RECEIVED: &str = "audit.lariat.internal/received-bytes";
 const SENT: &str = "audit.lariat.internal/sent-bytes";
 const DECISION: &str = "authorization.k8s.io/decision";
@@ -144,6 +145,11 @@ impl Audit {
     /// By which path the cluster was reached, for example `cluster-agent`.
     pub fn set_via(&self, via: &'static str) {
         self.annotate(VIA, via.to_owned());
+    }
+
+    /// The name of the recording of it.
+    pub(crate) fn set_recording(&self, name: &str) {
+        self.annotate(RECORDING, name.to_owned());
     }
 
     /// Whether it may be done, and why.

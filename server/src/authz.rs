@@ -82,6 +82,17 @@ pub(crate) fn in_cluster(
     })
 }
 
+/// Whether what somebody does in containers of a cluster must be recorded: where the cluster or the
+/// server says so of all, and where a role of theirs says so.
+pub(crate) fn must_be_recorded(app: &App, who: &Identity, cluster: &Cluster) -> bool {
+    let settings = cluster.spec.session_recording.as_ref();
+    app.config.recordings.all
+        || settings.is_some_and(|settings| settings.required)
+        || app
+            .directory
+            .access(|access| access.recorded(&api::user(who), cluster.name()))
+}
+
 /// Whether somebody may get an object of this server's kinds that is in no namespace.
 pub(crate) fn may_get(app: &App, user: &User, resource: &str, name: &str) -> bool {
     let what = Attributes::Resource(ResourceAttributes {

@@ -42,6 +42,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// What is recorded of requests, and where.
     pub audit: Audit,
+    /// Which sessions in containers are recorded, and where.
+    pub recordings: Recordings,
     /// Limits on clients.
     pub limits: Limits,
     /// How long open requests may go on after the server was told to stop.
@@ -129,6 +131,21 @@ pub struct Rotation {
     pub max_backups: usize,
     /// Whether they are compressed.
     pub compress: bool,
+}
+
+/// Which sessions in containers are recorded, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recordings {
+    /// Whether all are; otherwise those of which a role or a cluster demands it.
+    pub all: bool,
+    /// Where they are kept.
+    pub folder: PathBuf,
+    /// Days after which one is deleted. 0: never.
+    pub max_age_days: u32,
+    /// How long all of them may be together, in bytes. 0: as long as there is room.
+    pub max_size: u64,
+    /// How long one of them may be, in bytes. 0: as long as there is room.
+    pub max_session_size: u64,
 }
 
 /// Where audit lines go.

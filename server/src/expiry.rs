@@ -1,4 +1,5 @@
-//! Tokens that are no longer good are deleted after a while, so that they do not pile up.
+//! Tokens that are no longer good are deleted after a while, and so are old recordings, so that they
+//! do not pile up.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use kube::api::{Api, DeleteParams, ListParams};
 use lariat_api::{ClusterRegistrationToken, Kind as _};
 
 use crate::management::{answered, failure};
+use crate::recordings;
 use crate::state::App;
 use crate::tokens;
 
@@ -21,7 +23,7 @@ const KEEP_TOKENS: SignedDuration = SignedDuration::from_hours(24);
 /// How long an expired registration token is kept.
 const KEEP_REGISTRATION_TOKENS: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-/// Deletes expired tokens for as long as the server runs. Does not return; to be dropped.
+/// Deletes what has expired for as long as the server runs. Does not return; to be dropped.
 pub(crate) async fn keep_swept(app: Arc<App>) {
     let mut ticks = tokio::time::interval(SWEEP);
     loop {
@@ -29,6 +31,10 @@ pub(crate) async fn keep_swept(app: Arc<App>) {
         if let Err(error) = sweep(&app).await {
             let log = error.log().unwrap_or_else(|| error.message());
             tracing::warn!(error = log, "cannot delete expired tokens");
+        }
+        if let Err(error) = recordings::sweep(&app).await {
+            let log = error.log().unwrap_or_else(|| error.message());
+            tracing::warn!(error = log, "cannot tidy up the recordings of sessions");
         }
     }
 }

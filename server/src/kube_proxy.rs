@@ -4,6 +4,7 @@
 mod bodies;
 mod errors;
 mod impersonation;
+mod recording;
 mod review;
 mod upgrade;
 
@@ -22,6 +23,7 @@ use tunnel_proto::stream::Class;
 use crate::authz::{self, Action, Denied};
 use crate::edge::{Body, ProxyRequest, empty};
 use crate::state::App;
+use recording::Recording;
 
 /// kube-apiserver takes over the id of a request that comes with one, so that its audit log and
 /// ours can be joined.
@@ -50,6 +52,9 @@ pub(crate) async fn handle(
         context,
     } = request;
     impersonation::refuse(request.headers())?;
+    let method = request.method().clone();
+    let (headers, query) = (request.headers_mut(), query_of(&rest));
+    let demanded = recording::demanded(app, &identity, &cluster, &action, &method, headers, query)?;
     let tunnel = app
         .tunnels
         .get(&id)
@@ -67,6 +72,10 @@ pub(crate) async fn handle(
             return Err(refused);
         }
     }
+    let recording = match demanded {
+        Some(asked) => Some(Recording::begin(app, &id, asked, &identity, &context).await?),
+        None => None,
+    };
     let client_side = upgrades.then(|| hyper::upgrade::on(&mut request));
     let request = request.map(|body| bodies::request(body, context.audit.clone()));
     let sent = client.request(request).await;
@@ -76,8 +85,11 @@ pub(crate) async fn handle(
             let message = "the cluster upgraded a request that did not ask for it";
             return Err(errors::bad_gateway(message));
         };
+        if let Some(recording) = &recording {
+            recording.accept(response.headers())?;
+        }
         let cluster_side = hyper::upgrade::on(&mut response);
-        upgrade::carry(app, client_side, cluster_side, identity, context);
+        upgrade::carry(app, client_side, cluster_side, identity, context, recording);
         strip_hop_by_hop(response.headers_mut());
         return Ok(response.map(|_| empty()));
     }
@@ -122,15 +134,18 @@ fn prepare<B>(
 
 /// A request that stays open and mostly quiet, or one that somebody waits for.
 fn class_of(action: &Action, path_and_query: &str) -> Class {
-    let query = path_and_query
-        .split_once('?')
-        .map_or("", |(_, query)| query);
     let follows = |pair: &str| matches!(pair, "follow=true" | "follow=1");
-    if action.is_watch() || query.split('&').any(follows) {
+    if action.is_watch() || query_of(path_and_query).split('&').any(follows) {
         Class::Watch
     } else {
         Class::Interactive
     }
+}
+
+fn query_of(path_and_query: &str) -> &str {
+    path_and_query
+        .split_once('?')
+        .map_or("", |(_, query)| query)
 }
 
 #[cfg(test)]

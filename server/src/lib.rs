@@ -4,7 +4,7 @@
 //! [`authn`] says who it is; [`authz`] whether it may; then it is answered by [`management`] (the
 //! Kubernetes-style API), [`norman`] (the Rancher-shaped one), `kube_proxy` (clusters) or `tunnels`
 //! (agents). What the server itself writes goes through the Kubernetes-style API as well; [`audit`]
-//! keeps a record of what others ask.
+//! keeps a record of what others ask, [`recordings`] of what they do in containers.
 //!
 //! The library exists so that tests can start servers; the product is the binary.
 
@@ -24,6 +24,7 @@ pub mod management;
 pub mod metrics;
 pub mod norman;
 mod random;
+pub mod recordings;
 pub mod registration;
 mod server;
 pub mod state;

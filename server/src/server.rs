@@ -27,6 +27,7 @@ use crate::expiry;
 use crate::management;
 use crate::metrics::Metrics;
 use crate::norman::LoginLimits;
+use crate::recordings::{self, Recordings};
 use crate::state::App;
 use crate::storage::{self, Storage};
 use crate::tunnels::Tunnels;
@@ -118,8 +119,13 @@ impl Server {
         let administrator = bootstrap::administrator(&own, &config, &directory);
         let ((), made_up_password) = futures::try_join!(furnished, administrator)?;
         management::enforce_policies(&api, Arc::clone(&store)).await?;
+        let recordings = Recordings::open(&config.recordings);
+        let ended = recordings::end_interrupted(&own, &recordings).await;
+        ended.context("cannot read the recordings of sessions")?;
+        let metrics = Metrics::new(limits.clone(), audit.clone(), &api);
+        metrics.register(|registry| recordings.register(registry));
         let app = Arc::new(App {
-            metrics: Metrics::new(limits.clone(), audit.clone(), &api),
+            metrics,
             config,
             clock,
             store,
@@ -131,6 +137,7 @@ impl Server {
             login_limits: LoginLimits::default(),
             certificates,
             tunnels,
+            recordings,
             audit,
             shutdown,
             cut: CancellationToken::new(),

@@ -15,6 +15,7 @@ use crate::edge::CertificateKeeper;
 use crate::management;
 use crate::metrics::Metrics;
 use crate::norman::LoginLimits;
+use crate::recordings::Recordings;
 use crate::tunnels::Tunnels;
 
 /// What all parts of the server share.
@@ -41,6 +42,8 @@ pub struct App {
     pub certificates: Arc<CertificateKeeper>,
     /// Sessions of agents.
     pub tunnels: Tunnels,
+    /// Where recordings of sessions in containers are.
+    pub recordings: Recordings,
     /// Where audit lines go.
     pub audit: AuditSink,
     /// What the server counts.

@@ -225,6 +225,40 @@ pub(super) const SETTINGS: &[Setting] = &[
          requests to connected clusters, of Secrets and of tokens are never recorded.",
     ),
     setting(
+        "session-recording",
+        "demanded|all",
+        "demanded",
+        "Which sessions in containers (exec, attach) are recorded, and refused where they cannot be: \
+         those of which a RoleTemplate or a Cluster demands it, or all.",
+    ),
+    setting(
+        "recordings-dir",
+        "DIRECTORY",
+        "",
+        "Where recordings of sessions are kept. Created, readable by its owner alone, if it does not \
+         exist. Default: `recordings` in the data directory.",
+    ),
+    setting(
+        "recordings-maxage",
+        "DAYS",
+        "90",
+        "How long recordings are kept. 0: for ever.",
+    ),
+    setting(
+        "recordings-maxsize",
+        "MEGABYTES",
+        "10240",
+        "How long all recordings may be together. Nothing is deleted for a new one: sessions that must \
+         be recorded are refused or ended. 0: as long as there is room on the disk.",
+    ),
+    setting(
+        "recordings-session-maxsize",
+        "MEGABYTES",
+        "1024",
+        "How long the recording of one session may be; the session ends then. 0: as long as there is \
+         room.",
+    ),
+    setting(
         "max-connections",
         "NUMBER",
         "65536",
@@ -314,6 +348,7 @@ pub(super) fn parse(sources: &Sources, mistakes: &mut Vec<Mistake>) -> Option<Co
     let log = reader.required("log", log_filter);
     let log_format = reader.required("log-format", log_format);
     let audit = reader.audit();
+    let recordings = reader.recordings(data_dir.as_deref());
     let connections = reader.required("max-connections", count);
     let connections_per_address = reader.required("max-connections-per-address", count);
     let handshake = reader.required("handshake-timeout", duration);
@@ -342,6 +377,7 @@ pub(super) fn parse(sources: &Sources, mistakes: &mut Vec<Mistake>) -> Option<Co
         log: log?,
         log_format: log_format?,
         audit: audit?,
+        recordings: recordings?,
         limits: Limits {
             connections: connections?,
             connections_per_address: connections_per_address?,

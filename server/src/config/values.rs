@@ -124,6 +124,14 @@ pub(super) fn audit_log(text: &str) -> Result<AuditLog, String> {
     })
 }
 
+pub(super) fn all_recorded(text: &str) -> Result<bool, String> {
+    match text {
+        "all" => Ok(true),
+        "demanded" => Ok(false),
+        _ => Err(format!("{text:?} must be demanded or all")),
+    }
+}
+
 pub(super) fn count(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(count @ 1..=1_000_000) => Ok(count),

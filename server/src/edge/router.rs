@@ -18,7 +18,7 @@ use crate::audit::{Audit, Begin};
 use crate::authn::{Bearer, Identity};
 use crate::authz::{Action, Denied};
 use crate::state::App;
-use crate::{kube_proxy, management, norman, random, tunnels};
+use crate::{kube_proxy, management, norman, random, recordings, tunnels};
 
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 
@@ -111,6 +111,10 @@ async fn dispatch(
             context.audit.set_action(&action);
             let identity = authenticate(app, request.headers(), &context)?;
             password_is_settled(&identity)?;
+            if let Some(recording) = recordings::asked_for(&action) {
+                let (method, audit) = (request.method(), &context.audit);
+                return recordings::read(app, method, &identity, recording, audit).await;
+            }
             Ok(management::handle(app, request, identity, &context.audit).await)
         }
         Route::Cluster { id, rest } => {

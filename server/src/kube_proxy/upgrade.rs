@@ -12,44 +12,50 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tracing::debug;
 use tunnel::http::splice;
 
+use super::recording::Recording;
 use crate::audit::Audit;
 use crate::authn::Identity;
 use crate::edge::RequestContext;
 use crate::state::App;
 
-/// Carries an upgraded connection in a task of its own. The audit line is written at its end.
+/// Carries an upgraded connection in a task of its own, and records it if it must be. The audit line
+/// is written at its end.
 pub(super) fn carry(
     app: &Arc<App>,
     client: OnUpgrade,
     cluster: OnUpgrade,
     identity: Arc<Identity>,
     context: RequestContext,
+    recording: Option<Recording>,
 ) {
     let (clock, cut) = (app.clock.clone(), app.cut.clone());
     app.tasks.spawn(async move {
         let joined = async {
-            let client = TokioIo::new(client.await.map_err(io::Error::other)?);
-            let cluster = TokioIo::new(cluster.await.map_err(io::Error::other)?);
+            let client = client.await.map_err(|error| error.to_string())?;
+            let cluster = cluster.await.map_err(|error| error.to_string())?;
             let audit = context.audit.clone();
-            splice(
-                Counted {
-                    inner: client,
-                    audit,
-                },
-                cluster,
-            )
-            .await
+            let inner = TokioIo::new(client);
+            let (client, cluster) = (Counted { inner, audit }, TokioIo::new(cluster));
+            match &recording {
+                Some(recording) => recording.carry(client, cluster).await,
+                None => {
+                    let joined = splice(client, cluster).await;
+                    joined.map_err(|error| error.to_string())
+                }
+            }
         };
         let reason = tokio::select! {
-            joined = joined => match joined {
-                Ok(()) => return,
-                Err(error) => error.to_string(),
-            },
+            joined = joined => joined.err().unwrap_or_default(),
             () = identity.until_ended(&clock) => "access to the cluster has ended".to_owned(),
             () = cut.cancelled() => "the server is stopping".to_owned(),
         };
-        context.audit.set_reason(&reason);
-        debug!(id = %context.id, reason, "upgraded connection was cut");
+        if let Some(recording) = recording {
+            recording.finish(&reason).await;
+        }
+        if !reason.is_empty() {
+            context.audit.set_reason(&reason);
+            debug!(id = %context.id, reason, "upgraded connection was cut");
+        }
     });
 }
 

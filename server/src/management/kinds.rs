@@ -10,6 +10,7 @@ mod preference;
 mod project;
 mod registration_token;
 mod role_template;
+mod session_recording;
 mod setting;
 mod token;
 mod user;
@@ -30,7 +31,7 @@ use futures::future::BoxFuture;
 use lariat_api::{
     AuthConfig, Cell, Cluster, ClusterRegistrationToken, ClusterRoleTemplateBinding, GROUP,
     GlobalRole, GlobalRoleBinding, Kind, Preference, Project, ProjectRoleTemplateBinding,
-    RoleTemplate, Setting, Token, User, UserAttribute, VERSION,
+    RoleTemplate, SessionRecording, Setting, Token, User, UserAttribute, VERSION,
 };
 use serde_json::Value;
 use store::{Revision, Store, Txn};
@@ -109,6 +110,7 @@ macro_rules! each_kind {
             $function::<Project>($($argument),*),
             $function::<ProjectRoleTemplateBinding>($($argument),*),
             $function::<RoleTemplate>($($argument),*),
+            $function::<SessionRecording>($($argument),*),
             $function::<Setting>($($argument),*),
             $function::<Token>($($argument),*),
             $function::<User>($($argument),*),

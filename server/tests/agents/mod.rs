@@ -44,11 +44,16 @@ pub struct Running {
     pub token_name: String,
     ca: String,
     stop: CancellationToken,
-    _data: tempfile::TempDir,
+    pub data: tempfile::TempDir,
 }
 
 impl Running {
     pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// Starts a server with more flags.
+    pub async fn start_with(flags: &[&str]) -> Self {
         let data = tempfile::tempdir().unwrap();
         let folder = data.path().to_str().unwrap().to_owned();
         let audit = format!("{folder}/audit.log");
@@ -63,7 +68,7 @@ impl Running {
             &audit,
         ];
         let sources = Sources::collect(
-            args.iter().map(ToString::to_string),
+            args.iter().chain(flags).map(ToString::to_string),
             |_| None,
             |path| std::fs::read_to_string(path),
         );
@@ -89,7 +94,7 @@ impl Running {
             ca,
             stop,
             app,
-            _data: data,
+            data,
         }
     }
 

@@ -233,8 +233,8 @@ async fn kubectl_finds_its_way_and_gets_tables() {
     let mut groups = groups["groups"].as_array().unwrap().iter();
     assert!(groups.any(|group| group["name"] == "management.cattle.io"));
     let resources = admin.get("/apis/management.cattle.io/v3").await.json();
-    // Fourteen kinds; nine of them have a status of their own.
-    assert_eq!(resources["resources"].as_array().unwrap().len(), 23);
+    // Fifteen kinds; nine of them have a status of their own.
+    assert_eq!(resources["resources"].as_array().unwrap().len(), 24);
     let index = admin.get("/openapi/v3").await.json();
     let place = &index["paths"]["apis/management.cattle.io/v3"]["serverRelativeURL"];
     let document = admin.get(place.as_str().unwrap()).await.json();

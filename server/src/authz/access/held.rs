@@ -78,6 +78,26 @@ impl Access {
         places
     }
 
+    /// Whether a role that a user has in a cluster, or in a project of it, demands that the user's
+    /// sessions are recorded. It does so in the whole cluster: who may choose where to begin would
+    /// choose where nobody looks.
+    pub(crate) fn recorded(&self, user: &User, cluster: &str) -> bool {
+        self.given(&user.name, &user.groups).any(|(given, _)| {
+            let mut everywhere = self.globals(&given.everywhere);
+            if everywhere.any(|(_, _, role)| self.inherited(role).any(|one| one.recorded)) {
+                return true;
+            }
+            let Some(within) = given.clusters.get(cluster) else {
+                return false;
+            };
+            let mut in_all = self.templates_of(&within.roles, RoleContext::Cluster);
+            let of_projects = within.projects.values();
+            let mut in_some =
+                of_projects.flat_map(|roles| self.templates_of(roles, RoleContext::Project));
+            in_all.any(|(_, _, one)| one.recorded) || in_some.any(|(_, _, one)| one.recorded)
+        })
+    }
+
     /// What a user is in a cluster by roles in all of it; `None` if nothing.
     pub(crate) fn standing(&self, user: &User, cluster: &str) -> Option<Standing> {
         let mut standing = None;

@@ -57,6 +57,8 @@ pub(crate) struct Template {
     pub(super) in_cluster: Vec<Rule>,
     /// What of it concerns that of a project.
     pub(super) in_project: Vec<Rule>,
+    /// Whether the sessions of who has it must be recorded.
+    pub(super) recorded: bool,
     /// Whether who has it owns the cluster.
     pub(super) owns_cluster: bool,
     /// Whether who has it owns the project.
@@ -79,17 +81,22 @@ impl Templates {
 
     pub(super) fn get(&self, name: &str) -> Option<&Template> {
         let Written { template, given } = self.0.get(name)?;
-        let put_together = || Template::new(template.context, self.flattened(template));
+        let put_together = || {
+            let (rules, recorded) = self.flattened(template);
+            Template::new(template.context, rules, recorded)
+        };
         Some(given.get_or_init(put_together))
     }
 
-    /// The rules of a template with those of all that it inherits.
-    fn flattened(&self, template: &RoleTemplate) -> Vec<Rule> {
-        let mut flattened = Vec::new();
+    /// The rules of a template with those of all that it inherits, and whether one of them demands that
+    /// sessions are recorded.
+    fn flattened(&self, template: &RoleTemplate) -> (Vec<Rule>, bool) {
+        let (mut flattened, mut recorded) = (Vec::new(), false);
         let mut seen = HashSet::from([template.name()]);
         let mut open = vec![template];
         while let Some(template) = open.pop() {
             flattened.extend(own_rules(template));
+            recorded |= !template.session_recording.is_none();
             for name in &template.role_template_names {
                 if let Some(inherited) = self.0.get(name)
                     && seen.insert(name)
@@ -98,16 +105,17 @@ impl Templates {
                 }
             }
         }
-        flattened
+        (flattened, recorded)
     }
 }
 
 impl Template {
-    fn new(context: RoleContext, rules: Vec<Rule>) -> Self {
+    fn new(context: RoleContext, rules: Vec<Rule>, recorded: bool) -> Self {
         Self {
             context,
             in_cluster: concerning(&rules, &IN_CLUSTER),
             in_project: concerning(&rules, &IN_PROJECT),
+            recorded,
             owns_cluster: owns(&rules, Cluster::PLURAL),
             owns_project: owns(&rules, Project::PLURAL),
             rules,

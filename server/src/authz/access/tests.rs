@@ -618,3 +618,67 @@ fn administrators_hold_the_servers_own_role_of_that_name() {
     access.set(&key, Some(&entry(&key, &again)));
     assert!(!access.is_administrator("u-0", &[]));
 }
+
+#[test]
+fn a_role_anywhere_in_a_cluster_demands_that_sessions_are_recorded() {
+    let template = |name: &str, context: &str, fields: Value| {
+        let mut fields = fields;
+        fields["context"] = json!(context);
+        object::<RoleTemplate>("", name, fields)
+    };
+    let to = |id: &str, mut fields: Value| {
+        fields["userName"] = json!(id);
+        let owner = json!({"apiVersion": format!("{GROUP}/{VERSION}"), "kind": "User", "name": id,
+            "uid": format!("{id}-0")});
+        fields["metadata"] = json!({"ownerReferences": [owner]});
+        fields
+    };
+    let in_cluster = |id: &str, role: &str| {
+        let fields = to(id, json!({"clusterName": "c-0", "roleTemplateName": role}));
+        object::<ClusterRoleTemplateBinding>("c-0", &format!("{id}-{role}"), fields)
+    };
+    let demands = json!({"sessionRecording": "required"});
+    let access = with([
+        user("u-member"),
+        user("u-inherits"),
+        user("u-project"),
+        user("u-global"),
+        user("u-other"),
+        object::<Cluster>("", "c-0", json!({})),
+        object::<Project>("c-0", "p-0", json!({"spec": {"displayName": "x"}})),
+        template("watched", "cluster", demands.clone()),
+        template(
+            "above",
+            "cluster",
+            json!({"roleTemplateNames": ["watched"]}),
+        ),
+        template("beside", "cluster", json!({})),
+        template("of-project", "project", demands),
+        object::<GlobalRole>("", "all", json!({"inheritedClusterRoles": ["above"]})),
+        in_cluster("u-member", "beside"),
+        in_cluster("u-member", "watched"),
+        in_cluster("u-inherits", "above"),
+        in_cluster("u-other", "beside"),
+        object::<ProjectRoleTemplateBinding>(
+            "p-0",
+            "b",
+            to(
+                "u-project",
+                json!({"projectName": "c-0:p-0", "roleTemplateName": "of-project"}),
+            ),
+        ),
+        object::<GlobalRoleBinding>("", "g", to("u-global", json!({"globalRoleName": "all"}))),
+    ]);
+    for (id, here, elsewhere) in [
+        ("u-member", true, false),
+        ("u-inherits", true, false),
+        ("u-project", true, false),
+        ("u-global", true, true),
+        ("u-other", false, false),
+        ("u-nobody", false, false),
+    ] {
+        let user = somebody(&access, id);
+        assert_eq!(access.recorded(&user, "c-0"), here, "{id}");
+        assert_eq!(access.recorded(&user, "c-1"), elsewhere, "{id}");
+    }
+}

@@ -1,11 +1,14 @@
 //! One setting, or several that belong together, from what was given.
 
+use std::path::Path;
+
 use super::super::values::{
-    StoreKind, audit_log, etcd_endpoints, etcd_prefix, new_password, number, path, store_kind,
-    text, yes_or_no,
+    StoreKind, all_recorded, audit_log, etcd_endpoints, etcd_prefix, new_password, number, path,
+    store_kind, text, yes_or_no,
 };
 use super::super::{
-    Audit, BootstrapPassword, EtcdSettings, Mistake, Rotation, Sources, StoreChoice, TlsFiles,
+    Audit, BootstrapPassword, EtcdSettings, Mistake, Recordings, Rotation, Sources, StoreChoice,
+    TlsFiles,
 };
 use super::SETTINGS;
 
@@ -161,6 +164,23 @@ impl Reader<'_> {
     }
 
     /// `None` only if there is a mistake.
+    pub(super) fn recordings(&mut self, data: Option<&Path>) -> Option<Recordings> {
+        let all = self.required("session-recording", all_recorded);
+        let folder = self.optional("recordings-dir", path);
+        let folder = folder.or_else(|| data.map(|data| data.join("recordings")));
+        let days = self.required("recordings-maxage", number);
+        let megabytes = self.required("recordings-maxsize", number);
+        let of_one = self.required("recordings-session-maxsize", number);
+        Some(Recordings {
+            all: all?,
+            folder: folder?,
+            max_age_days: days?,
+            max_size: bytes(megabytes?),
+            max_session_size: bytes(of_one?),
+        })
+    }
+
+    /// `None` only if there is a mistake.
     pub(super) fn audit(&mut self) -> Option<Audit> {
         let log = self.required("audit-log", audit_log);
         let megabytes = self.required("audit-log-maxsize", number);
@@ -172,7 +192,7 @@ impl Reader<'_> {
         Some(Audit {
             log: log?,
             rotation: Rotation {
-                max_size: u64::from(megabytes?) * 1024 * 1024,
+                max_size: bytes(megabytes?),
                 max_age_days: days?,
                 max_backups: usize::try_from(backups?).ok()?,
                 compress: compress?,
@@ -203,4 +223,8 @@ impl Reader<'_> {
             fault,
         });
     }
+}
+
+fn bytes(megabytes: u32) -> u64 {
+    u64::from(megabytes) * 1024 * 1024
 }

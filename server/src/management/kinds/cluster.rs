@@ -7,7 +7,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use lariat_api::{Cluster, ClusterId, ClusterStatus, Kind as _, RoleContext};
 use store::Txn;
 
-use super::{Context, Managed, binding, namespace, project, role_template};
+use super::{Context, Managed, binding, forbidden, namespace, project, role_template};
+use crate::authz::is_administrator;
 use crate::random;
 use crate::stored::join;
 
@@ -39,6 +40,7 @@ impl Managed for Cluster {
             self.spec.display_name = self.name().to_owned();
         }
         check_default_role(self, context, write, old).await?;
+        check_recording(self, write, old)?;
         if old.is_some() {
             return Ok(Effects::default());
         }
@@ -75,6 +77,23 @@ impl Managed for Cluster {
         let now = Time(context.clock.now());
         namespace::end(&*context.store, self.name(), &now).await
     }
+}
+
+/// Recording is no matter of who is recorded, as owners of the cluster are.
+fn check_recording(
+    cluster: &Cluster,
+    write: &Write<'_>,
+    old: Option<&Cluster>,
+) -> Result<(), ApiError> {
+    let required = |cluster: &Cluster| {
+        let settings = cluster.spec.session_recording.as_ref();
+        settings.is_some_and(|settings| settings.required)
+    };
+    if !old.is_some_and(required) || required(cluster) || is_administrator(write.user) {
+        return Ok(());
+    }
+    let why = "only administrators end the recording of all sessions";
+    Err(forbidden::<Cluster>(cluster.name(), why))
 }
 
 /// A role that members of projects get is one for clusters, and is held by who says so.
