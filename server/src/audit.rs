@@ -13,7 +13,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
@@ -26,6 +26,7 @@ pub use sink::{AuditSink, Counts};
 
 use crate::authn::Identity;
 use crate::authz::Action;
+use crate::kube_proxy::Permit;
 use event::{Empty, Event, ObjectReference, ResponseStatus, UserInfo};
 use policy::{Attributes, Wanted};
 
@@ -50,6 +51,8 @@ struct Record {
     started: Instant,
     received: AtomicU64,
     sent: AtomicU64,
+    /// What the request counts against, for as long as somebody works for it.
+    permit: OnceLock<Permit>,
     known: Mutex<Known>,
 }
 
@@ -97,6 +100,7 @@ impl Audit {
             started: Instant::now(),
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
+            permit: OnceLock::new(),
             known: Mutex::new(Known {
                 time: now,
                 id: request.id.to_owned(),
@@ -222,11 +226,25 @@ impl Audit {
     /// So many bytes of body, or of an upgraded connection, came from the client.
     pub fn add_received(&self, bytes: u64) {
         self.0.received.fetch_add(bytes, Ordering::Relaxed);
+        self.spend(bytes);
     }
 
     /// So many went to the client.
     pub fn add_sent(&self, bytes: u64) {
         self.0.sent.fetch_add(bytes, Ordering::Relaxed);
+        self.spend(bytes);
+    }
+
+    /// What the request counts against; given back when the last clone is dropped.
+    pub(crate) fn hold(&self, permit: Permit) {
+        // A request is admitted once.
+        let _ = self.0.permit.set(permit);
+    }
+
+    fn spend(&self, bytes: u64) {
+        if let Some(permit) = self.0.permit.get() {
+            permit.spend(bytes);
+        }
     }
 
     fn with<T>(&self, change: impl FnOnce(&mut Known) -> T) -> T {

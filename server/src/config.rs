@@ -175,6 +175,28 @@ pub struct Limits {
     pub body: Duration,
     /// How much of the management API users get.
     pub api: apiserver::flow::Limits,
+    /// How much of the way to clusters.
+    pub proxy: ProxyLimits,
+}
+
+/// How much goes to clusters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProxyLimits {
+    /// Of one user.
+    pub per_user: ProxyBounds,
+    /// To one cluster.
+    pub per_cluster: ProxyBounds,
+}
+
+/// How much may go to clusters. 0: any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProxyBounds {
+    /// Requests under way.
+    pub requests: u64,
+    /// Watches, logs and upgraded connections that are open.
+    pub streams: u64,
+    /// Bytes in both directions, without headers.
+    pub bytes_per_second: u64,
 }
 
 /// Something the operator got wrong.

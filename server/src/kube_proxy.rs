@@ -4,11 +4,14 @@
 mod bodies;
 mod errors;
 mod impersonation;
+mod limits;
 mod recording;
 mod review;
 mod upgrade;
 
 pub(crate) use bodies::{RequestBody, no_body};
+pub use limits::Limits;
+pub(crate) use limits::Permit;
 
 use std::sync::Arc;
 
@@ -43,6 +46,12 @@ pub(crate) async fn handle(
     let audit = &request.context.audit;
     audit.set_decision(refused.is_none(), refused.unwrap_or_default());
     let groups = decided?;
+    let (user, stays) = (
+        request.identity.user.as_str(),
+        request.action.is_long_running(),
+    );
+    let limits = &app.proxy_limits;
+    audit.hold(limits.admit(user, request.cluster.as_str(), stays)?);
     let ProxyRequest {
         mut request,
         cluster: id,

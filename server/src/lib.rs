@@ -19,7 +19,7 @@ pub mod control;
 pub mod edge;
 pub mod encryption;
 pub mod expiry;
-mod kube_proxy;
+pub mod kube_proxy;
 pub mod management;
 pub mod metrics;
 pub mod norman;

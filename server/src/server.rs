@@ -24,6 +24,7 @@ use crate::control::Control;
 use crate::edge::{self, CertificateKeeper, ConnectionLimits};
 use crate::encryption::Encryption;
 use crate::expiry;
+use crate::kube_proxy;
 use crate::management;
 use crate::metrics::Metrics;
 use crate::norman::LoginLimits;
@@ -124,6 +125,8 @@ impl Server {
         ended.context("cannot read the recordings of sessions")?;
         let metrics = Metrics::new(limits.clone(), audit.clone(), &api);
         metrics.register(|registry| recordings.register(registry));
+        let proxy_limits = kube_proxy::Limits::new(config.limits.proxy);
+        metrics.register(|registry| proxy_limits.register(registry));
         let app = Arc::new(App {
             metrics,
             config,
@@ -137,6 +140,7 @@ impl Server {
             login_limits: LoginLimits::default(),
             certificates,
             tunnels,
+            proxy_limits,
             recordings,
             audit,
             shutdown,

@@ -12,6 +12,7 @@ use crate::authn::{Directory, Passwords};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::edge::CertificateKeeper;
+use crate::kube_proxy;
 use crate::management;
 use crate::metrics::Metrics;
 use crate::norman::LoginLimits;
@@ -42,6 +43,8 @@ pub struct App {
     pub certificates: Arc<CertificateKeeper>,
     /// Sessions of agents.
     pub tunnels: Tunnels,
+    /// How much goes to clusters.
+    pub proxy_limits: kube_proxy::Limits,
     /// Where recordings of sessions in containers are.
     pub recordings: Recordings,
     /// Where audit lines go.

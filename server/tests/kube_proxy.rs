@@ -531,3 +531,42 @@ async fn the_session_of_a_leaving_agent_is_closed_behind_the_last_answer() {
         Phase::Closed(End::ClosedByPeer { code, reason })
     );
 }
+
+#[tokio::test]
+async fn what_one_user_has_open_is_bounded_and_given_back() {
+    let server = Running::start_with(&["--proxy-streams-per-user", "1"]).await;
+    server
+        .connected(|_| async {
+            let event = Ok(Frame::data(Bytes::from_static(b"{}\n")));
+            let frames = futures::stream::iter([event]).chain(futures::stream::pending());
+            http::Response::new(StreamBody::new(frames).boxed_unsync())
+        })
+        .await;
+    let watch = "/k8s/clusters/c-1/api/v1/pods?watch=true";
+    let mut client = server.client("localhost").await;
+    let request = server.request("GET", watch);
+    let request = request.body(Full::default().boxed_unsync()).unwrap();
+    let open = within(client.send_request(request)).await.unwrap();
+    assert_eq!(open.status(), StatusCode::OK);
+    let (parts, body) = server.ask(server.request("GET", watch), "").await;
+    assert_eq!(parts.status, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(parts.headers["retry-after"], "1");
+    assert!(message(&body).contains("1 watches, logs and connections open"));
+    let page = server.ask(server.request("GET", "/metrics"), "").await.1;
+    let page = String::from_utf8(page.to_vec()).unwrap();
+    let line = "lariat_proxy_refused_total{whose=\"user\",what=\"Streams\"} 1\n";
+    assert!(page.contains(line), "{page}");
+    drop((open, client));
+    let again = async {
+        loop {
+            let mut client = server.client("localhost").await;
+            let request = server.request("GET", watch);
+            let request = request.body(Full::default().boxed_unsync()).unwrap();
+            if client.send_request(request).await.unwrap().status() == StatusCode::OK {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    within(again).await;
+}

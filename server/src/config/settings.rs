@@ -7,7 +7,7 @@ use url::Url;
 use super::values::{
     count, duration, image, listen_address, log_filter, log_format, names, path, server_url,
 };
-use super::{Config, Limits, Mistake, Sources};
+use super::{Config, Limits, Mistake, ProxyLimits, Sources};
 use reader::Reader;
 
 /// One setting.
@@ -317,6 +317,46 @@ pub(super) const SETTINGS: &[Setting] = &[
         "Most watches of the management API that one user may have open. More are refused with 429.",
     ),
     setting(
+        "proxy-requests-per-user",
+        "NUMBER",
+        "1000",
+        "Most requests to clusters that one user may have under way. More are refused with 429. 0: any \
+         number.",
+    ),
+    setting(
+        "proxy-streams-per-user",
+        "NUMBER",
+        "4000",
+        "The same for what stays open: watches, logs, exec, attach, port-forward and proxy.",
+    ),
+    setting(
+        "proxy-bandwidth-per-user",
+        "MEGABYTES",
+        "0",
+        "How much of bodies and connections to and from clusters one user may have carried in a second. \
+         Who had ten seconds' worth more begins nothing new until time has made it good (429); what is \
+         open goes on. 0: any amount.",
+    ),
+    setting(
+        "proxy-requests-per-cluster",
+        "NUMBER",
+        "0",
+        "Most requests to one cluster that may be under way, whoever asks. 0: as many as its tunnel \
+         carries.",
+    ),
+    setting(
+        "proxy-streams-per-cluster",
+        "NUMBER",
+        "0",
+        "The same for what stays open.",
+    ),
+    setting(
+        "proxy-bandwidth-per-cluster",
+        "MEGABYTES",
+        "0",
+        "The same as for users, for one cluster.",
+    ),
+    setting(
         "drain-timeout",
         "DURATION",
         "20s",
@@ -358,6 +398,16 @@ pub(super) fn parse(sources: &Sources, mistakes: &mut Vec<Mistake>) -> Option<Co
     let bulk = reader.required("api-bulk-requests", count);
     let per_user = reader.required("api-requests-per-user", count);
     let watches_per_user = reader.required("api-watches-per-user", count);
+    let of_user = reader.proxy_bounds([
+        "proxy-requests-per-user",
+        "proxy-streams-per-user",
+        "proxy-bandwidth-per-user",
+    ]);
+    let of_cluster = reader.proxy_bounds([
+        "proxy-requests-per-cluster",
+        "proxy-streams-per-cluster",
+        "proxy-bandwidth-per-cluster",
+    ]);
     let drain_timeout = reader.required("drain-timeout", duration);
     let agent_image = reader.required("agent-image", image);
     let listen = listen?;
@@ -390,6 +440,10 @@ pub(super) fn parse(sources: &Sources, mistakes: &mut Vec<Mistake>) -> Option<Co
                 per_user: per_user?,
                 watches_per_user: watches_per_user?,
                 ..apiserver::flow::Limits::default()
+            },
+            proxy: ProxyLimits {
+                per_user: of_user?,
+                per_cluster: of_cluster?,
             },
         },
         drain_timeout: drain_timeout?,

@@ -7,8 +7,8 @@ use super::super::values::{
     store_kind, text, yes_or_no,
 };
 use super::super::{
-    Audit, BootstrapPassword, EtcdSettings, Mistake, Recordings, Rotation, Sources, StoreChoice,
-    TlsFiles,
+    Audit, BootstrapPassword, EtcdSettings, Mistake, ProxyBounds, Recordings, Rotation, Sources,
+    StoreChoice, TlsFiles,
 };
 use super::SETTINGS;
 
@@ -161,6 +161,16 @@ impl Reader<'_> {
     fn is_empty(&self, name: &str) -> bool {
         let given = self.sources.value(name);
         given.is_none_or(|given| given.text.is_empty())
+    }
+
+    /// Requests, streams and megabytes a second. `None` only if there is a mistake.
+    pub(super) fn proxy_bounds(&mut self, names: [&str; 3]) -> Option<ProxyBounds> {
+        let [requests, streams, megabytes] = names.map(|name| self.required(name, number));
+        Some(ProxyBounds {
+            requests: requests?.into(),
+            streams: streams?.into(),
+            bytes_per_second: bytes(megabytes?),
+        })
     }
 
     /// `None` only if there is a mistake.
