@@ -94,8 +94,9 @@ ifeq ($(shell id -u),0)
 	$(DEBUG)/e2e-faults
 	$(DEBUG)/e2e-proxies
 	$(DEBUG)/e2e-store --seconds 20 --crash-points 200
+	$(DEBUG)/e2e-recording
 else
-	@echo "test: not root, so what needs namespaces is left out: $(ROOT_ONLY), e2e-faults, e2e-proxies, e2e-store"
+	@echo "test: not root, so what needs namespaces is left out: $(ROOT_ONLY), e2e-faults, e2e-proxies, e2e-store, e2e-recording"
 	cargo-nextest nextest run $(LOCKED) -E 'not ($(ROOT_ONLY))'
 endif
 	$(DEBUG)/e2e-apiserver
@@ -134,6 +135,10 @@ e2e-proxies: testbed ## The agent behind real HTTP proxies, with and without the
 .PHONY: e2e-store
 e2e-store: testbed ## The store on redb and on three etcd members: the contract, 1,000 crashes, kills, partitions (root)
 	$(DEBUG)/e2e-store
+
+.PHONY: e2e-recording
+e2e-recording: testbed ## Record kubectl exec and attach over WebSocket and SPDY on a real node; refuse what cannot be recorded (root)
+	$(DEBUG)/e2e-recording
 
 .PHONY: bench-proxy
 bench-proxy: testbed ## Measure the proxy beside the same without it; writes docs/benchmarks (root, release build)

@@ -5,6 +5,7 @@ pub mod cases;
 pub mod clients;
 pub mod helm;
 pub mod lariat;
+pub mod recording;
 pub mod scenarios;
 pub mod stores;
 pub mod table;

@@ -73,18 +73,32 @@ impl Api {
         path: &str,
         body: Option<&Value>,
     ) -> anyhow::Result<Value> {
+        let text = self.send(&method, path, body).await?;
+        serde_json::from_str(&text).with_context(|| format!("{method} {path} answered {text:?}"))
+    }
+
+    /// Fetches text.
+    ///
+    /// # Errors
+    /// When the answer is no success.
+    pub async fn text(&self, path: &str) -> anyhow::Result<String> {
+        self.send(&Method::GET, path, None).await
+    }
+
+    async fn send(
+        &self,
+        method: &Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> anyhow::Result<String> {
         let bytes = body.map(Value::to_string).unwrap_or_default().into_bytes();
         let request = Request::builder()
-            .method(&method)
+            .method(method)
             .uri(path)
             .header(header::CONTENT_TYPE, "application/json")
             .body(bytes)?;
-        let text = self
-            .client
-            .request_text(request)
-            .await
-            .with_context(|| format!("{method} {path}"))?;
-        serde_json::from_str(&text).with_context(|| format!("{method} {path} answered {text:?}"))
+        let answered = self.client.request_text(request).await;
+        answered.with_context(|| format!("{method} {path}"))
     }
 
     /// Creates a cluster and returns its id.
