@@ -182,6 +182,13 @@ impl Cluster {
         }
     }
 
+    /// How people reach the cluster's own API server with tokens of this server, if they do.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<&LocalClusterAuthEndpoint> {
+        let endpoint = self.spec.local_cluster_auth_endpoint.as_ref();
+        endpoint.filter(|endpoint| endpoint.enabled)
+    }
+
     /// The agent bound to the cluster.
     #[must_use]
     pub fn agent(&self) -> Option<&BoundAgent> {

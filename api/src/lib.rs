@@ -4,6 +4,8 @@
 //! [`kube::Resource`] (so that [`kube::Api`] works with it) and [`Kind`] (names and columns), and has
 //! a JSON schema that holds its rules. Field names are those that users of Rancher know.
 //!
+//! What the server keeps in connected clusters is in [`downstream`].
+//!
 //! This crate does no input or output, knows no clock and holds no randomness: the caller passes
 //! them in. It does not store, authorise or serve objects; the server does.
 //!
@@ -15,6 +17,7 @@ mod cluster;
 mod cluster_registration_token;
 mod cluster_role_template_binding;
 mod condition;
+pub mod downstream;
 mod global_role;
 mod global_role_binding;
 mod id;

@@ -50,6 +50,8 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// Image of the cluster agent that import manifests name.
     pub agent_image: String,
+    /// Image of the token webhook in import manifests.
+    pub auth_image: String,
 }
 
 /// A certificate chain and its key, in PEM.

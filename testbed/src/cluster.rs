@@ -1,7 +1,7 @@
 //! A cluster of real components.
 
 use std::{
-    net::Ipv4Addr,
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::Command,
     sync::Arc,
@@ -45,6 +45,7 @@ pub struct ClusterBuilder<'a> {
     tier: Tier,
     kwok_nodes: u32,
     metrics: bool,
+    token_webhook: bool,
     logs: Option<PathBuf>,
 }
 
@@ -57,6 +58,7 @@ impl<'a> ClusterBuilder<'a> {
             tier: Tier::default(),
             kwok_nodes: 0,
             metrics: false,
+            token_webhook: false,
             logs: None,
         }
     }
@@ -86,6 +88,14 @@ impl<'a> ClusterBuilder<'a> {
     #[must_use]
     pub fn metrics(mut self, metrics: bool) -> Self {
         self.metrics = metrics;
+        self
+    }
+
+    /// With an API server that asks a webhook about bearer tokens that it does not know: who answers listens
+    /// at [`Cluster::token_webhook_address`].
+    #[must_use]
+    pub fn token_webhook(mut self, asks: bool) -> Self {
+        self.token_webhook = asks;
         self
     }
 
@@ -124,7 +134,7 @@ impl<'a> ClusterBuilder<'a> {
         } else {
             None
         };
-        let site = Site::create(
+        let mut site = Site::create(
             &self.name,
             number,
             self.version,
@@ -133,6 +143,7 @@ impl<'a> ClusterBuilder<'a> {
             programs,
             network,
         )?;
+        site.token_webhook = self.token_webhook;
         let control_plane = ControlPlane::start(&site, self.tier != Tier::ApiServer)?;
         let mut cluster = Cluster {
             site,
@@ -298,6 +309,24 @@ impl Cluster {
     pub fn start_api_server(&mut self) -> Result<()> {
         self.control_plane.api_server = control_plane::start_api_server(&self.site)?;
         Ok(())
+    }
+
+    /// The API server as the owner of the cluster reaches it, for clients with credentials of their own.
+    #[must_use]
+    pub fn direct_url(&self) -> String {
+        format!("https://{}", self.site.direct())
+    }
+
+    /// The CA of the API server, in PEM.
+    #[must_use]
+    pub fn authority(&self) -> &str {
+        self.site.pki.authority()
+    }
+
+    /// Where the API server asks about bearer tokens, in the cluster's network.
+    #[must_use]
+    pub fn token_webhook_address(&self) -> SocketAddr {
+        self.site.token_webhook_address()
     }
 
     /// Its network with the faults it can play; nothing on loopback.

@@ -197,7 +197,35 @@ pub(crate) fn start_api_server(site: &Site) -> Result<Process> {
             ("profiling", "false"),
         ],
     );
+    if site.token_webhook {
+        let file = write_token_webhook(site)?;
+        flags(
+            &mut server,
+            &[
+                (
+                    "authentication-token-webhook-config-file",
+                    &file.display().to_string(),
+                ),
+                ("authentication-token-webhook-cache-ttl", "5s"),
+            ],
+        );
+    }
     site.start("kube-apiserver", &server)
+}
+
+/// Writes the kubeconfig with which the API server asks about tokens.
+fn write_token_webhook(site: &Site) -> Result<PathBuf> {
+    let config = serde_json::json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "webhook", "cluster": {
+            "server": format!("http://{}/v1/authenticate", site.token_webhook_address()),
+        }}],
+        "users": [{"name": "webhook", "user": {}}],
+        "contexts": [{"name": "webhook", "context": {"cluster": "webhook", "user": "webhook"}}],
+        "current-context": "webhook",
+    });
+    site.write("token-webhook.kubeconfig", &config.to_string())
 }
 
 fn start_controller_manager(site: &Site) -> Result<Process> {

@@ -51,6 +51,9 @@ impl Ports {
     pub(crate) fn metrics_server(self) -> u16 {
         self.base + 7
     }
+    pub(crate) fn token_webhook(self) -> u16 {
+        self.base + 8
+    }
 
     /// The first of the block, for what is not a cluster.
     pub(crate) fn first(self) -> u16 {
@@ -86,6 +89,8 @@ pub(crate) struct Site {
     pub ports: Ports,
     pub pki: Pki,
     pub programs: Programs,
+    /// Whether the API server asks a webhook about tokens that it does not know.
+    pub token_webhook: bool,
     // Last, so that it goes after all that stands on it.
     pub network: Option<Arc<Network>>,
 }
@@ -126,6 +131,7 @@ impl Site {
             logs,
             ports,
             programs,
+            token_webhook: false,
             network,
         })
     }
@@ -151,6 +157,16 @@ impl Site {
     /// The API server as the cluster's own processes reach it.
     pub(crate) fn local_url(&self) -> String {
         format!("https://127.0.0.1:{}", self.ports.api_server())
+    }
+
+    /// Where the API server asks about tokens.
+    pub(crate) fn token_webhook_address(&self) -> SocketAddr {
+        let port = match self.network {
+            // Where a pod in the node's network listens, as on other people's nodes.
+            Some(_) => 6440,
+            None => self.ports.token_webhook(),
+        };
+        SocketAddr::from((Ipv4Addr::LOCALHOST, port))
     }
 
     /// A command for one of the built programs.

@@ -371,6 +371,16 @@ pub(super) const SETTINGS: &[Setting] = &[
         ),
         "Image of the cluster agent that import manifests name.",
     ),
+    setting(
+        "auth-image",
+        "IMAGE",
+        concat!(
+            "docker.io/lariat/kube-api-auth:v",
+            env!("CARGO_PKG_VERSION")
+        ),
+        "Image of the token webhook that import manifests name for clusters with an authorized \
+         endpoint.",
+    ),
 ];
 
 /// Parses every setting, so that every mistake is found. `None` if a value without which nothing
@@ -410,6 +420,7 @@ pub(super) fn parse(sources: &Sources, mistakes: &mut Vec<Mistake>) -> Option<Co
     ]);
     let drain_timeout = reader.required("drain-timeout", duration);
     let agent_image = reader.required("agent-image", image);
+    let auth_image = reader.required("auth-image", image);
     let listen = listen?;
     let server_url = match server_url {
         Some(url) => url,
@@ -448,5 +459,6 @@ pub(super) fn parse(sources: &Sources, mistakes: &mut Vec<Mistake>) -> Option<Co
         },
         drain_timeout: drain_timeout?,
         agent_image: agent_image?,
+        auth_image: auth_image?,
     })
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use apiserver::error::ApiError;
 use http::{Response, StatusCode};
+use lariat_api::ClusterId;
 use serde_json::json;
 
 use super::answer;
@@ -11,9 +12,11 @@ use crate::edge::{Body, with_type};
 use crate::registration::{self, RegistrationError};
 use crate::state::App;
 
-const MANIFEST: &str = include_str!("../../../manifests/cluster-agent.yaml");
+const AGENT: &str = include_str!("../../../manifests/cluster-agent.yaml");
+const ENDPOINT: &str = include_str!("../../../manifests/kube-api-auth.yaml");
 
-/// `GET /v3/import/TOKEN.yaml`, with `?image=` for another image of the agent.
+/// `GET /v3/import/TOKEN.yaml`, with `?image=` and `?authImage=` for other images of the agent and the token
+/// webhook, and `?endpoint=` for or against the authorized endpoint, whatever the Cluster says of it.
 pub(crate) async fn import(
     app: &Arc<App>,
     file: &str,
@@ -23,25 +26,49 @@ pub(crate) async fn import(
     // Rancher writes the id of the cluster behind the token; it says nothing that we need.
     let token = token.split_once('_').map_or(token, |(token, _)| token);
     let cluster = registration::inspect(app, token).await.map_err(refused)?;
-    let image = answer::parameter(query, "image").unwrap_or_else(|| app.config.agent_image.clone());
+    let checksum = app.certificates.checksum().unwrap_or_default();
+    let server = app.config.server_url.as_str().trim_end_matches('/');
+    let agent = image(query, "image", &app.config.agent_image)?;
+    let mut manifest = render(
+        AGENT,
+        &[
+            ("server", server),
+            ("caChecksum", &checksum),
+            ("registrationToken", token),
+            ("clusterId", cluster.as_str()),
+            ("image", &agent),
+        ],
+    );
+    if has_endpoint(app, &cluster, query)? {
+        let webhook = image(query, "authImage", &app.config.auth_image)?;
+        manifest.push_str("---\n");
+        manifest.push_str(&render(ENDPOINT, &[("image", &webhook)]));
+    }
+    Ok(with_type(StatusCode::OK, "application/yaml", manifest))
+}
+
+/// An image that a query asks for, or the usual one.
+fn image(query: Option<&str>, parameter: &str, usual: &str) -> Result<String, ApiError> {
+    let image = answer::parameter(query, parameter).unwrap_or_else(|| usual.to_owned());
     let good = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/:@".contains(&byte);
     if image.is_empty() || image.len() > 512 || !image.bytes().all(good) {
-        return Err(ApiError::bad_request(
-            "image is not the name of a container image",
-        ));
+        let message = format!("{parameter} is not the name of a container image");
+        return Err(ApiError::bad_request(message));
     }
-    let checksum = app.certificates.checksum().unwrap_or_default();
-    let manifest = render(&[
-        (
-            "server",
-            app.config.server_url.as_str().trim_end_matches('/'),
-        ),
-        ("caChecksum", &checksum),
-        ("registrationToken", token),
-        ("clusterId", cluster.as_str()),
-        ("image", &image),
-    ]);
-    Ok(with_type(StatusCode::OK, "application/yaml", manifest))
+    Ok(image)
+}
+
+/// Whether the manifest is for a cluster with an authorized endpoint.
+fn has_endpoint(app: &App, cluster: &ClusterId, query: Option<&str>) -> Result<bool, ApiError> {
+    match answer::parameter(query, "endpoint").as_deref() {
+        None => {
+            let cluster = app.directory.cluster(cluster);
+            Ok(cluster.is_some_and(|cluster| cluster.endpoint().is_some()))
+        }
+        Some("true") => Ok(true),
+        Some("false") => Ok(false),
+        Some(_) => Err(ApiError::bad_request("endpoint must be true or false")),
+    }
 }
 
 fn refused(error: RegistrationError) -> ApiError {
@@ -51,11 +78,10 @@ fn refused(error: RegistrationError) -> ApiError {
     }
 }
 
-/// Fills the places of the manifest. A string in JSON is a quoted scalar in YAML, whatever is in
-/// it.
-fn render(values: &[(&str, &str)]) -> String {
-    let mut manifest = String::with_capacity(MANIFEST.len() + 1024);
-    let mut rest = MANIFEST;
+/// Fills the places of a manifest. A string in JSON is a quoted scalar in YAML, whatever is in it.
+fn render(template: &str, values: &[(&str, &str)]) -> String {
+    let mut manifest = String::with_capacity(template.len() + 1024);
+    let mut rest = template;
     while let Some((before, after)) = rest.split_once("{{") {
         let Some((place, after)) = after.split_once("}}") else {
             break;
@@ -73,17 +99,21 @@ fn render(values: &[(&str, &str)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lariat_api::downstream::{ClusterAuthToken, ClusterUserAttribute};
+    use serde_json::Value;
+    use std::collections::BTreeSet;
 
     #[test]
     fn every_place_is_filled_and_no_value_escapes() {
         let nasty = "\": {}\n---\nkind: \"ClusterRoleBinding\u{2028}' # \\";
-        let manifest = render(&[
+        let values = [
             ("server", nasty),
             ("caChecksum", ""),
             ("registrationToken", "t"),
             ("clusterId", "c-1"),
             ("image", "i"),
-        ]);
+        ];
+        let manifest = render(AGENT, &values);
         assert!(!manifest.contains("{{"));
         let documents: Vec<serde_json::Value> = serde_saphyr::from_multiple(&manifest).unwrap();
         assert!(documents.len() >= 8, "{}", documents.len());
@@ -99,7 +129,11 @@ mod tests {
     }
 
     #[test]
-    fn the_manifest_has_no_place_that_nobody_fills() {
+    fn the_manifests_have_no_place_that_nobody_fills() {
+        let places = |template: &'static str| {
+            let parts = template.split("{{").skip(1);
+            parts.map(|part| part.split("}}").next().unwrap())
+        };
         let known = [
             "server",
             "caChecksum",
@@ -107,9 +141,44 @@ mod tests {
             "clusterId",
             "image",
         ];
-        for part in MANIFEST.split("{{").skip(1) {
-            let place = part.split("}}").next().unwrap();
+        for place in places(AGENT) {
             assert!(known.contains(&place), "{place}");
+        }
+        assert_eq!(places(ENDPOINT).collect::<Vec<_>>(), ["image"]);
+    }
+
+    /// Nobody has them made by hand: the schemas must have every field that is written.
+    #[test]
+    fn the_definitions_have_the_fields_of_the_kinds() {
+        let token = ClusterAuthToken {
+            user_name: "u-1".to_owned(),
+            enabled: true,
+            hash: "$2::x".to_owned(),
+            expires_at: "2026-01-01T00:00:00Z".to_owned(),
+            ..ClusterAuthToken::default()
+        };
+        let user = ClusterUserAttribute {
+            enabled: true,
+            groups: vec!["g".to_owned()],
+            extra_by_provider: [("local".to_owned(), [("k".to_owned(), vec![])].into())].into(),
+            ..ClusterUserAttribute::default()
+        };
+        let manifest = render(ENDPOINT, &[("image", "i")]);
+        let documents: Vec<Value> = serde_saphyr::from_multiple(&manifest).unwrap();
+        for (kind, object) in [
+            ("ClusterAuthToken", json!(token)),
+            ("ClusterUserAttribute", json!(user)),
+        ] {
+            let definition = (documents.iter())
+                .find(|document| document["spec"]["names"]["kind"] == kind)
+                .unwrap();
+            let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+            let fields = |object: &Value| -> BTreeSet<String> {
+                object.as_object().unwrap().keys().cloned().collect()
+            };
+            let mut written = fields(&object);
+            written.remove("metadata");
+            assert_eq!(fields(&schema["properties"]), written, "{kind}");
         }
     }
 }

@@ -78,6 +78,33 @@ async fn the_manifest_says_where_the_server_is_and_how_to_know_it() {
 }
 
 #[tokio::test]
+async fn a_cluster_with_an_authorized_endpoint_gets_the_token_webhook_as_well() {
+    let server = TestServer::start().await;
+    let (admin, made) = prepared(&server, json!({"maxUses": 2})).await;
+    let path = import_path(&made);
+    let has_webhook = async |path: &str| {
+        let answer = server.stranger().get(path).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+        answer.text().contains("kind: DaemonSet")
+    };
+    assert!(!has_webhook(&path).await);
+    assert!(has_webhook(&format!("{path}?endpoint=true")).await);
+    let mut changed = admin.get(&cluster("prod")).await.json();
+    changed["spec"]["localClusterAuthEndpoint"] = json!({"enabled": true});
+    let changed = admin.put(&cluster("prod"), &changed).await;
+    assert_eq!(changed.status, StatusCode::OK, "{}", changed.text());
+    assert!(has_webhook(&path).await);
+    assert!(!has_webhook(&format!("{path}?endpoint=false")).await);
+    let other = format!("{path}?authImage=registry.example/auth:1");
+    let manifest = server.stranger().get(&other).await.text();
+    assert!(manifest.contains("image: \"registry.example/auth:1\""));
+    for wrong in ["endpoint=yes", "authImage=a%0Ab"] {
+        let answer = server.stranger().get(&format!("{path}?{wrong}")).await;
+        answer.refusal(400);
+    }
+}
+
+#[tokio::test]
 async fn unknown_expired_and_deleted_tokens_give_no_manifest() {
     let server = TestServer::start().await;
     let (admin, made) = prepared(&server, json!({"ttl": 10})).await;
