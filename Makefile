@@ -101,6 +101,7 @@ else
 endif
 	$(DEBUG)/e2e-apiserver
 	$(DEBUG)/e2e-hostile
+	$(DEBUG)/e2e-access
 	$(DEBUG)/transcripts --check
 	$(DEBUG)/e2e-clients
 	@.ci/setup fuzz
@@ -115,6 +116,10 @@ e2e-faults: testbed ## Kill the agent and the server, cut the network, flush NAT
 .PHONY: e2e-kubectl
 e2e-kubectl: testbed ## Hundreds of kubectl invocations, helm, Python, kube-rs: through the tunnel as without it (root)
 	$(DEBUG)/e2e-kubectl
+
+.PHONY: e2e-access
+e2e-access: testbed ## Roles and bindings in a connected cluster: there at once, exact, repaired, removed, right after an absence
+	$(DEBUG)/e2e-access
 
 .PHONY: e2e-apiserver
 e2e-apiserver: testbed ## Hundreds of requests and kubectl invocations to the management API and to a kube-apiserver: the same answers

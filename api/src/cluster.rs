@@ -108,8 +108,9 @@ fn certificates() -> Value {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ClusterStatus {
-    /// `Connected` (a request went through the tunnel and back lately) and `Ready` (connected, and
-    /// the cluster's API server answers that it is ready).
+    /// `Connected` (a request went through the tunnel and back lately), `Ready` (connected, and the
+    /// cluster's API server answers that it is ready) and `RolesMaterialised` (the roles and bindings
+    /// of the management API are in the cluster, or were when it was last connected).
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
     /// How the cluster came: `imported`.
@@ -159,6 +160,9 @@ pub struct ClusterInfo {
 }
 
 impl Cluster {
+    /// The condition that the roles and bindings of the management API are in the cluster.
+    pub const ROLES_MATERIALISED: &str = "RolesMaterialised";
+
     /// A cluster of that display name. It gets its id when it is created, unless
     /// `metadata.name` is set before.
     #[must_use]

@@ -86,3 +86,7 @@ pub const GROUP_CLUSTER_OWNERS: &str = "lariat:cluster-owners";
 
 /// The group of the members (and owners) of the cluster that the request goes to.
 pub const GROUP_CLUSTER_MEMBERS: &str = "lariat:cluster-members";
+
+/// The user as whom the server's own controllers act in a connected cluster. No user of the server has such
+/// a name.
+pub const USER_CONTROLLERS: &str = "lariat:controllers";

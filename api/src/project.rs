@@ -81,6 +81,9 @@ impl Project {
     pub const DEFAULT_LABEL: &str = "authz.management.cattle.io/default-project";
     /// The label of the project of each cluster that is for what the cluster itself needs.
     pub const SYSTEM_LABEL: &str = "authz.management.cattle.io/system-project";
+    /// The annotation of namespaces in connected clusters that says in which project they are:
+    /// `CLUSTER:PROJECT`.
+    pub const ID_ANNOTATION: &str = "field.cattle.io/projectId";
 }
 
 fn of_a_spec() -> serde_json::Value {

@@ -15,9 +15,9 @@ use lariat_api::{
     Kind,
 };
 
+pub(crate) use access::{ADMIN, Access, Holder, Rights, Role, prefixes as access_prefixes};
 #[cfg(test)]
-pub(crate) use access::own_rules;
-pub(crate) use access::{ADMIN, Access, prefixes as access_prefixes};
+pub(crate) use access::{Right, own_rules};
 pub use action::Action;
 pub(crate) use guard::Guard;
 pub(crate) use management::AUTHENTICATED;

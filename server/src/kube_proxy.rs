@@ -45,7 +45,10 @@ pub(crate) async fn handle(
     let refused = decided.as_ref().err().map(|Denied(why)| why.as_str());
     let audit = &request.context.audit;
     audit.set_decision(refused.is_none(), refused.unwrap_or_default());
-    let groups = decided?;
+    let at_providers =
+        (app.controllers).groups_in(&request.cluster, &request.identity.provider_groups);
+    let mut groups: Vec<&str> = decided?;
+    groups.extend(at_providers.iter().map(String::as_str));
     let (user, stays) = (
         request.identity.user.as_str(),
         request.action.is_long_running(),

@@ -16,6 +16,7 @@ mod bootstrap;
 pub mod clock;
 pub mod config;
 pub mod control;
+pub mod controllers;
 pub mod edge;
 pub mod encryption;
 pub mod expiry;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow};
 use apiserver::rbac::Rbac;
 use apiserver::serve::{Authorizer, User};
+use prometheus_client::registry::Registry;
 use secrecy::SecretString;
 use store::Store;
 use tokio::net::TcpListener;
@@ -21,6 +22,7 @@ use crate::bootstrap;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::Control;
+use crate::controllers::Controllers;
 use crate::edge::{self, CertificateKeeper, ConnectionLimits};
 use crate::encryption::Encryption;
 use crate::expiry;
@@ -142,11 +144,15 @@ impl Server {
             tunnels,
             proxy_limits,
             recordings,
+            controllers: Controllers::default(),
             audit,
             shutdown,
             cut: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });
+        let controllers = Box::new(app.controllers.clone());
+        let counted = |metrics: &mut Registry| metrics.register_collector(controllers);
+        app.metrics.register(counted);
         Ok(Self {
             app,
             listener,

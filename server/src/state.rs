@@ -11,6 +11,7 @@ use crate::audit::AuditSink;
 use crate::authn::{Directory, Passwords};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::controllers::Controllers;
 use crate::edge::CertificateKeeper;
 use crate::kube_proxy;
 use crate::management;
@@ -47,6 +48,8 @@ pub struct App {
     pub proxy_limits: kube_proxy::Limits,
     /// Where recordings of sessions in containers are.
     pub recordings: Recordings,
+    /// What keeps connected clusters as the management API says.
+    pub controllers: Controllers,
     /// Where audit lines go.
     pub audit: AuditSink,
     /// What the server counts.

@@ -5,6 +5,8 @@ mod key;
 mod registration;
 mod registry;
 
+pub(crate) use health::record;
+pub(crate) use registry::Tunnel;
 pub use registry::Tunnels;
 
 use std::sync::Arc;
@@ -20,6 +22,7 @@ use tunnel::session::{End, Phase, Session};
 use tunnel_proto::frame::CloseCode;
 use tunnel_proto::stream::RefusalReason;
 
+use crate::controllers;
 use crate::edge::{Body, RequestContext, empty, full};
 use crate::state::App;
 
@@ -113,11 +116,17 @@ async fn run(app: Arc<App>, accepted: Accepted, cluster: ClusterId, context: Req
         .tunnels
         .add(&cluster, &session, &verified.hello.instance);
     let watching = health::watch(&app, &cluster, &tunnel, &verified.hello);
+    let controlling = controllers::keep(&app, &cluster, &tunnel);
     let leaving = leave(&app, &cluster, &session);
     let end = {
         let mut driver = std::pin::pin!(driver);
         let refusing = refuse_streams(&session);
-        let beside = std::pin::pin!(futures::future::join3(watching, leaving, refusing));
+        let beside = std::pin::pin!(futures::future::join4(
+            watching,
+            controlling,
+            leaving,
+            refusing,
+        ));
         match futures::future::select(driver.as_mut(), beside).await {
             futures::future::Either::Left((end, _)) => end,
             futures::future::Either::Right((_, driver)) => driver.await,

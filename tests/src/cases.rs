@@ -3,10 +3,10 @@
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
-use futures::future::BoxFuture;
+use futures::future::LocalBoxFuture;
 
 /// A case; says what it found.
-pub type Case<W> = for<'w> fn(&'w W) -> BoxFuture<'w, Result<String>>;
+pub type Case<W> = for<'w> fn(&'w W) -> LocalBoxFuture<'w, Result<String>>;
 
 /// Runs the cases whose names contain `only`, and prints what came of each.
 ///

@@ -8,7 +8,8 @@ mod server;
 mod stage;
 
 pub use agent::{
-    AgentProcess, apply_manifest, start_process, start_process_with, wait_for_agent_pod,
+    AgentProcess, agent_command, apply_manifest, start_process, start_process_with,
+    wait_for_agent_pod,
 };
 pub use api::{Api, Import};
 pub use raw::Raw;

@@ -1,5 +1,6 @@
 //! End-to-end tests over the real binaries.
 
+pub mod access;
 pub mod apiserver;
 pub mod cases;
 pub mod clients;

@@ -174,7 +174,8 @@ impl Policy {
             let Some(what) = impersonation(name) else {
                 continue;
             };
-            let Ok(value) = value.to_str() else {
+            // kube-apiserver takes names in UTF-8, and HTTP any bytes.
+            let Ok(value) = std::str::from_utf8(value.as_bytes()) else {
                 return Err(Denied::Ambiguous(name.to_string()));
             };
             match what {

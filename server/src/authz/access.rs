@@ -8,9 +8,11 @@
 mod bound;
 mod grants;
 mod held;
+mod rights;
 mod template;
+mod waiting;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -23,13 +25,18 @@ use lariat_api::{
     ProjectRoleTemplateBinding, RoleTemplate, UserAttribute, VERSION,
 };
 use store::Entry;
+use tokio::sync::watch;
 
 use crate::authn::Directory;
 use crate::stored::readable;
 use bound::{Bound, Everybody, Given};
 pub(crate) use held::{Place, Standing};
+#[cfg(test)]
+pub(crate) use rights::Right;
+pub(crate) use rights::{Holder, Rights, Role};
 use template::Templates;
 pub(crate) use template::{Template, own_rules, rules};
+use waiting::Waiting;
 
 /// The GlobalRole whose holders administer the server.
 pub(crate) const ADMIN: &str = "admin";
@@ -52,17 +59,21 @@ pub(crate) fn prefixes() -> [String; 7] {
 #[derive(Debug, Default)]
 pub(crate) struct Access {
     people: HashMap<String, Person>,
+    /// Ids of users, by the names that login providers have for them.
+    by_principal: HashMap<String, BTreeSet<String>>,
     /// By the ids of the users of whom they are.
     attributes: HashMap<String, Attribute>,
-    clusters: HashSet<String>,
+    /// With the template that members of their projects get in them, if any.
+    clusters: HashMap<String, String>,
     projects: HashMap<String, InCluster>,
     roles: HashMap<String, Global>,
     templates: Templates,
     bound: Everybody,
+    waiting: Waiting,
 }
 
 /// A user.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 struct Person {
     /// Bindings are for this: a user who is made again under an old id is somebody else.
     uid: String,
@@ -106,39 +117,115 @@ impl Access {
         };
         let (_, name) = keys::split(&key[prefix.len()..]);
         match plural {
-            lariat_api::User::PLURAL => put(&mut self.people, name, entry, Person::new),
+            lariat_api::User::PLURAL => self.set_person(name, entry),
             UserAttribute::PLURAL => put(&mut self.attributes, name, entry, Attribute::new),
-            GlobalRole::PLURAL => put(&mut self.roles, name, entry, Global::new),
-            Project::PLURAL => put(&mut self.projects, name, entry, InCluster::new),
-            Cluster::PLURAL => match entry {
-                Some(_) => drop(self.clusters.insert(name.to_owned())),
-                None => drop(self.clusters.remove(name)),
-            },
-            RoleTemplate::PLURAL => self.templates.set(name, entry.and_then(readable)),
+            GlobalRole::PLURAL => self.set_role(name, entry),
+            Project::PLURAL => self.set_project(name, entry),
+            Cluster::PLURAL => self.set_cluster(name, entry),
+            RoleTemplate::PLURAL => {
+                self.templates.set(name, entry.and_then(readable));
+                self.waiting.wake_all();
+            }
             GlobalRoleBinding::PLURAL => {
                 let bound = entry
                     .and_then(readable)
                     .as_ref()
                     .and_then(Bound::everywhere);
-                self.bound.set(key, bound);
+                self.set_binding(key, bound);
             }
             ClusterRoleTemplateBinding::PLURAL => {
                 let bound = entry
                     .and_then(readable)
                     .as_ref()
                     .and_then(Bound::in_cluster);
-                self.bound.set(key, bound);
+                self.set_binding(key, bound);
             }
             ProjectRoleTemplateBinding::PLURAL => {
                 let bound = entry
                     .and_then(readable)
                     .as_ref()
                     .and_then(Bound::in_project);
-                self.bound.set(key, bound);
+                self.set_binding(key, bound);
             }
             _ => return false,
         }
         true
+    }
+
+    /// Wakes whenever what people may do in a cluster may have changed.
+    pub(crate) fn changes_in(&self, cluster: &str) -> watch::Receiver<()> {
+        self.waiting.at(cluster)
+    }
+
+    fn set_binding(&mut self, key: &str, bound: Option<Bound>) {
+        self.wake_for_binding(key);
+        self.bound.set(key, bound);
+        self.wake_for_binding(key);
+    }
+
+    fn set_person(&mut self, id: &str, entry: Option<&Entry>) {
+        let person = entry.and_then(readable).and_then(Person::new);
+        let before = self.people.remove(id);
+        for name in before.iter().flat_map(|before| &before.principals) {
+            if let Some(users) = self.by_principal.get_mut(name) {
+                users.remove(id);
+                if users.is_empty() {
+                    self.by_principal.remove(name);
+                }
+            }
+        }
+        for name in person.iter().flat_map(|person| &person.principals) {
+            let users = self.by_principal.entry(name.clone()).or_default();
+            users.insert(id.to_owned());
+        }
+        if before != person {
+            for person in before.iter().chain(&person) {
+                self.wake_for_given(self.bound.users.get(&person.uid));
+                for name in &person.principals {
+                    self.wake_for_given(self.bound.principals.get(name));
+                }
+            }
+        }
+        if let Some(person) = person {
+            self.people.insert(id.to_owned(), person);
+        }
+    }
+
+    fn set_role(&mut self, name: &str, entry: Option<&Entry>) {
+        let reaches = |access: &Self| {
+            let role = access.roles.get(name);
+            role.is_some_and(|role| rights::reaches_clusters(name, role))
+        };
+        let before = reaches(self);
+        put(&mut self.roles, name, entry, Global::new);
+        if before || reaches(self) {
+            self.waiting.wake_all();
+        }
+    }
+
+    fn set_project(&mut self, name: &str, entry: Option<&Entry>) {
+        let wake = |access: &Self| {
+            if let Some(cluster) = access.cluster_of(name) {
+                access.waiting.wake(cluster);
+            }
+        };
+        wake(self);
+        put(&mut self.projects, name, entry, InCluster::new);
+        wake(self);
+    }
+
+    fn set_cluster(&mut self, name: &str, entry: Option<&Entry>) {
+        let cluster: Option<Cluster> = entry.and_then(readable);
+        // One that does not parse is there all the same.
+        let of_members = cluster.map(|it| it.spec.default_cluster_role_for_project_members);
+        let of_members = entry.map(|_| of_members.unwrap_or_default());
+        let before = match of_members.clone() {
+            Some(role) => self.clusters.insert(name.to_owned(), role),
+            None => self.clusters.remove(name),
+        };
+        if before != of_members {
+            self.waiting.wake(name);
+        }
     }
 
     /// A template with all that it inherits.

@@ -197,7 +197,7 @@ fn set_conditions(app: &Arc<App>, status: &mut ClusterStatus, finding: &Finding)
 
 /// Writes the status if `change` finds something to change in it: in what the directory knows, and if
 /// somebody was faster, in what they wrote.
-async fn record(
+pub(crate) async fn record(
     app: &Arc<App>,
     cluster: &ClusterId,
     mut change: impl FnMut(&mut ClusterStatus) -> bool,

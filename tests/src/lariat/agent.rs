@@ -4,6 +4,7 @@ use super::{api::Import, binary, server::Server};
 use anyhow::{Context as _, bail};
 use std::{
     io::Write as _,
+    path::Path,
     process::{Command, Stdio},
 };
 use testbed::{Cluster, Process};
@@ -90,16 +91,30 @@ pub fn start_process_with(
     import: &Import,
     environment: &[(&str, &str)],
 ) -> anyhow::Result<AgentProcess> {
+    let mut command = agent_command(server, import, &cluster.local_kubeconfig())?;
+    command
+        .args(["--health-address", "127.0.0.1:18080"])
+        .envs(environment.iter().copied());
+    Ok(cluster.start_process("cattle-cluster-agent", &command)?)
+}
+
+/// How an agent is started that reaches its cluster by a kubeconfig.
+///
+/// # Errors
+/// When there is no such program.
+pub fn agent_command(
+    server: &Server<'_>,
+    import: &Import,
+    kubeconfig: &Path,
+) -> anyhow::Result<Command> {
     let mut command = Command::new(binary("cattle-cluster-agent")?);
     command
         .args(["--server", &server.url(), "--token", &import.token])
         .arg("--ca-checksum")
         .arg(checksum(&std::fs::read(server.ca_file())?))
         .arg("--kubeconfig")
-        .arg(cluster.local_kubeconfig())
-        .args(["--health-address", "127.0.0.1:18080"])
-        .envs(environment.iter().copied());
-    Ok(cluster.start_process("cattle-cluster-agent", &command)?)
+        .arg(kubeconfig);
+    Ok(command)
 }
 
 fn checksum(bytes: &[u8]) -> String {

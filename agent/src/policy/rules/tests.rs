@@ -235,3 +235,33 @@ fn components_of_the_cluster_are_never_impersonated() {
         Err(Denied::User(_))
     ));
 }
+
+#[test]
+fn the_policy_of_the_import_manifest_lets_in_the_servers_users_and_controllers_and_no_others() {
+    let manifest = include_str!("../../../../manifests/cluster-agent.yaml");
+    let (_, rest) = manifest.split_once("  policy.yaml: |\n").unwrap();
+    let (policy, _) = rest.split_once("\n---\n").unwrap();
+    let asked = |user: &str, group: &str| {
+        let headers = [("Impersonate-User", user), ("Impersonate-Group", group)];
+        ask(policy, "GET", "/api/v1/pods", &headers)
+    };
+    for group in [
+        "lariat:authenticated",
+        "openldap_group://cn=ops",
+        "activedirectory_group://CN=Ops",
+        "github_team://7",
+        "keycloakoidc_group://ops",
+        "openldap_group://cn=Köche",
+    ] {
+        for user in ["u-abcde", "lariat:controllers"] {
+            assert_eq!(asked(user, group), Ok(()), "{user} in {group}");
+        }
+    }
+    let plain = "lariat:authenticated";
+    for user in ["admin", "lariat:controllers2", "system:admin"] {
+        assert_eq!(asked(user, plain), Err(Denied::User(user.into())));
+    }
+    for group in ["ops", "system:masters", "oidc:admins"] {
+        assert_eq!(asked("u-abcde", group), Err(Denied::Group(group.into())));
+    }
+}

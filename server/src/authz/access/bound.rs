@@ -1,6 +1,6 @@
 //! What is bound, and to whom.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use kube::core::ObjectMeta;
 use lariat_api::{
@@ -23,6 +23,10 @@ pub(super) struct Everybody {
     pub(super) groups: HashMap<String, Given>,
     /// All bindings, by their keys.
     bindings: HashMap<String, Bound>,
+    /// Keys of those in each cluster and in its projects.
+    in_clusters: HashMap<String, BTreeSet<String>>,
+    /// Keys of those that give each GlobalRole.
+    of_global_roles: HashMap<String, BTreeSet<String>>,
 }
 
 /// What is bound to somebody.
@@ -45,22 +49,22 @@ pub(super) struct GivenIn {
 /// A binding.
 #[derive(Debug)]
 pub(super) struct Bound {
-    to: Whom,
-    place: BoundIn,
-    name: String,
-    role: String,
+    pub(super) to: Whom,
+    pub(super) place: BoundIn,
+    pub(super) namespace: String,
+    pub(super) name: String,
+    pub(super) role: String,
 }
 
 #[derive(Debug)]
-enum Whom {
-    /// By uid.
-    User(String),
+pub(super) enum Whom {
+    User { id: String, uid: String },
     Principal(String),
     Group(String),
 }
 
 #[derive(Debug)]
-enum BoundIn {
+pub(super) enum BoundIn {
     Everything,
     Cluster(String),
     Project { cluster: String, project: String },
@@ -71,22 +75,67 @@ impl Everybody {
     pub(super) fn set(&mut self, key: &str, bound: Option<Bound>) {
         if let Some(before) = self.bindings.remove(key) {
             self.take(&before);
+            let (index, by) = self.index(&before);
+            if let Some(keys) = index.get_mut(by) {
+                keys.remove(key);
+                if keys.is_empty() {
+                    index.remove(by);
+                }
+            }
         }
         if let Some(bound) = bound {
             let given = match &bound.to {
-                Whom::User(uid) => self.users.entry(uid.clone()),
+                Whom::User { uid, .. } => self.users.entry(uid.clone()),
                 Whom::Principal(name) => self.principals.entry(name.clone()),
                 Whom::Group(name) => self.groups.entry(name.clone()),
             };
             let roles = given.or_default().roles(&bound.place);
             roles.insert(bound.name.clone(), bound.role.clone());
+            let (index, by) = self.index(&bound);
+            index
+                .entry(by.to_owned())
+                .or_default()
+                .insert(key.to_owned());
             self.bindings.insert(key.to_owned(), bound);
+        }
+    }
+
+    /// The binding of a key.
+    pub(super) fn get(&self, key: &str) -> Option<&Bound> {
+        self.bindings.get(key)
+    }
+
+    /// The bindings in a cluster and in its projects, ordered by their keys.
+    pub(super) fn in_cluster(&self, cluster: &str) -> impl Iterator<Item = &Bound> {
+        self.indexed(self.in_clusters.get(cluster))
+    }
+
+    /// The bindings that give a GlobalRole, ordered by their keys.
+    pub(super) fn of_global_role(&self, role: &str) -> impl Iterator<Item = &Bound> {
+        self.indexed(self.of_global_roles.get(role))
+    }
+
+    fn indexed<'a>(
+        &'a self,
+        keys: Option<&'a BTreeSet<String>>,
+    ) -> impl Iterator<Item = &'a Bound> {
+        let keys = keys.into_iter().flatten();
+        keys.filter_map(|key| self.bindings.get(key))
+    }
+
+    /// The index in which a binding is, and under what.
+    fn index<'a>(&mut self, bound: &'a Bound) -> (&mut HashMap<String, BTreeSet<String>>, &'a str) {
+        match &bound.place {
+            BoundIn::Everything => (&mut self.of_global_roles, &bound.role),
+            BoundIn::Cluster(cluster) | BoundIn::Project { cluster, .. } => {
+                (&mut self.in_clusters, cluster)
+            }
         }
     }
 
     fn take(&mut self, bound: &Bound) {
         let (map, whom) = match &bound.to {
-            Whom::User(uid) => (&mut self.users, uid),
+            Whom::User { uid, .. } => (&mut self.users, uid),
             Whom::Principal(name) => (&mut self.principals, name),
             Whom::Group(name) => (&mut self.groups, name),
         };
@@ -168,13 +217,17 @@ impl Bound {
             return None;
         }
         let to = match subject.who()? {
-            Who::User(id) => Whom::User(owner(meta, id)?),
+            Who::User(id) => Whom::User {
+                id: id.to_owned(),
+                uid: owner(meta, id)?,
+            },
             Who::Principal(name) => Whom::Principal(name.to_owned()),
             Who::Group(name) => Whom::Group(name.to_owned()),
         };
         Some(Self {
             to,
             place,
+            namespace: meta.namespace.clone().unwrap_or_default(),
             name: meta.name.clone()?,
             role: role.to_owned(),
         })

@@ -90,7 +90,7 @@ impl Access {
             for (_, _, role) in self.globals(&given.everywhere) {
                 namespaces.extend(role.namespaced.keys());
                 if self.inherited(role).next().is_some() {
-                    namespaces.extend(self.clusters.iter().chain(self.projects.keys()));
+                    namespaces.extend(self.clusters.keys().chain(self.projects.keys()));
                 }
             }
             namespaces.extend(given.clusters.keys());
@@ -213,7 +213,7 @@ impl Access {
     }
 
     fn namespace(&self, name: &str) -> Namespace<'_> {
-        if self.clusters.contains(name) {
+        if self.clusters.contains_key(name) {
             return Namespace::OfCluster;
         }
         match self.cluster_of(name) {

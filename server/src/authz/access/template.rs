@@ -91,12 +91,24 @@ impl Templates {
     /// The rules of a template with those of all that it inherits, and whether one of them demands that
     /// sessions are recorded.
     fn flattened(&self, template: &RoleTemplate) -> (Vec<Rule>, bool) {
-        let (mut flattened, mut recorded) = (Vec::new(), false);
+        let all = self.inherited_by(template);
+        let mut each = all.iter();
+        let recorded = each.any(|template| !template.session_recording.is_none());
+        (all.into_iter().flat_map(own_rules).collect(), recorded)
+    }
+
+    /// A template and all that it inherits, itself first; nothing if it is not there.
+    pub(super) fn with_inherited(&self, name: &str) -> Vec<&RoleTemplate> {
+        let written = self.0.get(name);
+        written.map_or_else(Vec::new, |written| self.inherited_by(&written.template))
+    }
+
+    fn inherited_by<'a>(&'a self, template: &'a RoleTemplate) -> Vec<&'a RoleTemplate> {
+        let mut all = Vec::new();
         let mut seen = HashSet::from([template.name()]);
         let mut open = vec![template];
         while let Some(template) = open.pop() {
-            flattened.extend(own_rules(template));
-            recorded |= !template.session_recording.is_none();
+            all.push(template);
             for name in &template.role_template_names {
                 if let Some(inherited) = self.0.get(name)
                     && seen.insert(name)
@@ -105,7 +117,7 @@ impl Templates {
                 }
             }
         }
-        (flattened, recorded)
+        all
     }
 }
 

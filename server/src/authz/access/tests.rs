@@ -12,6 +12,8 @@ use store::Revision;
 use super::*;
 use crate::stored::prefix;
 
+mod rights;
+
 const LDAP_ANN: &str = "openldap_user://ann";
 const LDAP_OPS: &str = "openldap_group://ops";
 const PLACES: [(&str, &str); 2] = [("c-0", "p-0"), ("c-1", "p-1")];
@@ -118,7 +120,11 @@ fn chosen(which: usize, chance: u64) -> (String, Value) {
                 "groupPrincipals": groups});
             object::<UserAttribute>("", "u-0", fields)
         }
-        3 | 4 => object::<Cluster>("", place(which - 3).0, json!({})),
+        3 | 4 => {
+            let role = ["", "t-0"][dice.roll(2) as usize];
+            let fields = json!({"spec": {"defaultClusterRoleForProjectMembers": role}});
+            object::<Cluster>("", place(which - 3).0, fields)
+        }
         5 | 6 => {
             let (cluster, project) = place(which - 5);
             let labels = match dice.roll(2) {
@@ -453,6 +459,7 @@ proptest! {
         }
         prop_assert_eq!(format!("{:?}", access.bound), format!("{:?}", Everybody::default()));
         prop_assert!(access.people.is_empty() && access.projects.is_empty());
+        prop_assert!(access.by_principal.is_empty() && access.clusters.is_empty());
     }
 }
 

@@ -1,0 +1,113 @@
+//! What keeps connected clusters as the management API says. For each cluster with a session one task runs
+//! for as long as the session takes requests. It begins by looking at what the cluster has, so that it makes
+//! no difference how long a cluster or the server was away, and then follows both sides: nothing is asked
+//! again and again.
+//!
+//! A controller acts in the cluster as [`USER_CONTROLLERS`](lariat_api::USER_CONTROLLERS), over the tunnel
+//! and under the agent's policy as anybody else: the cluster decides what it may do there. [`client`] is
+//! the way; [`roles`] keeps roles and bindings.
+
+mod client;
+mod metrics;
+mod roles;
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use lariat_api::ClusterId;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{Instrument as _, error};
+use tunnel::session::Phase;
+
+use crate::state::App;
+use crate::tunnels::Tunnel;
+use metrics::Counts;
+
+/// What controllers know of clusters beyond a session.
+#[derive(Clone, Debug, Default)]
+pub struct Controllers(Arc<Mutex<HashMap<ClusterId, Arc<Kept>>>>);
+
+/// What controllers know of one cluster.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    /// Of several sessions of a cluster one is used.
+    turn: tokio::sync::Mutex<()>,
+    /// Groups of login providers in whose name the agent may ask.
+    groups: ArcSwap<BTreeSet<String>>,
+    counts: Counts,
+}
+
+/// Keeps a cluster for as long as its session takes new requests.
+pub(crate) async fn keep(app: &Arc<App>, cluster: &ClusterId, tunnel: &Arc<Tunnel>) {
+    let working = {
+        let (app, cluster) = (Arc::clone(app), cluster.clone());
+        let (tunnel, kept) = (Arc::clone(tunnel), app.controllers.of(&cluster));
+        async move {
+            let _turn = kept.turn.lock().await;
+            roles::keep(&app, &cluster, &tunnel, &kept).await;
+        }
+    };
+    // A task of its own: the session's must not wait while much is compared.
+    let working = AbortOnDropHandle::new(tokio::spawn(working.in_current_span()));
+    let mut phase = tunnel.session.phase();
+    tokio::select! {
+        ended = working => if let Err(error) = ended {
+            error!(%cluster, %error, "the controllers of a cluster have ended");
+        },
+        // An error means that the session is gone.
+        _ = phase.wait_for(|phase| *phase != Phase::Live) => {}
+    }
+    if app.directory.cluster(cluster).is_none() {
+        app.controllers.forget(cluster);
+    }
+}
+
+impl Controllers {
+    /// Of the groups that somebody is in at login providers, those in whose name a cluster can be asked.
+    pub(crate) fn groups_in(&self, cluster: &ClusterId, of: &[String]) -> Vec<String> {
+        if of.is_empty() {
+            return Vec::new();
+        }
+        let known = self.lock().get(cluster).cloned();
+        let Some(known) = known else {
+            return Vec::new();
+        };
+        let known = known.groups.load();
+        let among = of.iter().filter(|group| known.contains(*group));
+        among.cloned().collect()
+    }
+
+    fn of(&self, cluster: &ClusterId) -> Arc<Kept> {
+        Arc::clone(self.lock().entry(cluster.clone()).or_default())
+    }
+
+    fn forget(&self, cluster: &ClusterId) {
+        self.lock().remove(cluster);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ClusterId, Arc<Kept>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_come_in_the_name_of_groups_that_their_cluster_can_be_asked_in() {
+        let controllers = Controllers::default();
+        let ids = ["c-1", "c-2"].map(|id| id.parse::<ClusterId>().unwrap());
+        let groups = |of: &[&str]| -> Vec<String> { of.iter().map(ToString::to_string).collect() };
+        let usable = groups(&["openldap_group://ops", "openldap_group://dev"]);
+        let kept = controllers.of(&ids[0]);
+        kept.groups.store(Arc::new(usable.into_iter().collect()));
+        let of = groups(&["openldap_group://dev", "openldap_group://all"]);
+        let found = controllers.groups_in(&ids[0], &of);
+        assert_eq!(found, ["openldap_group://dev"]);
+        assert_eq!(controllers.groups_in(&ids[1], &of), [""; 0]);
+        controllers.forget(&ids[0]);
+        assert_eq!(controllers.groups_in(&ids[0], &of), [""; 0]);
+    }
+}

@@ -1,0 +1,121 @@
+//! Connected clusters, as any Kubernetes client sees them. The transport is the tunnel.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, HeaderName, HeaderValue, USER_AGENT};
+use http::{Request, Response, Uri};
+use http_body::{Body as HttpBody, Frame};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
+use kube::client::Body;
+use lariat_api::{ClusterId, USER_CONTROLLERS};
+use tunnel_proto::stream::Class;
+
+use crate::edge::{self, BoxError, full};
+use crate::tunnels::Tunnel;
+
+/// Under this name the controllers own the fields that they write.
+pub(super) const MANAGER: &str = "lariat-controllers";
+
+/// How long an API server may take for an answer, or to begin that to a watch.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Longest answer that is read, and longest event of a watch, in bytes. A page of 500 objects is shorter, and
+/// so is any one object.
+const MAX_ANSWER: usize = 32 * 1024 * 1024;
+
+/// A client for what the server itself does in a cluster.
+pub(super) fn client(cluster: &ClusterId, tunnel: &Arc<Tunnel>) -> kube::Client {
+    let (cluster, tunnel) = (cluster.clone(), Arc::clone(tunnel));
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let (cluster, tunnel) = (cluster.clone(), Arc::clone(&tunnel));
+        async move { ask(&cluster, &tunnel, request).await }
+    });
+    kube::Client::new(service, "default")
+}
+
+async fn ask(
+    cluster: &ClusterId,
+    tunnel: &Tunnel,
+    request: Request<Body>,
+) -> Result<Response<edge::Body>, BoxError> {
+    let (mut parts, body) = request.into_parts();
+    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+    let uri = format!("http://{cluster}{path}");
+    let watches = parts.uri.query().is_some_and(tunnel::http::is_watch);
+    parts.uri = uri.parse::<Uri>()?;
+    let name = HeaderName::from_static("impersonate-user");
+    let user = HeaderValue::from_static(USER_CONTROLLERS);
+    parts.headers.insert(name, user);
+    let agent = HeaderValue::from_static(MANAGER);
+    parts.headers.insert(USER_AGENT, agent);
+    let class = if watches {
+        Class::Watch
+    } else {
+        // A kept connection costs buffers while nothing changes, and a session that ends waits for it.
+        let close = HeaderValue::from_static("close");
+        parts.headers.insert(CONNECTION, close);
+        Class::Interactive
+    };
+    let body = Full::new(body.collect_bytes().await?);
+    let body = body.map_err(|never| match never {}).boxed_unsync();
+    let request = Request::from_parts(parts, body);
+    let answered = async {
+        let answer = tunnel.client(class).request(request).await?;
+        let (parts, body) = answer.into_parts();
+        let body = if watches {
+            Bounded { body, since: 0 }.boxed_unsync()
+        } else {
+            let whole = Limited::new(body, MAX_ANSWER).collect().await?;
+            full(whole.to_bytes())
+        };
+        Ok::<_, BoxError>(Response::from_parts(parts, body))
+    };
+    let answered = tokio::time::timeout(PATIENCE, answered).await;
+    answered.map_err(|_| format!("no answer within {} s", PATIENCE.as_secs()))?
+}
+
+/// The answer to a watch, whose events are not read beyond a limit: a cluster can send what it likes.
+struct Bounded {
+    body: Incoming,
+    /// Bytes since the beginning of the event.
+    since: usize,
+}
+
+impl Bounded {
+    fn count(&mut self, data: &[u8]) -> bool {
+        self.since = match data.iter().rposition(|byte| *byte == b'\n') {
+            Some(end) => data.len() - end - 1,
+            None => self.since.saturating_add(data.len()),
+        };
+        self.since <= MAX_ANSWER
+    }
+}
+
+impl HttpBody for Bounded {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        if let Poll::Ready(Some(Ok(frame))) = &polled
+            && let Some(data) = frame.data_ref()
+            && !self.count(data)
+        {
+            let message = format!("an event is longer than {MAX_ANSWER} bytes");
+            return Poll::Ready(Some(Err(message.into())));
+        }
+        polled.map_err(BoxError::from)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+}

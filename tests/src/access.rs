@@ -1,0 +1,15 @@
+//! Who may do what in a connected cluster: what the management API says, and what really happens there.
+
+mod objects;
+mod roles;
+mod world;
+
+pub use world::World;
+
+use crate::cases::Case;
+
+/// All cases, in the order in which they run.
+#[must_use]
+pub fn cases<'a>() -> Vec<(&'static str, Case<World<'a>>)> {
+    roles::cases()
+}
