@@ -2,7 +2,7 @@
 //! measured with it is the way to it.
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::{
     body::{Frame, Incoming},
@@ -92,13 +92,16 @@ pub async fn serve(io: impl AsyncRead + AsyncWrite + Unpin) -> Result<(), hyper:
     hyper::server::conn::http1::Builder::new()
         .serve_connection(
             TokioIo::new(io),
-            service_fn(|request| async move { Ok::<_, Infallible>(answer(&request)) }),
+            service_fn(|request| async move { Ok::<_, Infallible>(answer(request).await) }),
         )
         .await
 }
 
-fn answer(request: &Request<Incoming>) -> Response<UnsyncBoxBody<Bytes, Infallible>> {
+async fn answer(request: Request<Incoming>) -> Response<UnsyncBoxBody<Bytes, Infallible>> {
     let path = request.uri().path();
+    if path.starts_with("/apis/") || path.starts_with("/api/") {
+        return as_an_empty_cluster(request).await;
+    }
     if let Some(size) = path
         .strip_prefix("/bulk/")
         .and_then(|size| size.parse::<usize>().ok())
@@ -115,6 +118,27 @@ fn answer(request: &Request<Incoming>) -> Response<UnsyncBoxBody<Bytes, Infallib
             *missing.status_mut() = StatusCode::NOT_FOUND;
             return missing;
         }
+    };
+    Response::new(Full::new(body).boxed_unsync())
+}
+
+/// What the server's own controllers are answered: there is nothing, nothing happens, and what is written is
+/// as they write it.
+async fn as_an_empty_cluster(
+    request: Request<Incoming>,
+) -> Response<UnsyncBoxBody<Bytes, Infallible>> {
+    const EMPTY: &[u8] =
+        br#"{"kind":"List","apiVersion":"v1","metadata":{"resourceVersion":"1"},"items":[]}"#;
+    if request.uri().query().is_some_and(tunnel::http::is_watch) {
+        return Response::new(StreamBody::new(futures::stream::pending()).boxed_unsync());
+    }
+    let body = match *request.method() {
+        Method::GET => Bytes::from_static(EMPTY),
+        // One that breaks off is answered to nobody.
+        _ => match request.into_body().collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(_) => Bytes::new(),
+        },
     };
     Response::new(Full::new(body).boxed_unsync())
 }
