@@ -57,8 +57,8 @@ pub use principal::{Principal, PrincipalType};
 pub use project::{Project, ProjectSpec, ProjectStatus};
 pub use project_role_template_binding::ProjectRoleTemplateBinding;
 pub use quota::{
-    ContainerResourceLimit, NamespaceResourceQuota, ProjectResourceQuota, Quantity,
-    ResourceQuotaLimit,
+    Amount, ContainerResourceLimit, NamespaceResourceQuota, NoQuantity, ProjectResourceQuota,
+    Quantity, ResourceQuotaLimit,
 };
 pub use role_template::{RecordingDemand, RoleContext, RoleTemplate};
 pub use rules::PolicyRule;

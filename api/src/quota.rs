@@ -1,5 +1,9 @@
 //! How much of a cluster a project, a namespace or a container may take.
 
+mod amount;
+
+pub use amount::{Amount, NoQuantity};
+
 use std::collections::BTreeMap;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -119,6 +123,56 @@ pub struct ContainerResourceLimit {
     pub limits_memory: Option<Quantity>,
 }
 
+impl ResourceQuotaLimit {
+    /// What is limited, by the names that Kubernetes has for it in a ResourceQuota.
+    #[must_use]
+    pub fn named(&self) -> BTreeMap<&str, &Quantity> {
+        let known = [
+            ("pods", &self.pods),
+            ("services", &self.services),
+            ("replicationcontrollers", &self.replication_controllers),
+            ("secrets", &self.secrets),
+            ("configmaps", &self.config_maps),
+            ("persistentvolumeclaims", &self.persistent_volume_claims),
+            ("services.nodeports", &self.services_node_ports),
+            ("services.loadbalancers", &self.services_load_balancers),
+            ("requests.cpu", &self.requests_cpu),
+            ("requests.memory", &self.requests_memory),
+            ("requests.storage", &self.requests_storage),
+            ("limits.cpu", &self.limits_cpu),
+            ("limits.memory", &self.limits_memory),
+        ];
+        let known = known.into_iter();
+        let known = known.filter_map(|(name, most)| Some((name, most.as_ref()?)));
+        let others = self.extended.iter();
+        others
+            .map(|(name, most)| (name.as_str(), most))
+            .chain(known)
+            .collect()
+    }
+
+    /// The same from such names.
+    #[must_use]
+    pub fn from_named(mut named: BTreeMap<String, Quantity>) -> Self {
+        Self {
+            pods: named.remove("pods"),
+            services: named.remove("services"),
+            replication_controllers: named.remove("replicationcontrollers"),
+            secrets: named.remove("secrets"),
+            config_maps: named.remove("configmaps"),
+            persistent_volume_claims: named.remove("persistentvolumeclaims"),
+            services_node_ports: named.remove("services.nodeports"),
+            services_load_balancers: named.remove("services.loadbalancers"),
+            requests_cpu: named.remove("requests.cpu"),
+            requests_memory: named.remove("requests.memory"),
+            requests_storage: named.remove("requests.storage"),
+            limits_cpu: named.remove("limits.cpu"),
+            limits_memory: named.remove("limits.memory"),
+            extended: named,
+        }
+    }
+}
+
 const RESOURCES: [&str; 13] = [
     "pods",
     "services",
@@ -188,4 +242,25 @@ fn of_a_container() -> Value {
 fn at_most(small: &str, large: &str) -> String {
     let unclear = format!("!isQuantity({small}) || !isQuantity({large})");
     format!("({unclear} || quantity({small}).compareTo(quantity({large})) <= 0)")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_resource_has_a_name_in_kubernetes() {
+        let mut fields = serde_json::Map::new();
+        for (number, name) in RESOURCES.iter().enumerate() {
+            fields.insert((*name).to_owned(), number.to_string().into());
+        }
+        fields.insert("extended".to_owned(), serde_json::json!({"a.b/c": "7"}));
+        let limit: ResourceQuotaLimit = serde_json::from_value(fields.into()).unwrap();
+        let named = limit.named();
+        assert_eq!(named.len(), RESOURCES.len() + 1);
+        assert_eq!(named["services.nodeports"].0, "6");
+        let owned = named.iter();
+        let owned = owned.map(|(name, most)| ((*name).to_owned(), (*most).clone()));
+        assert_eq!(ResourceQuotaLimit::from_named(owned.collect()), limit);
+    }
 }

@@ -49,6 +49,9 @@ pub enum SettingSource {
 }
 
 impl Setting {
+    /// The setting with the namespaces that a cluster itself needs, with commas between them.
+    pub const SYSTEM_NAMESPACES: &str = "system-namespaces";
+
     /// The value that applies.
     #[must_use]
     pub fn effective(&self) -> &str {

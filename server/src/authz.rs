@@ -15,9 +15,12 @@ use lariat_api::{
     Kind,
 };
 
-pub(crate) use access::{ADMIN, Access, Holder, Rights, Role, prefixes as access_prefixes};
 #[cfg(test)]
-pub(crate) use access::{Right, own_rules};
+pub(crate) use access::own_rules;
+pub(crate) use access::{
+    ADMIN, Access, Holder, InCluster, Limited, Purpose, Right, Rights, Role,
+    prefixes as access_prefixes,
+};
 pub use action::Action;
 pub(crate) use guard::Guard;
 pub(crate) use management::AUTHENTICATED;

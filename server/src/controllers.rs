@@ -5,11 +5,11 @@
 //!
 //! A controller acts in the cluster as [`USER_CONTROLLERS`](lariat_api::USER_CONTROLLERS), over the tunnel
 //! and under the agent's policy as anybody else: the cluster decides what it may do there. [`client`] is
-//! the way; [`roles`] keeps roles and bindings.
+//! the way; [`keeper`] keeps roles and bindings, and projects.
 
 mod client;
+mod keeper;
 mod metrics;
-mod roles;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -45,7 +45,7 @@ pub(crate) async fn keep(app: &Arc<App>, cluster: &ClusterId, tunnel: &Arc<Tunne
         let (tunnel, kept) = (Arc::clone(tunnel), app.controllers.of(&cluster));
         async move {
             let _turn = kept.turn.lock().await;
-            roles::keep(&app, &cluster, &tunnel, &kept).await;
+            keeper::keep(&app, &cluster, &tunnel, &kept).await;
         }
     };
     // A task of its own: the session's must not wait while much is compared.

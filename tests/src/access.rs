@@ -1,6 +1,7 @@
 //! Who may do what in a connected cluster: what the management API says, and what really happens there.
 
 mod objects;
+mod projects;
 mod roles;
 mod world;
 
@@ -11,5 +12,7 @@ use crate::cases::Case;
 /// All cases, in the order in which they run.
 #[must_use]
 pub fn cases<'a>() -> Vec<(&'static str, Case<World<'a>>)> {
-    roles::cases()
+    let mut cases = roles::cases();
+    cases.extend(projects::cases());
+    cases
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use lariat_api::{Cluster, ClusterId, ClusterRegistrationToken, Token, User, UserId};
+use lariat_api::{Cluster, ClusterId, ClusterRegistrationToken, Setting, Token, User, UserId};
 use store::{Entry, Follow, Followed, Revision, Store};
 use tokio::sync::watch;
 
@@ -54,6 +54,8 @@ struct Content {
     clusters: HashMap<ClusterId, Arc<Cluster>>,
     /// By the public keys of their agents.
     agents: HashMap<String, ClusterId>,
+    /// The values that apply.
+    settings: HashMap<String, Arc<str>>,
     access: Access,
 }
 
@@ -188,6 +190,13 @@ impl Directory {
         content.clusters.get(content.agents.get(key)?).cloned()
     }
 
+    /// The value of a setting that applies. Empty if there is no such setting.
+    #[must_use]
+    pub fn setting(&self, name: &str) -> Arc<str> {
+        let found = self.read().settings.get(name).cloned();
+        found.unwrap_or_default()
+    }
+
     /// Wakes whenever the directory has learnt something.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<Revision> {
@@ -252,6 +261,7 @@ fn read() -> Vec<Bytes> {
         prefix::<Token>(),
         prefix::<Cluster>(),
         prefix::<ClusterRegistrationToken>(),
+        prefix::<Setting>(),
     ];
     let kinds = kinds.into_iter().chain(access_prefixes()).map(Bytes::from);
     kinds.chain([PASSWORDS.into()]).collect()
@@ -273,6 +283,8 @@ impl Content {
             self.set_cluster(id, entry.and_then(readable));
         } else if let Some(place) = text.strip_prefix(&prefix::<ClusterRegistrationToken>()) {
             self.set_registration(place, entry.and_then(readable));
+        } else if let Some(name) = text.strip_prefix(&prefix::<Setting>()) {
+            self.set_setting(name, entry.and_then(readable).as_ref());
         } else if !of_access {
             return;
         }
@@ -343,6 +355,19 @@ impl Content {
                 self.agents.insert(key, id.clone());
             }
             self.clusters.insert(id, Arc::new(cluster));
+        }
+    }
+
+    fn set_setting(&mut self, name: &str, setting: Option<&Setting>) {
+        let before = match setting {
+            Some(setting) => {
+                let value = setting.effective().into();
+                self.settings.insert(name.to_owned(), value)
+            }
+            None => self.settings.remove(name),
+        };
+        if name == Setting::SYSTEM_NAMESPACES && before.as_ref() != self.settings.get(name) {
+            self.access.wake_all();
         }
     }
 

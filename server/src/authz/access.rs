@@ -8,6 +8,7 @@
 mod bound;
 mod grants;
 mod held;
+mod projects;
 mod rights;
 mod template;
 mod waiting;
@@ -31,9 +32,8 @@ use crate::authn::Directory;
 use crate::stored::readable;
 use bound::{Bound, Everybody, Given};
 pub(crate) use held::{Place, Standing};
-#[cfg(test)]
-pub(crate) use rights::Right;
-pub(crate) use rights::{Holder, Rights, Role};
+pub(crate) use projects::{InCluster, Limited, Purpose};
+pub(crate) use rights::{Holder, Right, Rights, Role};
 use template::Templates;
 pub(crate) use template::{Template, own_rules, rules};
 use waiting::Waiting;
@@ -63,9 +63,10 @@ pub(crate) struct Access {
     by_principal: HashMap<String, BTreeSet<String>>,
     /// By the ids of the users of whom they are.
     attributes: HashMap<String, Attribute>,
-    /// With the template that members of their projects get in them, if any.
-    clusters: HashMap<String, String>,
+    clusters: HashMap<String, InManagement>,
     projects: HashMap<String, InCluster>,
+    /// The names of those in each cluster.
+    projects_in: HashMap<String, BTreeSet<String>>,
     roles: HashMap<String, Global>,
     templates: Templates,
     bound: Everybody,
@@ -87,11 +88,13 @@ struct Attribute {
     groups: Arc<[String]>,
 }
 
-/// Where a project is.
-#[derive(Debug)]
-struct InCluster {
-    cluster: String,
-    is_system: bool,
+/// What a Cluster says of its projects.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct InManagement {
+    /// The template that members of projects get in the cluster. Empty: none.
+    of_members: String,
+    /// Whether namespaces of one project are closed to others.
+    isolated: bool,
 }
 
 /// A GlobalRole.
@@ -204,28 +207,44 @@ impl Access {
     }
 
     fn set_project(&mut self, name: &str, entry: Option<&Entry>) {
-        let wake = |access: &Self| {
-            if let Some(cluster) = access.cluster_of(name) {
-                access.waiting.wake(cluster);
+        if let Some(before) = self.projects.remove(name) {
+            self.waiting.wake(&before.cluster);
+            if let Some(names) = self.projects_in.get_mut(&before.cluster) {
+                names.remove(name);
+                if names.is_empty() {
+                    self.projects_in.remove(&before.cluster);
+                }
             }
-        };
-        wake(self);
-        put(&mut self.projects, name, entry, InCluster::new);
-        wake(self);
+        }
+        let project = entry.and_then(readable).and_then(InCluster::new);
+        if let Some(project) = project {
+            self.waiting.wake(&project.cluster);
+            let names = self.projects_in.entry(project.cluster.clone());
+            names.or_default().insert(name.to_owned());
+            self.projects.insert(name.to_owned(), project);
+        }
     }
 
     fn set_cluster(&mut self, name: &str, entry: Option<&Entry>) {
         let cluster: Option<Cluster> = entry.and_then(readable);
+        let said = cluster.map(|cluster| InManagement {
+            of_members: cluster.spec.default_cluster_role_for_project_members,
+            isolated: cluster.spec.enable_network_policy,
+        });
         // One that does not parse is there all the same.
-        let of_members = cluster.map(|it| it.spec.default_cluster_role_for_project_members);
-        let of_members = entry.map(|_| of_members.unwrap_or_default());
-        let before = match of_members.clone() {
-            Some(role) => self.clusters.insert(name.to_owned(), role),
+        let said = entry.map(|_| said.unwrap_or_default());
+        let before = match said.clone() {
+            Some(said) => self.clusters.insert(name.to_owned(), said),
             None => self.clusters.remove(name),
         };
-        if before != of_members {
+        if before != said {
             self.waiting.wake(name);
         }
+    }
+
+    /// Something has changed that concerns every cluster.
+    pub(crate) fn wake_all(&self) {
+        self.waiting.wake_all();
     }
 
     /// A template with all that it inherits.
@@ -264,7 +283,7 @@ impl Access {
     /// Whether a project is for what its cluster itself needs.
     pub(crate) fn is_system(&self, project: &str) -> bool {
         let project = self.projects.get(project);
-        project.is_some_and(|project| project.is_system)
+        project.is_some_and(|project| project.purpose == Purpose::System)
     }
 
     /// What is bound to a user who is in some groups, each with the one to whom it is.
@@ -342,16 +361,6 @@ impl Attribute {
             uid,
             // Whatever a provider says, nobody gets into a group of this server or of Kubernetes.
             groups: ids.filter(|id| id.contains("://")).collect(),
-        })
-    }
-}
-
-impl InCluster {
-    fn new(project: Project) -> Option<Self> {
-        let labels = project.metadata.labels.as_ref();
-        Some(Self {
-            is_system: labels.is_some_and(|labels| labels.contains_key(Project::SYSTEM_LABEL)),
-            cluster: project.metadata.namespace?,
         })
     }
 }

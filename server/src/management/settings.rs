@@ -9,7 +9,15 @@ use super::client::MANAGER;
 use crate::config::Config;
 use crate::edge::CertificateKeeper;
 
-/// Shows as Settings what clients ask there: the server's URL, its CA and its version.
+/// Namespaces that clusters themselves need, and what usually runs in them for all.
+const SYSTEM_NAMESPACES: &str = "kube-system,kube-public,kube-node-lease,cattle-system,\
+    cattle-fleet-system,cattle-fleet-local-system,cattle-monitoring-system,cattle-logging-system,\
+    cattle-gatekeeper-system,cattle-resources-system,cattle-neuvector-system,cis-operator-system,\
+    longhorn-system,calico-system,calico-apiserver,tigera-operator,ingress-nginx,cert-manager,\
+    metallb-system,istio-system";
+
+/// Shows as Settings what clients ask there: the server's URL, its CA and its version. And makes those that
+/// can be changed.
 ///
 /// # Errors
 /// When the store fails.
@@ -34,5 +42,13 @@ pub(crate) async fn ensure(
         let (settings, apply) = (&settings, &apply);
         async move { settings.patch(name, apply, &Patch::Apply(wanted)).await }
     });
-    try_join_all(made).await.map(drop)
+    try_join_all(made).await?;
+    // Where its value comes from is left as it is.
+    let name = Setting::SYSTEM_NAMESPACES;
+    let wanted = json!({
+        "apiVersion": "management.cattle.io/v3", "kind": "Setting",
+        "metadata": {"name": name}, "default": SYSTEM_NAMESPACES,
+    });
+    let made = settings.patch(name, &apply, &Patch::Apply(wanted)).await;
+    made.map(drop)
 }

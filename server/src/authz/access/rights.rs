@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use lariat_api::{Kind as _, PolicyRule, RoleContext};
 
 use super::bound::{Bound, BoundIn, Given, Whom};
-use super::{ADMIN, Access, Global};
+use super::{ADMIN, Access, Global, InCluster};
 
 /// All that people are given in a cluster and in its projects.
 #[derive(Debug, Default)]
@@ -16,6 +16,10 @@ pub(crate) struct Rights {
     pub(crate) bound: Vec<Right>,
     /// The templates that are bound and those that they inherit, by name.
     pub(crate) roles: BTreeMap<String, Role>,
+    /// The projects.
+    pub(crate) projects: BTreeMap<String, InCluster>,
+    /// Whether namespaces of one project are closed to others.
+    pub(crate) isolated: bool,
 }
 
 /// A role that somebody has.
@@ -66,7 +70,14 @@ impl Access {
                 }
             }
         }
-        let of_members = self.clusters.get(cluster).map_or("", String::as_str);
+        let said = self.clusters.get(cluster);
+        let of_members = said.map_or("", |said| said.of_members.as_str());
+        rights.isolated = said.is_some_and(|said| said.isolated);
+        for name in self.projects_in.get(cluster).into_iter().flatten() {
+            if let Some(project) = self.projects.get(name) {
+                rights.projects.insert(name.clone(), project.clone());
+            }
+        }
         for bound in self.bound.in_cluster(cluster) {
             for holder in self.holders(bound) {
                 match &bound.place {

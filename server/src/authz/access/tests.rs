@@ -460,6 +460,7 @@ proptest! {
         prop_assert_eq!(format!("{:?}", access.bound), format!("{:?}", Everybody::default()));
         prop_assert!(access.people.is_empty() && access.projects.is_empty());
         prop_assert!(access.by_principal.is_empty() && access.clusters.is_empty());
+        prop_assert!(access.projects_in.is_empty());
     }
 }
 

@@ -6,7 +6,9 @@ use apiserver::error::ApiError;
 use apiserver::schema::FieldError;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::core::ObjectMeta;
-use lariat_api::{Cluster, Kind as _, Project, ProjectId, ProjectSpec, ProjectStatus};
+use lariat_api::{
+    Amount, Cluster, Kind as _, Project, ProjectId, ProjectSpec, ProjectStatus, Quantity,
+};
 use store::Txn;
 
 use super::{Context, Managed, binding, cluster_of, forbidden, made, namespace};
@@ -33,6 +35,7 @@ impl Managed for Project {
             keep_labels(self, old);
         }
         if old.is_some() {
+            check_used(self, write)?;
             return Ok(Effects::default());
         }
         let cluster = cluster_of(context, self.namespace())?;
@@ -72,6 +75,32 @@ impl Managed for Project {
         let now = Time(context.clock.now());
         namespace::end(&*context.store, self.name(), &now).await
     }
+}
+
+/// A quota is not made smaller than what namespaces have been given of it.
+fn check_used(project: &Project, write: &Write<'_>) -> Result<(), ApiError> {
+    let Some(quota) = &project.spec.resource_quota else {
+        return Ok(());
+    };
+    let Some(used) = &quota.used_limit else {
+        return Ok(());
+    };
+    // Schemas refuse what is no quantity.
+    let amount = |most: &Quantity| most.0.parse::<Amount>().unwrap_or_default();
+    let limit = quota.limit.named();
+    for (name, used) in used.named() {
+        // What is not limited any more is not split any more.
+        let Some(limit) = limit.get(name).filter(|limit| amount(limit) < amount(used)) else {
+            continue;
+        };
+        let rule = format!(
+            "must not be less than {} of {name}, which the namespaces of the project have been given; make their quotas smaller first",
+            used.0
+        );
+        let error = FieldError::invalid("spec.resourceQuota.limit", limit.0.as_str(), rule);
+        return Err(write.invalid(project.name(), &[error]));
+    }
+    Ok(())
 }
 
 /// The projects that every cluster has, with their namespaces.

@@ -60,6 +60,8 @@ fn rights(bound: Vec<Right>) -> Rights {
     Rights {
         administrators: vec![Holder::User("u-admin".to_owned())],
         bound,
+        projects: BTreeMap::new(),
+        isolated: false,
         roles: roles.map(|(name, role)| (name.to_owned(), role)).into(),
     }
 }
@@ -71,7 +73,7 @@ fn namespaces() -> BTreeMap<String, Vec<String>> {
 
 fn wanted(bound: Vec<Right>, taken: &[&str]) -> Wanted {
     let taken = taken.iter().map(ToString::to_string).collect();
-    Wanted::new(&rights(bound), &namespaces(), &taken)
+    Wanted::new(&rights(bound), &namespaces(), &taken, true)
 }
 
 /// Who is bound to what in the whole cluster.
@@ -213,7 +215,7 @@ fn a_template_with_the_name_of_another_of_ours_gives_nothing_of_that() {
             .roles
             .insert(name.to_owned(), role(false, &all, &[name]));
     }
-    let wanted = Wanted::new(&rights, &namespaces(), &BTreeSet::new());
+    let wanted = Wanted::new(&rights, &namespaces(), &BTreeSet::new(), true);
     let bound = whole(&wanted);
     assert!(
         !bound.contains(&pair("u-ann", "member-promoted")),
@@ -233,4 +235,31 @@ fn who_is_given_a_role_twice_is_bound_once() {
     let labels = &wanted.cluster_bindings[&Key::whole(&name)].metadata.labels;
     assert_eq!(labels.as_ref().unwrap()[names::OWNER], "c-1_of-nodes");
     assert_eq!(wanted.cluster_bindings.len(), 2);
+}
+
+#[test]
+fn who_makes_namespaces_in_a_project_may_say_so_of_that_project_alone() {
+    let mut rights = rights(vec![right("create-ns", ann(), Some("p-1"))]);
+    let create = role(
+        false,
+        &[rule(&[""], &["namespaces"], &["create"])],
+        &["create-ns"],
+    );
+    rights.roles.insert("create-ns".to_owned(), create);
+    let new = |checked| Wanted::new(&rights, &namespaces(), &BTreeSet::new(), checked);
+    let made = new(true);
+    assert!(whole(&made).contains(&pair("u-ann", "p-1-namespaces-edit")));
+    let role = &made.roles[&Key::whole("p-1-namespaces-edit")];
+    let rules = role.rules.as_ref().unwrap();
+    assert_eq!(rules[0].verbs, ["create"]);
+    assert_eq!(rules[1].verbs, ["manage-namespaces"]);
+    assert_eq!(rules[1].resource_names.as_ref().unwrap(), &["p-1"]);
+    // Where nobody checks the project, they make none.
+    let unchecked = new(false);
+    assert!(
+        !unchecked
+            .roles
+            .contains_key(&Key::whole("p-1-namespaces-edit"))
+    );
+    assert_eq!(whole(&unchecked), [pair("u-admin", "cluster-admin")]);
 }

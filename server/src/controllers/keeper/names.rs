@@ -13,8 +13,20 @@ pub(super) const OWNER: &str = "authz.cluster.cattle.io/rtb-owner-updated";
 /// Annotation of ClusterRoles: the RoleTemplate.
 pub(super) const TEMPLATE: &str = "authz.cluster.cattle.io/clusterrole-owner";
 
+/// Label of ResourceQuotas that split the quota of a project.
+pub(super) const QUOTA: &str = "resourcequota.management.cattle.io/default-resource-quota";
+
+/// Annotation of namespaces: the quota that one asks for itself.
+pub(super) const ASKED: &str = "field.cattle.io/resourceQuota";
+
+/// Annotation of namespaces: why one does not get the quota that it asks for.
+pub(super) const REFUSED: &str = "field.cattle.io/resourceQuotaRefused";
+
 /// The ClusterRole, and the binding of it, that let the agent ask in the name of groups of login providers.
 pub(super) const GROUPS: &str = "cattle-cluster-agent-groups";
+
+/// The admission policy of the import manifest, and its binding, that check in which project namespaces are.
+pub(super) const POLICY: &str = "lariat-projects";
 
 /// The agent's account, as the import manifest makes it: namespace and name.
 pub(super) const AGENT: (&str, &str) = ("cattle-system", "cattle");
@@ -44,6 +56,11 @@ pub(super) fn administrator(holder: &Holder) -> String {
 /// Name of the ClusterRole with what of a role for projects is outside of namespaces.
 pub(super) fn promoted(role: &str) -> String {
     format!("{role}-promoted")
+}
+
+/// Name of the ClusterRole of those who make namespaces in a project.
+pub(super) fn edits(project: &str) -> String {
+    format!("{project}-namespaces-edit")
 }
 
 /// The value of [`OWNER`]: shortened, and made distinct by a hash, if it is too long for a label.

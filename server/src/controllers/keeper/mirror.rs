@@ -1,7 +1,7 @@
 //! What a cluster has, as its watches tell: of each object only what is needed to see whether it is as it
 //! shall be.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use kube::ResourceExt as _;
 use kube::runtime::watcher::Event;
@@ -133,21 +133,6 @@ impl<T: PartialEq> Mirror<T> {
     }
 }
 
-impl Mirror<String> {
-    /// The namespaces of each project, in order.
-    pub(super) fn by_project(&self) -> BTreeMap<String, Vec<String>> {
-        let mut projects: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for (key, project) in &self.known {
-            let namespaces = projects.entry(project.clone()).or_default();
-            namespaces.push(key.name.clone());
-        }
-        projects
-            .values_mut()
-            .for_each(|names| names.sort_unstable());
-        projects
-    }
-}
-
 fn bounded<T>(known: &mut HashMap<Key, T>) -> Result<&mut HashMap<Key, T>, TooMany> {
     match known.len() < MAX_OBJECTS {
         true => Ok(known),
@@ -195,7 +180,7 @@ mod tests {
         assert!(take(&mut mirror, Event::Apply(namespace("a", "1"))));
         assert!(!take(&mut mirror, Event::Apply(namespace("a", "1"))));
         assert!(take(&mut mirror, Event::Apply(namespace("a", "2"))));
-        assert_eq!(mirror.by_project()["2"], ["a"]);
+        assert_eq!(mirror.get(&Key::whole("a")).unwrap(), "2");
         assert!(take(&mut mirror, Event::Delete(namespace("a", "2"))));
         assert!(!take(&mut mirror, Event::Delete(namespace("a", "2"))));
     }

@@ -12,10 +12,11 @@ use k8s_openapi::api::rbac::v1::{
     ClusterRole, ClusterRoleBinding, PolicyRule, RoleBinding, RoleRef, Subject,
 };
 use kube::core::ObjectMeta;
+use lariat_api::{Kind as _, Project};
 
 use super::mirror::Key;
 use super::names;
-use crate::authz::{Holder, Rights, Role};
+use crate::authz::{Holder, Right, Rights, Role};
 
 const RBAC: &str = "rbac.authorization.k8s.io";
 
@@ -44,11 +45,13 @@ pub(super) struct Wanted {
 impl Wanted {
     /// What a cluster shall have in which people have these rights, and in which projects have these
     /// namespaces. ClusterRoles that are `taken` belong to somebody else as long as they cannot be made:
-    /// nobody is bound to them.
+    /// nobody is bound to them. Members of projects make namespaces only where it is `checked` in which
+    /// project.
     pub(super) fn new(
         rights: &Rights,
         namespaces: &BTreeMap<String, Vec<String>>,
         taken: &BTreeSet<String>,
+        checked: bool,
     ) -> Self {
         let mut wanted = Self::default();
         for holder in &rights.administrators {
@@ -81,6 +84,9 @@ impl Wanted {
                 for namespace in namespaces.get(project).into_iter().flatten() {
                     wanted.bind_in(namespace, role, &right.holder, &owner);
                 }
+                if checked && makes_namespaces(written) {
+                    wanted.let_make_namespaces(project, right, rights, taken, &owner);
+                }
                 let promoted = names::promoted(role);
                 // A template of that name says something else.
                 if rights.roles.contains_key(&promoted) {
@@ -99,6 +105,38 @@ impl Wanted {
         }
         wanted.let_agent_ask(taken);
         wanted
+    }
+
+    /// To make a namespace is a matter of the whole cluster. The cluster's admission policy asks for the verb
+    /// on the project.
+    fn let_make_namespaces(
+        &mut self,
+        project: &str,
+        right: &Right,
+        rights: &Rights,
+        taken: &BTreeSet<String>,
+        owner: &str,
+    ) {
+        let name = names::edits(project);
+        if rights.roles.contains_key(&name) {
+            return;
+        }
+        let rule = |group: &str, resource: &str, verb: &str| PolicyRule {
+            verbs: vec![verb.to_owned()],
+            api_groups: Some(vec![group.to_owned()]),
+            resources: Some(vec![resource.to_owned()]),
+            ..PolicyRule::default()
+        };
+        let manage = PolicyRule {
+            resource_names: Some(vec![project.to_owned()]),
+            ..rule(lariat_api::GROUP, Project::PLURAL, "manage-namespaces")
+        };
+        let rules = vec![rule("", "namespaces", "create"), manage];
+        self.role(&name, &right.role, rules);
+        if !taken.contains(&name) {
+            let binding = names::cluster_binding(&name, &right.holder);
+            self.bind(&name, &right.holder, &binding, Some(owner));
+        }
     }
 
     fn role(&mut self, name: &str, template: &str, rules: Vec<PolicyRule>) {
@@ -223,6 +261,18 @@ fn lowered(rules: &[lariat_api::PolicyRule]) -> Vec<PolicyRule> {
         non_resource_urls: some(rule.non_resource_urls.clone()),
     });
     written.collect()
+}
+
+/// Whether a role of projects lets its holders make namespaces.
+fn makes_namespaces(role: &Role) -> bool {
+    let has = |names: &[String], name: &str| {
+        let mut names = names.iter();
+        names.any(|one| one == "*" || one.eq_ignore_ascii_case(name))
+    };
+    role.rules.iter().any(|rule| {
+        let all = rule.resource_names.is_empty() && has(&rule.verbs, "create");
+        all && has(&rule.api_groups, "") && has(&rule.resources, "namespaces")
+    })
 }
 
 /// What a role of projects gives outside of namespaces.

@@ -1,13 +1,15 @@
-//! Roles and bindings: what the management API says of who may do what in a cluster, as roles and bindings
-//! of Kubernetes in that cluster. See [`wanted`] for which.
+//! Roles and bindings, and what projects say of namespaces: what the management API says, as objects of
+//! Kubernetes in the cluster. See [`wanted`] for roles, [`namespaces`] and [`limits`] for projects.
 //!
 //! Both sides are followed, the management API in memory, the cluster by one watch for each kind. Whatever
 //! changes on either, the two are compared again, and what differs is made right. Only what has the
 //! label [`names::MANAGED`] is ever changed or deleted.
 
 mod apply;
+mod limits;
 mod mirror;
 mod names;
+mod namespaces;
 mod object;
 mod plan;
 mod probe;
@@ -20,23 +22,31 @@ use std::time::Duration;
 
 use futures::stream::{BoxStream, SelectAll};
 use futures::{StreamExt as _, TryStreamExt as _};
+use http::StatusCode;
+use k8s_openapi::api::admissionregistration::v1::{
+    ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
+};
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding};
-use kube::api::Api;
+use kube::api::{Api, Patch, PatchParams};
 use kube::core::PartialObjectMeta;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{Config, Error as WatchError, Event, watcher};
 use lariat_api::ConditionStatus::{False, True};
-use lariat_api::{Cluster, ClusterId, Project, set_condition};
+use lariat_api::{Cluster, ClusterId, Project, ResourceQuotaLimit, Setting, set_condition};
+use serde_json::json;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::{Kept, client::client};
 use crate::authz::Rights;
+use crate::management::answered;
 use crate::state::App;
 use crate::tunnels::{self, Tunnel};
 use apply::{Failure, Hand, Report};
+use limits::Limits;
 use mirror::{Key, Mirror};
+use namespaces::Space;
 use object::{Kept as _, Seen};
 use plan::Plan;
 use wanted::Wanted;
@@ -67,6 +77,9 @@ pub(super) async fn keep(
         cluster_bindings: Mirror::default(),
         bindings: Mirror::default(),
         namespaces: Mirror::default(),
+        limits: None,
+        nothing_left: false,
+        checked: false,
         taken: BTreeSet::new(),
         confirmed: None,
         told: None,
@@ -84,8 +97,13 @@ struct Keeper<'a> {
     roles: Mirror<Seen>,
     cluster_bindings: Mirror<Seen>,
     bindings: Mirror<Seen>,
-    /// With their projects.
-    namespaces: Mirror<String>,
+    namespaces: Mirror<Space>,
+    /// Where something is limited.
+    limits: Option<Limits>,
+    /// Whether it is known that nothing is limited that nobody says any more.
+    nothing_left: bool,
+    /// Whether the cluster checks in which project somebody makes a namespace.
+    checked: bool,
     /// Names of ClusterRoles that belong to somebody else.
     taken: BTreeSet<String>,
     /// By what the agent could ask in the name of groups when that was last found out.
@@ -102,6 +120,7 @@ enum News {
     ClusterBinding(Event<ClusterRoleBinding>),
     Binding(Event<RoleBinding>),
     Namespace(Event<PartialObjectMeta<Namespace>>),
+    Limit(limits::News),
 }
 
 impl Keeper<'_> {
@@ -132,7 +151,7 @@ impl Keeper<'_> {
                     continue;
                 }
                 () = pass => {
-                    let report = Box::pin(self.pass()).await;
+                    let report = Box::pin(self.pass(&mut news)).await;
                     failed = if report.failures.is_empty() { 0 } else { failed + 1 };
                     due = (failed > 0).then(|| Instant::now() + retry(failed));
                     self.told = None;
@@ -183,23 +202,27 @@ impl Keeper<'_> {
                 self.cluster_bindings.take(event, seen)
             }
             News::Binding(event) => self.bindings.take(event, RoleBinding::seen),
-            News::Namespace(event) => {
-                let cluster = self.cluster.as_str();
-                self.namespaces.take(event, |it| project_of(it, cluster))
-            }
+            News::Namespace(event) => self.namespaces.take(event, Space::read),
+            News::Limit(news) => match &mut self.limits {
+                Some(limits) => limits.take(news),
+                None => Ok(false),
+            },
         }
     }
 
     /// Compares the two sides, and makes right what differs.
-    async fn pass(&mut self) -> Report {
+    async fn pass(&mut self, news: &mut Watches) -> Report {
         let cluster = self.cluster.as_str();
         let rights = self.app.directory.access(|access| access.rights(cluster));
+        let mut settled = Report::default();
+        self.settle(&rights, &mut settled).await;
+        self.checked = self.checks_projects(&rights, &mut settled).await;
         let mut plans = self.compare(&rights);
         self.narrow_groups(&plans);
         let mut hand = Hand {
             client: &self.client,
             counts: &self.kept.counts,
-            report: Report::default(),
+            report: settled,
         };
         // What somebody may no longer do goes first.
         hand.delete(&mut plans.roles, &mut self.roles).await;
@@ -219,12 +242,96 @@ impl Keeper<'_> {
         hand.write(&mut plans.within, &mut self.bindings).await;
         let mut report = hand.report;
         self.widen_groups(plans.groups, &mut report).await;
+        self.limit(&rights, news, &mut report).await;
         report
     }
 
+    /// Sees to it that namespaces are in the projects in which they belong.
+    async fn settle(&mut self, rights: &Rights, report: &mut Report) {
+        let system = self.app.directory.setting(Setting::SYSTEM_NAMESPACES);
+        let system: BTreeSet<&str> = system.split(',').map(str::trim).collect();
+        let cluster = self.cluster.as_str();
+        let moves = namespaces::moves(&self.namespaces, cluster, &rights.projects, &system);
+        namespaces::carry_out(moves, &self.client, &mut self.namespaces, report).await;
+    }
+
+    /// Whether the cluster checks in which project somebody makes a namespace. Only asked where that counts.
+    async fn checks_projects(&self, rights: &Rights, report: &mut Report) -> bool {
+        if rights.bound.iter().all(|right| right.project.is_none()) {
+            return false;
+        }
+        let policies: Api<ValidatingAdmissionPolicy> = Api::all(self.client.clone());
+        let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(self.client.clone());
+        let found = async {
+            let policy = policies.get_metadata_opt(names::POLICY).await?;
+            let binding = bindings.get_metadata_opt(names::POLICY).await?;
+            Ok(policy.is_some() && binding.is_some())
+        };
+        found.await.unwrap_or_else(|error| {
+            let what = "the policy of projects cannot be looked at";
+            report.failures.push(Failure::new(what, &error));
+            false
+        })
+    }
+
+    /// Limits namespaces, if anything says so.
+    async fn limit(&mut self, rights: &Rights, news: &mut Watches, report: &mut Report) {
+        if self.limits.is_none() {
+            if !limits::are_said(rights) && !self.nothing_left {
+                match limits::are_left(&self.client).await {
+                    Ok(left) => self.nothing_left = !left,
+                    Err(error) => {
+                        let what = "limits of namespaces cannot be looked at";
+                        return report.failures.push(Failure::new(what, &error));
+                    }
+                }
+            }
+            if !limits::are_said(rights) && self.nothing_left {
+                return;
+            }
+            for watch in limits::follow(&self.client) {
+                news.push(watch.map_ok(News::Limit).boxed());
+            }
+        }
+        let limits = self.limits.get_or_insert_default();
+        // The last of the lists is news.
+        if !limits.is_complete() {
+            return;
+        }
+        let cluster = self.cluster.as_str();
+        let mut hand = Hand {
+            client: &self.client,
+            counts: &self.kept.counts,
+            report: std::mem::take(report),
+        };
+        let outcome = limits
+            .pass(rights, cluster, &self.namespaces, &mut hand)
+            .await;
+        *report = hand.report;
+        let (client, spaces) = (&self.client, &mut self.namespaces);
+        namespaces::tell(outcome.told, client, spaces, report).await;
+        for (project, used) in outcome.used {
+            self.write_used(&project, &used, report).await;
+        }
+    }
+
+    /// Writes on a Project how much of its quota is given.
+    async fn write_used(&self, project: &str, used: &ResourceQuotaLimit, report: &mut Report) {
+        let projects: Api<Project> = Api::namespaced(self.app.own.clone(), self.cluster.as_str());
+        let patch = Patch::Merge(json!({"spec": {"resourceQuota": {"usedLimit": used}}}));
+        let params = PatchParams::default();
+        let written = projects.patch(project, &params, &patch).await;
+        if !answered(&written, StatusCode::NOT_FOUND)
+            && let Err(error) = written
+        {
+            let what = format!("Project {project}");
+            report.failures.push(Failure::new(what, &error));
+        }
+    }
+
     fn compare(&self, rights: &Rights) -> Plans {
-        let namespaces = self.namespaces.by_project();
-        let wanted = Wanted::new(rights, &namespaces, &self.taken);
+        let namespaces = namespaces::by_project(&self.namespaces, self.cluster.as_str());
+        let wanted = Wanted::new(rights, &namespaces, &self.taken, self.checked);
         Plans {
             roles: Plan::new(wanted.roles, &self.roles),
             whole: Plan::new(wanted.cluster_bindings, &self.cluster_bindings),
@@ -276,7 +383,9 @@ impl Keeper<'_> {
         let now = self.app.clock.now();
         let (status, reason, message) = match report.failures.as_slice() {
             [] => {
-                let objects = self.roles.len() + self.cluster_bindings.len() + self.bindings.len();
+                let limits = self.limits.as_ref().map_or(0, Limits::len);
+                let bindings = self.cluster_bindings.len() + self.bindings.len();
+                let objects = self.roles.len() + bindings + limits;
                 self.kept.counts.synced(objects, now);
                 if changes > 0 {
                     info!(%cluster, changes, "roles and bindings in the cluster are right");
@@ -313,7 +422,9 @@ struct Plans {
 }
 
 /// All that the watches of a cluster tell.
-fn follow(client: &kube::Client) -> SelectAll<BoxStream<'static, Result<News, WatchError>>> {
+type Watches = SelectAll<BoxStream<'static, Result<News, WatchError>>>;
+
+fn follow(client: &kube::Client) -> Watches {
     let ours = Config::default().labels(names::MANAGED);
     let roles: Api<ClusterRole> = Api::all(client.clone());
     let roles = watcher(roles, ours.clone()).default_backoff();
@@ -329,18 +440,6 @@ fn follow(client: &kube::Client) -> SelectAll<BoxStream<'static, Result<News, Wa
         within.map_ok(News::Binding).boxed(),
         namespaces.map_ok(News::Namespace).boxed(),
     ])
-}
-
-/// The project of a namespace of this cluster.
-fn project_of(namespace: &PartialObjectMeta<Namespace>, cluster: &str) -> Option<String> {
-    let meta = &namespace.metadata;
-    // Nothing can be made in one that is going.
-    if meta.deletion_timestamp.is_some() {
-        return None;
-    }
-    let named = meta.annotations.as_ref()?.get(Project::ID_ANNOTATION)?;
-    let (of, project) = named.split_once(':')?;
-    (of == cluster).then(|| project.to_owned())
 }
 
 fn sooner(due: Option<Instant>, wait: Duration) -> Instant {
@@ -399,21 +498,5 @@ mod tests {
         let waits: Vec<_> = (1..8).map(|failed| retry(failed).as_secs()).collect();
         assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30]);
         assert_eq!(retry(u32::MAX).as_secs(), 30);
-    }
-
-    #[test]
-    fn a_namespace_is_in_a_project_of_its_own_cluster_alone() {
-        let namespace = |named: &str| {
-            let mut namespace = PartialObjectMeta::<Namespace>::default();
-            let annotation = (Project::ID_ANNOTATION.to_owned(), named.to_owned());
-            namespace.metadata.annotations = Some([annotation].into());
-            namespace
-        };
-        let found = |named: &str| project_of(&namespace(named), "c-1");
-        assert_eq!(found("c-1:p-1").as_deref(), Some("p-1"));
-        assert_eq!(found("c-2:p-1"), None);
-        assert_eq!(found("p-1"), None);
-        let unnamed = PartialObjectMeta::<Namespace>::default();
-        assert_eq!(project_of(&unnamed, "c-1"), None);
     }
 }
