@@ -1,6 +1,7 @@
 //! How a command ended.
 
 use serde::Deserialize;
+use serde_json::Value;
 
 /// Longest status that is read, in bytes.
 const LONGEST: usize = 64 * 1024;
@@ -41,9 +42,11 @@ struct Cause {
 }
 
 impl Exit {
-    /// Reads a Status; `None` if it is none.
+    /// Reads a Status at the beginning of a text; `None` if it is none, or not whole yet. What follows
+    /// it is of no interest, so that it is the same however the text is cut.
     fn parse(text: &[u8]) -> Option<Self> {
-        let status: Status = serde_json::from_slice(text).ok()?;
+        let mut values = serde_json::Deserializer::from_slice(text).into_iter::<Value>();
+        let status: Status = serde_json::from_value(values.next()?.ok()?).ok()?;
         match status.status.as_str() {
             "Success" => Some(Self::Code(0)),
             "Failure" => {
@@ -71,16 +74,15 @@ impl Ending {
         if self.told {
             return None;
         }
-        if self.text.len() + piece.len() > LONGEST {
-            self.told = true;
-            return Some(Exit::Failed("the status is too long".to_owned()));
-        }
+        let (piece, surplus) = piece.split_at(piece.len().min(LONGEST - self.text.len()));
         self.text.extend_from_slice(piece);
-        // An object ends with its brace; no other end can be one.
-        if !self.text.trim_ascii_end().ends_with(b"}") {
-            return None;
-        }
-        let exit = Exit::parse(&self.text);
+        // An object is whole with its last brace, and never before.
+        let exit = match piece.contains(&b'}') {
+            true => Exit::parse(&self.text),
+            false => None,
+        };
+        let too_long = || Exit::Failed("the status is too long".to_owned());
+        let exit = exit.or_else(|| (!surplus.is_empty()).then(too_long));
         self.told = exit.is_some();
         exit
     }
@@ -104,6 +106,7 @@ mod tests {
                 r#"{"status":"Failure","message":"a","details":{"causes":[{"reason":"ExitCode","message":"1"}]}}"#,
                 Some(Exit::Failed("a".to_owned())),
             ),
+            (r#"{"status":"Success"}"more"#, Some(Exit::Code(0))),
             ("{}", None),
             ("[", None),
             ("", None),
