@@ -54,7 +54,7 @@ pub struct AuthConfig {
 }
 
 /// Which provider it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum AuthConfigType {
     /// Accounts of the server itself.
     #[serde(rename = "localConfig")]
@@ -74,6 +74,57 @@ pub enum AuthConfigType {
     /// Keycloak, by OpenID Connect.
     #[serde(rename = "keyCloakOIDCConfig")]
     KeycloakOidc,
+}
+
+impl AuthConfigType {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Local,
+        Self::OpenLdap,
+        Self::ActiveDirectory,
+        Self::Github,
+        Self::Oidc,
+        Self::KeycloakOidc,
+    ];
+
+    /// The name of the one object of this type, for example `openldap`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        self.words().0
+    }
+
+    /// As objects say it, for example `openLdapConfig`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        self.words().1
+    }
+
+    /// The same without `Config`: what names of Rancher's types begin with, for example `openLdap`.
+    #[must_use]
+    pub fn stem(self) -> &'static str {
+        let name = self.as_str();
+        name.strip_suffix("Config").unwrap_or(name)
+    }
+
+    /// The field of its settings that nobody may read, if it has one.
+    #[must_use]
+    pub fn secret(self) -> Option<&'static str> {
+        match self {
+            Self::Local => None,
+            Self::OpenLdap | Self::ActiveDirectory => Some(PASSWORD),
+            Self::Github | Self::Oidc | Self::KeycloakOidc => Some(CLIENT_SECRET),
+        }
+    }
+
+    /// The provider of that name.
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|type_| type_.name() == name)
+    }
+
+    const fn words(self) -> (&'static str, &'static str) {
+        TYPES[self as usize]
+    }
 }
 
 /// Who of those whom a provider knows may log in.
@@ -278,7 +329,11 @@ pub struct RedirectSettings {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct AuthConfigStatus {
-    /// `Tested`: somebody logged in with these settings.
+    /// Which generation of the settings the conditions are about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// `Tested`: somebody logged in with these settings. `Reachable`: the provider answers and takes what
+    /// they say; if not, its message says why.
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
@@ -349,10 +404,36 @@ fn address() -> Value {
 resource!(AuthConfig, ClusterResourceScope);
 
 impl AuthConfig {
+    /// The object of a provider, with nothing said.
+    #[must_use]
+    pub fn new(type_: AuthConfigType) -> Self {
+        Self {
+            api_version: ApiVersion,
+            kind: KindName::default(),
+            metadata: ObjectMeta {
+                name: Some(type_.name().to_owned()),
+                ..ObjectMeta::default()
+            },
+            type_,
+            enabled: type_ == AuthConfigType::Local,
+            access_mode: AccessMode::default(),
+            allowed_principal_ids: Vec::new(),
+            directory: DirectorySettings::default(),
+            redirect: RedirectSettings::default(),
+            status: None,
+        }
+    }
+
     /// Whether somebody has logged in with these settings.
     #[must_use]
     pub fn tested(&self) -> Option<&Condition> {
         condition(&self.status.as_ref()?.conditions, "Tested")
+    }
+
+    /// Whether the provider answers.
+    #[must_use]
+    pub fn reachable(&self) -> Option<&Condition> {
+        condition(&self.status.as_ref()?.conditions, "Reachable")
     }
 
     /// The fields that nobody may read, with their names.
@@ -400,9 +481,30 @@ impl Kind for AuthConfig {
             |config: &Self| json!(config.tested().map(|tested| tested.status.as_str())),
             "Whether somebody has logged in with these settings",
         ),
+        Column::computed(
+            "Reachable",
+            "string",
+            |config: &Self| json!(config.reachable().map(|seen| seen.status.as_str())),
+            "Whether the provider answers and takes the settings",
+        ),
     ];
 
     fn carry_server_fields(&mut self, stored: Option<&Self>) {
         self.status = stored.and_then(|stored| stored.status.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_type_has_its_own_words() {
+        for type_ in AuthConfigType::ALL {
+            assert_eq!(json!(type_), type_.as_str());
+            assert_eq!(AuthConfigType::of_name(type_.name()), Some(type_));
+        }
+        assert_eq!(AuthConfigType::OpenLdap.stem(), "openLdap");
+        assert_eq!(AuthConfigType::of_name("saml"), None);
     }
 }

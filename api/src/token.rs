@@ -55,6 +55,15 @@ pub struct Token {
     /// login. Only the server writes it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_derived: bool,
+    /// Name of the login provider by which the user came, be it over the token from which this one was
+    /// made. It ends with the provider. Only the server writes it.
+    #[schemars(length(max = 63))]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub auth_provider: String,
+    /// The user as that provider knows them. Only the server writes it.
+    #[schemars(length(max = 1024))]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub user_principal: String,
     /// The bearer token, `name:secret`. Present only in the answer to the create request.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub token: String,
@@ -86,6 +95,8 @@ impl Default for Token {
             cluster_name: String::new(),
             enabled: true,
             is_derived: false,
+            auth_provider: String::new(),
+            user_principal: String::new(),
             token: String::new(),
             token_hash: String::new(),
             expires_at: None,
@@ -131,6 +142,13 @@ impl Kind for Token {
             "The only cluster that the token is good for",
         ),
         Column::field(
+            "Provider",
+            "string",
+            ".authProvider",
+            "The login provider by which the user came",
+        )
+        .wide(),
+        Column::field(
             "Expires",
             "date",
             ".expiresAt",
@@ -150,6 +168,8 @@ impl Kind for Token {
             self.token = String::new();
             self.token_hash = String::new();
             self.is_derived = false;
+            self.auth_provider = String::new();
+            self.user_principal = String::new();
             self.expires_at = None;
             self.last_used_at = None;
             return;
@@ -195,6 +215,8 @@ mod tests {
         let mut sent = Token {
             token_hash: "ab".into(),
             is_derived: true,
+            auth_provider: "openldap".into(),
+            user_principal: "openldap_user://uid=ann".into(),
             ..Token::default()
         };
         sent.carry_server_fields(None);

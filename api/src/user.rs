@@ -47,8 +47,10 @@ pub struct User {
     /// Whether the user must change the password before anything else.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub must_change_password: bool,
-    /// Identities of the user at the login providers, `local://u-xxxxx` for a local account.
-    /// Only the server writes it.
+    /// Identities of the user at the login providers, at most 50: `local://u-xxxxx` for the account of the
+    /// server itself, which is always there, and others such as `openldap_user://DN`. No two users have the
+    /// same. The server adds those by which somebody logs in; administrators may, and nobody else.
+    #[schemars(length(max = 50), inner(length(min = 1, max = 1024)))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub principal_ids: Vec<String>,
     /// What the server sees of the user. Only the server writes it.
@@ -168,7 +170,12 @@ impl Kind for User {
     ];
 
     fn carry_server_fields(&mut self, stored: Option<&Self>) {
-        self.principal_ids = stored.map_or_else(Vec::new, |stored| stored.principal_ids.clone());
+        // Who says nothing of them means those that there are.
+        if self.principal_ids.is_empty()
+            && let Some(stored) = stored
+        {
+            self.principal_ids.clone_from(&stored.principal_ids);
+        }
         self.status = stored.and_then(|stored| stored.status.clone());
     }
 }

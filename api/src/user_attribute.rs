@@ -72,6 +72,23 @@ fn duration() -> Value {
 
 resource!(UserAttribute, ClusterResourceScope);
 
+impl UserAttribute {
+    /// In `extraByProvider`: the name used to log in at the provider.
+    pub const USERNAME: &str = "username";
+    /// In `extraByProvider`: the user as the provider knows them.
+    pub const PRINCIPAL_ID: &str = "principalid";
+    /// In `extraByProvider`: what stays the same at the provider when the person is renamed, and is never
+    /// given to another.
+    pub const STABLE_ID: &str = "stableid";
+
+    /// What a provider says of the user besides groups.
+    #[must_use]
+    pub fn extra(&self, provider: &str, key: &str) -> Option<&str> {
+        let values = self.extra_by_provider.get(provider)?.get(key)?;
+        values.first().map(String::as_str)
+    }
+}
+
 impl Kind for UserAttribute {
     const KIND: &'static str = "UserAttribute";
     const PLURAL: &'static str = "userattributes";

@@ -4,6 +4,7 @@ mod access;
 mod action;
 mod guard;
 mod management;
+mod ongoing;
 
 use std::sync::Arc;
 
@@ -25,6 +26,7 @@ pub use action::Action;
 pub(crate) use guard::Guard;
 pub(crate) use management::AUTHENTICATED;
 pub use management::ManagementAuthorizer;
+pub(crate) use ongoing::{Ongoing, until_less};
 
 use crate::authn::Identity;
 use crate::management as api;

@@ -23,7 +23,7 @@ use http_body_util::BodyExt as _;
 use tunnel::http::{end_watch_when, strip_hop_by_hop};
 use tunnel_proto::stream::Class;
 
-use crate::authz::{self, Action, Denied};
+use crate::authz::{self, Action, Denied, Ongoing};
 use crate::edge::{Body, ProxyRequest, empty};
 use crate::state::App;
 use recording::Recording;
@@ -47,8 +47,9 @@ pub(crate) async fn handle(
     audit.set_decision(refused.is_none(), refused.unwrap_or_default());
     let at_providers =
         (app.controllers).groups_in(&request.cluster, &request.identity.provider_groups);
-    let mut groups: Vec<&str> = decided?;
-    groups.extend(at_providers.iter().map(String::as_str));
+    let own = decided?;
+    let at_providers = at_providers.iter().map(String::as_str);
+    let groups: Vec<&str> = own.iter().copied().chain(at_providers).collect();
     let (user, stays) = (
         request.identity.user.as_str(),
         request.action.is_long_running(),
@@ -92,6 +93,14 @@ pub(crate) async fn handle(
     let request = request.map(|body| bodies::request(body, context.audit.clone()));
     let sent = client.request(request).await;
     let mut response = sent.map_err(|error| errors::failed(&cluster, &error))?;
+    let is_watch = action.is_watch();
+    let ongoing = Ongoing {
+        app: Arc::clone(app),
+        who: identity,
+        cluster: id,
+        action,
+        groups: own,
+    };
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let Some(client_side) = client_side else {
             let message = "the cluster upgraded a request that did not ask for it";
@@ -101,15 +110,14 @@ pub(crate) async fn handle(
             recording.accept(response.headers())?;
         }
         let cluster_side = hyper::upgrade::on(&mut response);
-        upgrade::carry(app, client_side, cluster_side, identity, context, recording);
+        upgrade::carry(ongoing, client_side, cluster_side, context, recording);
         strip_hop_by_hop(response.headers_mut());
         return Ok(response.map(|_| empty()));
     }
     strip_hop_by_hop(response.headers_mut());
-    let clock = app.clock.clone();
     Ok(response.map(|body| {
-        let body = bodies::response(body, identity, clock, app.cut.clone());
-        if action.is_watch() {
+        let body = bodies::response(body, ongoing);
+        if is_watch {
             end_watch_when(body, app.shutdown.clone()).boxed_unsync()
         } else {
             body.boxed_unsync()

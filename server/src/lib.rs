@@ -21,6 +21,7 @@ pub mod edge;
 pub mod encryption;
 pub mod expiry;
 pub mod kube_proxy;
+mod logins;
 pub mod management;
 pub mod metrics;
 pub mod norman;

@@ -30,12 +30,13 @@ use store::Store;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use client::{answered, client, failure};
-pub(crate) use kinds::Context;
+pub(crate) use kinds::{Context, kept_secret};
 pub(crate) use migrate::run as migrate;
+pub use settings::{NotANumber, Number};
 
 use crate::audit::{Audit, Captured, Level};
 use crate::authn::{Directory, Identity, PASSWORDS};
-use crate::authz::AUTHENTICATED;
+use crate::authz::{AUTHENTICATED, Access, until_less};
 use crate::config::{Config, Limits};
 use crate::edge::{Body, CertificateKeeper};
 use crate::state::App;
@@ -165,7 +166,7 @@ pub fn definitions() -> anyhow::Result<serde_json::Value> {
 }
 
 /// Answers requests under `/api`, `/apis` and `/openapi`. A watch ends in order when the user's token
-/// does.
+/// does, or when something is taken away from the user.
 pub(crate) async fn handle(
     app: &Arc<App>,
     request: Request<Incoming>,
@@ -179,16 +180,17 @@ pub(crate) async fn handle(
             frame
         })
     });
+    let since = app.directory.access(Access::changes);
     let mut answer = app.api.answer(user(&who), request).await;
     if let Some(trail) = answer.extensions_mut().remove::<Trail>() {
         record(&trail, audit);
     }
-    let clock = app.clock.clone();
+    let app = Arc::clone(app);
     let answer = answer.map(|body| {
         if body.size_hint().exact().is_some() {
             return body.map_err(|never| match never {}).boxed_unsync();
         }
-        let ended = async move { who.until_ended(&clock).await };
+        let ended = async move { until_less(&app, &who, since).await };
         let frames = BodyStream::new(body).take_until(Box::pin(ended));
         let frames = frames.map(|frame| frame.map_err(|never| match never {}));
         StreamBody::new(frames).boxed_unsync()

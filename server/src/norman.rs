@@ -1,11 +1,17 @@
-//! The Rancher-shaped face: login and logout, passwords, kubeconfig files, import manifests.
+//! The Rancher-shaped face: logins and their providers, logout, passwords, kubeconfig files, import
+//! manifests.
 
 mod answer;
+mod auth_configs;
 mod import;
 mod kubeconfig;
 mod login;
 mod login_limits;
 mod password;
+mod people;
+mod principals;
+mod providers;
+mod users;
 
 use std::sync::Arc;
 
@@ -27,7 +33,10 @@ pub(crate) async fn handle(
     segments: &[&str],
     public: bool,
 ) -> Response<Body> {
-    let answered = route(app, request, context, segments, public).await;
+    let answered = match people::is_meant(&request, segments, public) {
+        true => people::answer(app, request, context, segments, public).await,
+        false => route(app, request, context, segments, public).await,
+    };
     answered.unwrap_or_else(answer::error)
 }
 
@@ -40,12 +49,7 @@ async fn route(
 ) -> Result<Response<Body>, ApiError> {
     let action = answer::action(request.uri().query());
     if public {
-        return match (segments, action.as_deref(), request.method()) {
-            (["localProviders", "local"], Some("login"), &Method::POST) => {
-                login::login(app, request, context).await
-            }
-            _ => Err(nothing_here()),
-        };
+        return Err(nothing_here());
     }
     let who = authenticate(app, request.headers(), context)?;
     match (segments, action.as_deref(), request.method()) {

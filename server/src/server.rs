@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::audit::{AuditSink, Policy};
+use crate::authn::provider::Providers;
 use crate::authn::{Directory, Passwords, keep_last_used};
 use crate::authz::{Guard, ManagementAuthorizer};
 use crate::bootstrap;
@@ -27,6 +28,7 @@ use crate::edge::{self, CertificateKeeper, ConnectionLimits};
 use crate::encryption::Encryption;
 use crate::expiry;
 use crate::kube_proxy;
+use crate::logins;
 use crate::management;
 use crate::metrics::Metrics;
 use crate::norman::LoginLimits;
@@ -129,6 +131,11 @@ impl Server {
         metrics.register(|registry| recordings.register(registry));
         let proxy_limits = kube_proxy::Limits::new(config.limits.proxy);
         metrics.register(|registry| proxy_limits.register(registry));
+        let providers = Providers::new(
+            Arc::clone(&directory),
+            passwords.clone(),
+            Arc::clone(&store),
+        );
         let app = Arc::new(App {
             metrics,
             config,
@@ -139,6 +146,7 @@ impl Server {
             api,
             own,
             passwords,
+            providers,
             login_limits: LoginLimits::default(),
             certificates,
             tunnels,
@@ -191,6 +199,7 @@ impl Server {
         let keeping = [
             tokio::spawn(Arc::clone(&app.certificates).keep()),
             tokio::spawn(expiry::keep_swept(Arc::clone(&app))),
+            tokio::spawn(logins::keep_refreshed(Arc::clone(&app))),
             tokio::spawn(self.encryption.keep()),
             tokio::spawn(self.control.serve()),
             tokio::spawn(keep_last_used(Arc::clone(&app.directory), app.own.clone())),

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::audit::AuditSink;
+use crate::authn::provider::Providers;
 use crate::authn::{Directory, Passwords};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -38,6 +39,8 @@ pub struct App {
     pub own: kube::Client,
     /// Hashes and checks passwords.
     pub passwords: Passwords,
+    /// Who proves who logs in.
+    pub providers: Providers,
     /// How often somebody may try to log in.
     pub login_limits: LoginLimits,
     /// The server's certificates.

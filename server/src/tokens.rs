@@ -25,6 +25,10 @@ pub struct NewToken {
     pub cluster: String,
     /// Whether it came from another token rather than from a login.
     pub derived: bool,
+    /// The login provider by which the user came.
+    pub provider: String,
+    /// The user as that provider knows them.
+    pub principal: String,
     /// Whether its name says that it is in a kubeconfig file.
     pub kubeconfig: bool,
 }
@@ -42,6 +46,8 @@ pub async fn create(app: &App, new: NewToken) -> Result<Token, ApiError> {
         ttl: new.ttl,
         cluster_name: new.cluster,
         is_derived: new.derived,
+        auth_provider: new.provider,
+        user_principal: new.principal,
         ..Token::default()
     };
     let tokens: Api<Token> = Api::all(app.own.clone());
@@ -72,4 +78,28 @@ pub async fn revoke(app: &App, name: &str) -> Result<(), ApiError> {
         return Ok(());
     }
     deleted.map(drop).map_err(failure)
+}
+
+/// Ends the tokens of a user who came by a provider. See [`revoke`].
+///
+/// # Errors
+/// When the store fails.
+pub async fn revoke_of(app: &App, user: &str, provider: &str) -> Result<(), ApiError> {
+    for token in app.directory.tokens_of(provider) {
+        if token.user.as_str() == user {
+            revoke(app, token.name.as_str()).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Ends the tokens of all who came by a provider. See [`revoke`].
+///
+/// # Errors
+/// When the store fails.
+pub async fn revoke_all_of(app: &App, provider: &str) -> Result<(), ApiError> {
+    for token in app.directory.tokens_of(provider) {
+        revoke(app, token.name.as_str()).await?;
+    }
+    Ok(())
 }

@@ -287,6 +287,99 @@ async fn an_answer_is_streamed_while_it_is_made() {
     assert!(end.is_none_or(|frame| frame.is_err()));
 }
 
+/// What is open does not survive the role by which it was opened.
+#[tokio::test]
+async fn a_stream_ends_when_the_role_is_taken_away() {
+    let server = Running::start().await;
+    server
+        .connected(|mut request: http::Request<_>| async move {
+            if request.uri() == "/exec" {
+                let upgraded = hyper::upgrade::on(&mut request);
+                tokio::spawn(async move {
+                    let mut io = TokioIo::new(upgraded.await.unwrap());
+                    // Until the other end is gone.
+                    let _ = io.read_to_end(&mut Vec::new()).await;
+                });
+                let mut response = answer(101, "");
+                let headers = response.headers_mut();
+                headers.insert("connection", "Upgrade".parse().unwrap());
+                headers.insert("upgrade", "SPDY/3.1".parse().unwrap());
+                return response;
+            }
+            let first = futures::stream::iter([Ok(Frame::data(Bytes::from("one")))]);
+            let frames = first.chain(futures::stream::pending::<Result<_, std::io::Error>>());
+            http::Response::new(StreamBody::new(frames).boxed_unsync())
+        })
+        .await;
+    let user = User::new(&"u-ann".parse().unwrap(), "ann");
+    let users: Api<User> = Api::all(server.app.own.clone());
+    users.create(&PostParams::default(), &user).await.unwrap();
+    let new = NewToken {
+        user: "u-ann".into(),
+        ..NewToken::default()
+    };
+    let token = tokens::create(&server.app, new).await.unwrap().token;
+    let bindings: Api<ClusterRoleTemplateBinding> = Api::namespaced(server.app.own.clone(), "c-1");
+    let bind = async |name: &str, role: &str| {
+        let binding = ClusterRoleTemplateBinding {
+            metadata: ObjectMeta {
+                name: Some(name.into()),
+                ..ObjectMeta::default()
+            },
+            subject: Subject::user("u-ann"),
+            role_template_name: role.into(),
+            ..ClusterRoleTemplateBinding::default()
+        };
+        let made = bindings.create(&PostParams::default(), &binding).await;
+        made.unwrap();
+    };
+    bind("member", "cluster-member").await;
+    bind("owner", "cluster-owner").await;
+    let ask = |path: &str| {
+        Request::get(format!("/k8s/clusters/c-1{path}"))
+            .header("host", "localhost")
+            .header("authorization", format!("Bearer {token}"))
+    };
+    let followed = async || {
+        let mut client = server.client("localhost").await;
+        let request = ask("/log").body(Full::default().boxed_unsync()).unwrap();
+        let mut log = within(client.send_request(request)).await.unwrap();
+        assert_eq!(log.status(), StatusCode::OK);
+        within(log.frame()).await.unwrap().unwrap();
+        // The connection lives as long as its sender.
+        (log, client)
+    };
+    let mut client = server.client("localhost").await;
+    let request = ask("/exec")
+        .header("connection", "Upgrade")
+        .header("upgrade", "SPDY/3.1");
+    let request = request.body(Full::default().boxed_unsync()).unwrap();
+    let mut response = within(client.send_request(request)).await.unwrap();
+    assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
+    let mut exec = TokioIo::new(hyper::upgrade::on(&mut response).await.unwrap());
+    let (mut as_owner, _client) = followed().await;
+    let take = async |name: &str| {
+        let deleted = bindings.delete(name, &DeleteParams::default()).await;
+        deleted.unwrap();
+    };
+    // What was opened as an owner ends, although ann may still open the same as a member.
+    take("owner").await;
+    let end = within(as_owner.frame()).await;
+    assert!(end.is_none_or(|frame| frame.is_err()));
+    let mut rest = Vec::new();
+    let end = within(exec.read_to_end(&mut rest)).await;
+    assert!(end.is_err() || rest.is_empty());
+    let (mut as_member, _client) = followed().await;
+    // More rights end nothing.
+    bind("again", "cluster-owner").await;
+    take("again").await;
+    let quiet = tokio::time::timeout(Duration::from_secs(2), as_member.frame()).await;
+    assert!(quiet.is_err(), "{quiet:?}");
+    take("member").await;
+    let end = within(as_member.frame()).await;
+    assert!(end.is_none_or(|frame| frame.is_err()));
+}
+
 #[tokio::test]
 async fn an_upgrade_carries_bytes_both_ways_and_keeps_the_half_close() {
     let server = Running::start().await;

@@ -1,12 +1,18 @@
 //! Who and what there is, in memory: users, tokens, registration tokens, clusters, and who may do what.
 //! Fed by a watch of the store, so that no request waits for it.
 
+mod people;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use lariat_api::{Cluster, ClusterId, ClusterRegistrationToken, Setting, Token, User, UserId};
+use jiff::{SignedDuration, Timestamp};
+use lariat_api::{
+    AuthConfig, Cluster, ClusterId, ClusterRegistrationToken, Setting, Token, User, UserAttribute,
+    UserId,
+};
 use store::{Entry, Follow, Followed, Revision, Store};
 use tokio::sync::watch;
 
@@ -16,7 +22,9 @@ use super::secret::SecretHash;
 use super::token::{Bearer, TokenRecord};
 use crate::authz::{Access, access_prefixes};
 use crate::clock::Clock;
+use crate::management::Number;
 use crate::stored::{prefix, readable};
+use people::People;
 
 /// How long a writer waits for the directory to know what was written.
 const CATCH_UP: Duration = Duration::from_secs(2);
@@ -33,6 +41,12 @@ pub enum TokenError {
     /// It, or its user, is disabled.
     #[error("token or its user is disabled")]
     Disabled,
+    /// Nobody used the login for too long.
+    #[error("the login was not used for too long; log in again")]
+    Idle,
+    /// The login provider by which its user came is disabled.
+    #[error("the login provider of this token is disabled; log in by another")]
+    ProviderDisabled,
 }
 
 /// The directory. Lookups take a short lock and never wait.
@@ -40,6 +54,8 @@ pub enum TokenError {
 pub struct Directory {
     content: RwLock<Content>,
     revision: watch::Sender<Revision>,
+    /// How often somebody may do more or less than before.
+    access_changes: watch::Sender<u64>,
     clock: Clock,
 }
 
@@ -57,6 +73,7 @@ struct Content {
     /// The values that apply.
     settings: HashMap<String, Arc<str>>,
     access: Access,
+    people: People,
 }
 
 impl Directory {
@@ -68,6 +85,7 @@ impl Directory {
         let directory = Self {
             content: RwLock::default(),
             revision: watch::Sender::new(Revision::ZERO),
+            access_changes: watch::Sender::new(0),
             clock,
         };
         let (entries, revision) = store::read_all(store, &read()).await?;
@@ -87,7 +105,7 @@ impl Directory {
                     for change in &changes.changes {
                         self.write().set(&change.key, change.current.as_deref());
                     }
-                    self.revision.send_replace(changes.revision);
+                    self.tell(changes.revision);
                 }
             }
         }
@@ -119,16 +137,27 @@ impl Directory {
         if token.expires_at.is_some_and(|end| end <= now) {
             return Err(TokenError::Expired);
         }
+        if token.is_session && content.is_idle(token, now) {
+            return Err(TokenError::Idle);
+        }
         let user = content.users.get(&token.user).ok_or(TokenError::Unknown)?;
         if !token.enabled || !user.enabled {
             return Err(TokenError::Disabled);
         }
+        if !content.people.may_come_by(&token.provider) {
+            return Err(TokenError::ProviderDisabled);
+        }
         token.used(now);
-        let groups = content.access.groups_of(token.user.as_str());
-        let administrator = content
-            .access
-            .is_administrator(token.user.as_str(), &groups);
-        Ok(Identity::new(user, token, groups, administrator))
+        let (groups, administrator) = content.standing(token.user.as_str());
+        let attribute = content.people.attribute(user);
+        let known = attribute.and_then(|one| one.extra(&token.provider, UserAttribute::USERNAME));
+        Ok(Identity::new(user, token, known, groups, administrator))
+    }
+
+    /// Somebody with the groups that they are in by now.
+    pub(crate) fn as_of_now(&self, who: &Identity) -> Identity {
+        let (groups, administrator) = self.read().standing(who.user.as_str());
+        who.with_groups(groups, administrator)
     }
 
     /// Asks who may do what. Under a lock: to be short.
@@ -197,6 +226,12 @@ impl Directory {
         found.unwrap_or_default()
     }
 
+    /// Wakes whenever somebody may do more or less than before, by roles of this server.
+    #[must_use]
+    pub fn access_changes(&self) -> watch::Receiver<u64> {
+        self.access_changes.subscribe()
+    }
+
     /// Wakes whenever the directory has learnt something.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<Revision> {
@@ -224,6 +259,16 @@ impl Directory {
         self.read().tokens.get(name).cloned()
     }
 
+    /// The tokens of those who came by a login provider, in no order.
+    #[must_use]
+    pub fn tokens_of(&self, provider: &str) -> Vec<Arc<TokenRecord>> {
+        let content = self.read();
+        let all = content.tokens.values();
+        all.filter(|token| token.provider == provider)
+            .cloned()
+            .collect()
+    }
+
     /// All tokens, in no order.
     #[must_use]
     pub fn tokens(&self) -> Vec<Arc<TokenRecord>> {
@@ -242,6 +287,17 @@ impl Directory {
             content.set(&entry.key, Some(entry));
         }
         drop(content);
+        self.tell(revision);
+    }
+
+    /// Wakes who waits for what was learnt.
+    fn tell(&self, revision: Revision) {
+        let changes = self.access(Access::changes);
+        self.access_changes.send_if_modified(|known| {
+            let is_new = *known != changes;
+            *known = changes;
+            is_new
+        });
         self.revision.send_replace(revision);
     }
 
@@ -261,6 +317,7 @@ fn read() -> Vec<Bytes> {
         prefix::<Token>(),
         prefix::<Cluster>(),
         prefix::<ClusterRegistrationToken>(),
+        prefix::<AuthConfig>(),
         prefix::<Setting>(),
     ];
     let kinds = kinds.into_iter().chain(access_prefixes()).map(Bytes::from);
@@ -268,6 +325,20 @@ fn read() -> Vec<Bytes> {
 }
 
 impl Content {
+    /// The groups of a user at login providers, and whether the user administers the server.
+    fn standing(&self, user: &str) -> (Arc<[String]>, bool) {
+        let groups = self.access.groups_of(user);
+        let administrator = self.access.is_administrator(user, &groups);
+        (groups, administrator)
+    }
+
+    /// Whether a login was not used for longer than the settings let it be.
+    fn is_idle(&self, token: &TokenRecord, now: Timestamp) -> bool {
+        let minutes = self.people.number(Number::SessionIdleTtl);
+        let limit = SignedDuration::from_mins(i64::try_from(minutes).unwrap_or(i64::MAX / 60));
+        now.duration_since(token.last_active()) >= limit
+    }
+
     fn set(&mut self, key: &Bytes, entry: Option<&Entry>) {
         let Ok(text) = std::str::from_utf8(key) else {
             return;
@@ -283,8 +354,15 @@ impl Content {
             self.set_cluster(id, entry.and_then(readable));
         } else if let Some(place) = text.strip_prefix(&prefix::<ClusterRegistrationToken>()) {
             self.set_registration(place, entry.and_then(readable));
+        } else if let Some(name) = text.strip_prefix(&prefix::<AuthConfig>()) {
+            self.set_auth_config(name, entry.and_then(readable));
+        } else if let Some(id) = text.strip_prefix(&prefix::<UserAttribute>()) {
+            let attribute = entry.and_then(readable);
+            self.people.set_attribute(id, attribute);
         } else if let Some(name) = text.strip_prefix(&prefix::<Setting>()) {
-            self.set_setting(name, entry.and_then(readable).as_ref());
+            let setting = entry.and_then(readable);
+            self.people.set_setting(name, setting.as_ref());
+            self.set_setting(name, setting.as_ref());
         } else if !of_access {
             return;
         }
@@ -308,11 +386,12 @@ impl Content {
         if before.is_none_or(|before| before.enabled == enabled) {
             return;
         }
-        for token in self
-            .tokens
-            .values_mut()
-            .filter(|token| token.user.as_str() == id)
-        {
+        self.toggle_tokens(enabled, |token| token.user.as_str() == id);
+    }
+
+    /// Ends what is open with some tokens; from now on they are good, or are not.
+    fn toggle_tokens(&mut self, enabled: bool, are_meant: impl Fn(&TokenRecord) -> bool) {
+        for token in self.tokens.values_mut().filter(|token| are_meant(token)) {
             token.ended.cancel();
             if enabled {
                 *token = Arc::new(token.renewed());

@@ -10,12 +10,15 @@ use tokio_util::sync::CancellationToken;
 use super::token::TokenRecord;
 use crate::clock::Clock;
 
+/// Under this key of `extra` is the name of the token that was shown.
+pub(crate) const TOKEN: &str = "requesttokenid";
+
 /// Who makes a request, proven by a token.
 #[derive(Clone, Debug)]
 pub struct Identity {
     /// Stable id; the name under which the user appears in connected clusters.
     pub user: UserId,
-    /// Name used to log in.
+    /// Name used to log in, here or at the provider.
     pub username: String,
     /// Groups under which the user appears in connected clusters.
     pub groups: Vec<String>,
@@ -27,6 +30,10 @@ pub struct Identity {
     pub administrator: bool,
     /// The token that was shown.
     pub token: TokenName,
+    /// The login provider by which the user came.
+    pub provider: String,
+    /// The user as that provider knows them.
+    pub principal: String,
     /// The only cluster that the token is good for.
     pub only_cluster: Option<ClusterId>,
     /// Whether the user must change the password before anything else.
@@ -39,26 +46,31 @@ impl Identity {
     pub(super) fn new(
         user: &User,
         token: &TokenRecord,
+        known_as: Option<&str>,
         provider_groups: Arc<[String]>,
         administrator: bool,
     ) -> Self {
-        let mut groups = vec![GROUP_AUTHENTICATED.to_owned()];
-        if administrator {
-            groups.push(GROUP_ADMINISTRATORS.to_owned());
-        }
+        // Who comes by a provider alone has no name here.
+        let username = match (user.username.as_str(), known_as) {
+            ("", Some(name)) => name,
+            ("", None) => &user.display_name,
+            (name, _) => name,
+        };
         let extra = BTreeMap::from([
             ("principalid".to_owned(), user.principal_ids.clone()),
-            ("username".to_owned(), vec![user.username.clone()]),
-            ("requesttokenid".to_owned(), vec![token.name.to_string()]),
+            ("username".to_owned(), vec![username.to_owned()]),
+            (TOKEN.to_owned(), vec![token.name.to_string()]),
         ]);
         Self {
             user: token.user.clone(),
-            username: user.username.clone(),
-            groups,
+            username: username.to_owned(),
+            groups: groups(administrator),
             provider_groups,
             extra,
             administrator,
             token: token.name.clone(),
+            provider: token.provider.clone(),
+            principal: token.principal.clone(),
             only_cluster: token.cluster.clone(),
             must_change_password: user.must_change_password,
             expires_at: token.expires_at,
@@ -77,10 +89,22 @@ impl Identity {
             extra: BTreeMap::new(),
             administrator,
             token: "token-1".parse().unwrap(),
+            provider: "local".to_owned(),
+            principal: format!("local://{user}"),
             only_cluster: only_cluster.map(|id| id.parse().unwrap()),
             must_change_password: false,
             expires_at: None,
             ended: CancellationToken::new(),
+        }
+    }
+
+    /// The same in other groups of login providers.
+    pub(super) fn with_groups(&self, provider_groups: Arc<[String]>, administrator: bool) -> Self {
+        Self {
+            groups: groups(administrator),
+            provider_groups,
+            administrator,
+            ..self.clone()
         }
     }
 
@@ -95,4 +119,13 @@ impl Identity {
         // A timeout is the end as well.
         let _ = tokio::time::timeout(left, self.ended.cancelled()).await;
     }
+}
+
+/// Groups under which a user appears in connected clusters, wherever they come from.
+fn groups(administrator: bool) -> Vec<String> {
+    let mut groups = vec![GROUP_AUTHENTICATED.to_owned()];
+    if administrator {
+        groups.push(GROUP_ADMINISTRATORS.to_owned());
+    }
+    groups
 }

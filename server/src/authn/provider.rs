@@ -2,6 +2,7 @@
 
 pub mod ldap;
 mod local;
+mod registry;
 
 use std::fmt::Debug;
 
@@ -12,6 +13,7 @@ use lariat_api::{Principal, PrincipalType};
 use secrecy::SecretString;
 
 pub use local::Local;
+pub use registry::Providers;
 
 use super::PasswordError;
 
@@ -35,6 +37,14 @@ pub trait AuthProvider: Send + Sync + Debug {
         text: &'a str,
         kind: Option<PrincipalType>,
     ) -> BoxFuture<'a, Result<Vec<Principal>, LoginError>>;
+
+    /// The person or group of that id, if it is one of this provider. Cancellation-safe.
+    fn principal<'a>(&'a self, id: &'a str)
+    -> BoxFuture<'a, Result<Option<Principal>, LoginError>>;
+
+    /// Whether the provider can be asked with its settings, as far as that can be told without anybody's
+    /// password. Cancellation-safe.
+    fn check(&self) -> BoxFuture<'_, Result<(), LoginError>>;
 }
 
 /// How many people, and how many groups, a search gives at most.
@@ -133,10 +143,17 @@ impl From<LoginError> for ApiError {
                 Self::new(StatusCode::FORBIDDEN, "Forbidden", error.to_string())
             }
             LoginError::Unavailable { .. } => {
-                let message = "the authentication provider does not answer";
+                let message = "the login provider does not answer; try again later, or log in with \
+                               an account of this server";
                 Self::unavailable(message, RETRY_AFTER).with_log(error)
             }
-            LoginError::Password(_) | LoginError::Misconfigured(_) => Self::internal(error),
+            LoginError::Misconfigured(_) => {
+                let message = "the settings of the login provider do not work; an administrator has \
+                               to mend them";
+                let code = StatusCode::INTERNAL_SERVER_ERROR;
+                Self::new(code, "InternalError", message).with_log(error)
+            }
+            LoginError::Password(_) => Self::internal(error),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use jiff::Timestamp;
-use lariat_api::{ClusterId, Kind, Token, TokenName, UserId};
+use lariat_api::{AuthConfigType, ClusterId, Kind, Token, TokenName, UserId};
 use tokio_util::sync::CancellationToken;
 
 use super::secret::SecretHash;
@@ -40,6 +40,12 @@ pub struct TokenRecord {
     pub user: UserId,
     /// The only cluster that it is good for.
     pub cluster: Option<ClusterId>,
+    /// The login provider by which the user came.
+    pub provider: String,
+    /// The user as that provider knows them.
+    pub principal: String,
+    /// Whether it came from a login rather than from another token.
+    pub is_session: bool,
     /// When it stops being accepted.
     pub expires_at: Option<Timestamp>,
     /// Whether it is accepted at all.
@@ -47,6 +53,10 @@ pub struct TokenRecord {
     pub(super) hash: SecretHash,
     /// Cancelled when the token is no longer good for another reason than its age.
     pub(super) ended: CancellationToken,
+    /// When it was made, and last used as far as that was written down.
+    born: Timestamp,
+    noted: Option<Timestamp>,
+    /// When it was last used since the server started, in seconds; 0: not.
     last_used: AtomicI64,
 }
 
@@ -54,9 +64,18 @@ impl TokenRecord {
     /// `None` for an object that cannot be a working token.
     pub(super) fn new(token: &Token) -> Option<Self> {
         let cluster = token.cluster_name.as_str();
+        let user: UserId = token.user_id.parse().ok()?;
+        // Earlier versions had accounts of the server itself alone.
+        let (provider, principal) = match token.auth_provider.as_str() {
+            "" => (AuthConfigType::Local.name(), user.local_principal()),
+            provider => (provider, token.user_principal.clone()),
+        };
         Some(Self {
             name: token.name().parse().ok()?,
-            user: token.user_id.parse().ok()?,
+            provider: provider.to_owned(),
+            principal,
+            is_session: !token.is_derived,
+            user,
             cluster: if cluster.is_empty() {
                 None
             } else {
@@ -68,6 +87,9 @@ impl TokenRecord {
             enabled: token.enabled && token.metadata.deletion_timestamp.is_none(),
             hash: SecretHash::from_hex(&token.token_hash)?,
             ended: CancellationToken::new(),
+            born: (token.metadata.creation_timestamp.as_ref())
+                .map_or(Timestamp::UNIX_EPOCH, |at| at.0),
+            noted: token.last_used_at.as_ref().map(|at| at.0),
             last_used: AtomicI64::new(0),
         })
     }
@@ -90,16 +112,29 @@ impl TokenRecord {
             name: self.name.clone(),
             user: self.user.clone(),
             cluster: self.cluster.clone(),
+            provider: self.provider.clone(),
+            principal: self.principal.clone(),
+            is_session: self.is_session,
             expires_at: self.expires_at,
             enabled: self.enabled,
             hash: self.hash,
             ended: CancellationToken::new(),
+            born: self.born,
+            noted: self.noted,
             last_used: AtomicI64::new(self.last_used.load(Ordering::Relaxed)),
         }
     }
 
     pub(super) fn used(&self, now: Timestamp) {
         self.last_used.store(now.as_second(), Ordering::Relaxed);
+    }
+
+    /// When the token was last used, or else made. After a restart of the server it may be a few minutes
+    /// behind.
+    #[must_use]
+    pub fn last_active(&self) -> Timestamp {
+        let known = [Some(self.born), self.noted, self.last_used()];
+        known.into_iter().flatten().max().unwrap_or(self.born)
     }
 
     /// When the token was last used since the server started.

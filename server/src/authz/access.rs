@@ -13,7 +13,7 @@ mod rights;
 mod template;
 mod waiting;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -71,6 +71,10 @@ pub(crate) struct Access {
     templates: Templates,
     bound: Everybody,
     waiting: Waiting,
+    /// How often somebody may do more or less than before.
+    changes: u64,
+    /// How often a role that was there says something else.
+    rewritten: u64,
 }
 
 /// A user.
@@ -82,7 +86,7 @@ struct Person {
 }
 
 /// What login providers say of a user.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 struct Attribute {
     uid: String,
     groups: Arc<[String]>,
@@ -98,7 +102,7 @@ struct InManagement {
 }
 
 /// A GlobalRole.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 struct Global {
     rules: Vec<Rule>,
     namespaced: HashMap<String, Vec<Rule>>,
@@ -119,39 +123,42 @@ impl Access {
             return false;
         };
         let (_, name) = keys::split(&key[prefix.len()..]);
-        match plural {
+        let change = match plural {
             lariat_api::User::PLURAL => self.set_person(name, entry),
             UserAttribute::PLURAL => put(&mut self.attributes, name, entry, Attribute::new),
             GlobalRole::PLURAL => self.set_role(name, entry),
             Project::PLURAL => self.set_project(name, entry),
             Cluster::PLURAL => self.set_cluster(name, entry),
             RoleTemplate::PLURAL => {
-                self.templates.set(name, entry.and_then(readable));
+                let change = self.templates.set(name, entry.and_then(readable));
+                self.rewritten += u64::from(change == Change::Other);
                 self.waiting.wake_all();
+                change
             }
             GlobalRoleBinding::PLURAL => {
                 let bound = entry
                     .and_then(readable)
                     .as_ref()
                     .and_then(Bound::everywhere);
-                self.set_binding(key, bound);
+                self.set_binding(key, bound)
             }
             ClusterRoleTemplateBinding::PLURAL => {
                 let bound = entry
                     .and_then(readable)
                     .as_ref()
                     .and_then(Bound::in_cluster);
-                self.set_binding(key, bound);
+                self.set_binding(key, bound)
             }
             ProjectRoleTemplateBinding::PLURAL => {
                 let bound = entry
                     .and_then(readable)
                     .as_ref()
                     .and_then(Bound::in_project);
-                self.set_binding(key, bound);
+                self.set_binding(key, bound)
             }
             _ => return false,
-        }
+        };
+        self.changes += u64::from(change != Change::None);
         true
     }
 
@@ -160,13 +167,14 @@ impl Access {
         self.waiting.at(cluster)
     }
 
-    fn set_binding(&mut self, key: &str, bound: Option<Bound>) {
+    fn set_binding(&mut self, key: &str, bound: Option<Bound>) -> Change {
         self.wake_for_binding(key);
-        self.bound.set(key, bound);
+        let change = self.bound.set(key, bound);
         self.wake_for_binding(key);
+        change
     }
 
-    fn set_person(&mut self, id: &str, entry: Option<&Entry>) {
+    fn set_person(&mut self, id: &str, entry: Option<&Entry>) -> Change {
         let person = entry.and_then(readable).and_then(Person::new);
         let before = self.people.remove(id);
         for name in before.iter().flat_map(|before| &before.principals) {
@@ -181,7 +189,8 @@ impl Access {
             let users = self.by_principal.entry(name.clone()).or_default();
             users.insert(id.to_owned());
         }
-        if before != person {
+        let change = Change::between(before.as_ref(), person.as_ref());
+        if change != Change::None {
             for person in before.iter().chain(&person) {
                 self.wake_for_given(self.bound.users.get(&person.uid));
                 for name in &person.principals {
@@ -192,21 +201,28 @@ impl Access {
         if let Some(person) = person {
             self.people.insert(id.to_owned(), person);
         }
+        change
     }
 
-    fn set_role(&mut self, name: &str, entry: Option<&Entry>) {
+    fn set_role(&mut self, name: &str, entry: Option<&Entry>) -> Change {
         let reaches = |access: &Self| {
             let role = access.roles.get(name);
             role.is_some_and(|role| rights::reaches_clusters(name, role))
         };
         let before = reaches(self);
-        put(&mut self.roles, name, entry, Global::new);
+        let change = put(&mut self.roles, name, entry, Global::new);
+        self.rewritten += u64::from(change == Change::Other);
         if before || reaches(self) {
             self.waiting.wake_all();
         }
+        change
     }
 
-    fn set_project(&mut self, name: &str, entry: Option<&Entry>) {
+    fn set_project(&mut self, name: &str, entry: Option<&Entry>) -> Change {
+        let project = entry.and_then(readable).and_then(InCluster::new);
+        let before = self.projects.get(name).map(|before| &before.cluster);
+        // What its namespaces may take is none of this.
+        let change = Change::between(before, project.as_ref().map(|project| &project.cluster));
         if let Some(before) = self.projects.remove(name) {
             self.waiting.wake(&before.cluster);
             if let Some(names) = self.projects_in.get_mut(&before.cluster) {
@@ -216,16 +232,16 @@ impl Access {
                 }
             }
         }
-        let project = entry.and_then(readable).and_then(InCluster::new);
         if let Some(project) = project {
             self.waiting.wake(&project.cluster);
             let names = self.projects_in.entry(project.cluster.clone());
             names.or_default().insert(name.to_owned());
             self.projects.insert(name.to_owned(), project);
         }
+        change
     }
 
-    fn set_cluster(&mut self, name: &str, entry: Option<&Entry>) {
+    fn set_cluster(&mut self, name: &str, entry: Option<&Entry>) -> Change {
         let cluster: Option<Cluster> = entry.and_then(readable);
         let said = cluster.map(|cluster| InManagement {
             of_members: cluster.spec.default_cluster_role_for_project_members,
@@ -237,9 +253,45 @@ impl Access {
             Some(said) => self.clusters.insert(name.to_owned(), said),
             None => self.clusters.remove(name),
         };
-        if before != said {
+        let change = Change::between(before.as_ref(), said.as_ref());
+        if change != Change::None {
             self.waiting.wake(name);
         }
+        change
+    }
+
+    /// A number that is another whenever somebody may do more or less than before.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// All that is given to a user who is in some groups. Who has lost something of it may do less.
+    pub(crate) fn holdings(&self, user: &str, groups: &[String]) -> HashSet<Holding> {
+        let mut held = HashSet::new();
+        let mut add = |place: &str, binding: &str, role: &str| {
+            held.insert(Holding {
+                place: place.to_owned(),
+                binding: binding.to_owned(),
+                role: role.to_owned(),
+                rewritten: self.rewritten,
+            });
+        };
+        for (given, _) in self.given(user, groups) {
+            for (binding, role) in &given.everywhere {
+                add("", binding, role);
+            }
+            for (cluster, within) in &given.clusters {
+                for (binding, role) in &within.roles {
+                    add(cluster, binding, role);
+                }
+                for (project, roles) in &within.projects {
+                    for (binding, role) in roles {
+                        add(project, binding, role);
+                    }
+                }
+            }
+        }
+        held
     }
 
     /// Something has changed that concerns every cluster.
@@ -329,17 +381,50 @@ impl Derived for Directory {
     }
 }
 
+/// Something that is given to somebody.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Holding {
+    place: String,
+    binding: String,
+    role: String,
+    rewritten: u64,
+}
+
+/// What becomes of what is known of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    /// Nothing.
+    None,
+    /// It is known now.
+    New,
+    /// It is another, or gone.
+    Other,
+}
+
+impl Change {
+    fn between<T: PartialEq>(before: Option<&T>, now: Option<&T>) -> Self {
+        match (before, now) {
+            (None, Some(_)) => Self::New,
+            (before, now) if before == now => Self::None,
+            _ => Self::Other,
+        }
+    }
+}
+
 /// Puts what is made of an object under its name, or takes it away.
-fn put<K: Kind, T>(
+fn put<K: Kind, T: PartialEq>(
     map: &mut HashMap<String, T>,
     name: &str,
     entry: Option<&Entry>,
     new: fn(K) -> Option<T>,
-) {
-    match entry.and_then(readable).and_then(new) {
+) -> Change {
+    let made = entry.and_then(readable).and_then(new);
+    let change = Change::between(map.get(name), made.as_ref());
+    match made {
         Some(made) => drop(map.insert(name.to_owned(), made)),
         None => drop(map.remove(name)),
     }
+    change
 }
 
 impl Person {

@@ -37,11 +37,11 @@ pub enum Route<'a> {
         /// Name of the file, `TOKEN.yaml`.
         file: &'a str,
     },
-    /// Anything else under `/v3` and `/v3-public`.
+    /// Anything else under `/v3`, `/v3-public` and `/v1-public`.
     Norman {
-        /// Its segments after `/v3` or `/v3-public`.
+        /// Its segments after `/v3` or `/v3-public`; those under `/v1-public` with that.
         segments: Vec<&'a str>,
-        /// Whether it is under `/v3-public`.
+        /// Whether it is under `/v3-public` or `/v1-public`.
         public: bool,
     },
     /// `/api`, `/apis`, `/openapi` and below.
@@ -138,6 +138,10 @@ impl<'a> Route<'a> {
             },
             ["v3-public", rest @ ..] => Self::Norman {
                 segments: rest.to_vec(),
+                public: true,
+            },
+            ["v1-public", ..] => Self::Norman {
+                segments,
                 public: true,
             },
             ["api" | "apis" | "openapi", ..] => Self::Management,

@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -10,11 +9,9 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
-use tokio_util::sync::CancellationToken;
 
 use crate::audit::Audit;
-use crate::authn::Identity;
-use crate::clock::Clock;
+use crate::authz::Ongoing;
 use crate::edge::BoxError;
 
 /// The body of a request towards a cluster.
@@ -41,18 +38,14 @@ pub(super) fn request(body: Incoming, audit: Audit) -> RequestBody {
 
 /// The cluster's body. It breaks off when the user's access ends, or when the server stops and
 /// the time to drain is over: followed logs would go on for ever.
-pub(super) fn response(
-    body: Incoming,
-    identity: Arc<Identity>,
-    clock: Clock,
-    cut: CancellationToken,
-) -> WhileAllowed {
+pub(super) fn response(body: Incoming, ongoing: Ongoing) -> WhileAllowed {
     // Most bodies are there at once and have no use for a way to be cut.
     let short = body.size_hint().exact().is_some();
     let ended: Option<Ended> = (!short).then(|| {
         let ended: Ended = Box::pin(async move {
+            let cut = ongoing.app.cut.clone();
             tokio::select! {
-                () = identity.until_ended(&clock) => "access to the cluster has ended",
+                () = ongoing.until_ended() => "access to the cluster has ended",
                 () = cut.cancelled() => "the server is stopping",
             }
         });

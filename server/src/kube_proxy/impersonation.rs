@@ -33,8 +33,9 @@ pub(super) fn name(
     identity: &Identity,
     groups: &[&str],
 ) -> Result<(), ApiError> {
+    // Names of people are of any language: kube-apiserver takes UTF-8.
     let value = |text: &str| {
-        HeaderValue::from_str(text)
+        HeaderValue::from_bytes(text.as_bytes())
             .map_err(|_| ApiError::internal(format!("{text:?} cannot be a header")))
     };
     headers.insert(
@@ -53,4 +54,25 @@ pub(super) fn name(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_have_names_of_any_language() {
+        let mut identity = Identity::for_test("u-1", false, None);
+        let person = "J\u{fc}rgen \u{738b}";
+        identity
+            .extra
+            .insert("username".to_owned(), vec![person.to_owned()]);
+        let mut headers = HeaderMap::new();
+        name(&mut headers, &identity, &[]).unwrap();
+        let sent = &headers["impersonate-extra-username"];
+        assert_eq!(sent.as_bytes(), person.as_bytes());
+        let escape = vec!["a\r\nImpersonate-Group: b".to_owned()];
+        identity.extra.insert("username".to_owned(), escape);
+        assert!(name(&mut HeaderMap::new(), &identity, &[]).is_err());
+    }
 }

@@ -3,7 +3,6 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use hyper::upgrade::OnUpgrade;
@@ -14,22 +13,20 @@ use tunnel::http::splice;
 
 use super::recording::Recording;
 use crate::audit::Audit;
-use crate::authn::Identity;
+use crate::authz::Ongoing;
 use crate::edge::RequestContext;
-use crate::state::App;
 
 /// Carries an upgraded connection in a task of its own, and records it if it must be. The audit line
 /// is written at its end.
 pub(super) fn carry(
-    app: &Arc<App>,
+    ongoing: Ongoing,
     client: OnUpgrade,
     cluster: OnUpgrade,
-    identity: Arc<Identity>,
     context: RequestContext,
     recording: Option<Recording>,
 ) {
-    let (clock, cut) = (app.clock.clone(), app.cut.clone());
-    app.tasks.spawn(async move {
+    let (tasks, cut) = (ongoing.app.tasks.clone(), ongoing.app.cut.clone());
+    tasks.spawn(async move {
         let joined = async {
             let client = client.await.map_err(|error| error.to_string())?;
             let cluster = cluster.await.map_err(|error| error.to_string())?;
@@ -46,7 +43,7 @@ pub(super) fn carry(
         };
         let reason = tokio::select! {
             joined = joined => joined.err().unwrap_or_default(),
-            () = identity.until_ended(&clock) => "access to the cluster has ended".to_owned(),
+            () = ongoing.until_ended() => "access to the cluster has ended".to_owned(),
             () = cut.cancelled() => "the server is stopping".to_owned(),
         };
         if let Some(recording) = recording {

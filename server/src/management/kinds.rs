@@ -37,6 +37,8 @@ use serde_json::Value;
 use store::{Revision, Store, Txn};
 use url::Url;
 
+pub(crate) use auth_config::kept_secret;
+
 use crate::authn::{Directory, Passwords};
 use crate::authz::{Guard, is_administrator, no_such_cluster};
 use crate::clock::Clock;

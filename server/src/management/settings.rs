@@ -1,4 +1,4 @@
-//! What clients ask of the server, as Settings.
+//! What clients ask of the server, and what steers it while it runs, as Settings.
 
 use futures::future::try_join_all;
 use kube::api::{Api, Patch, PatchParams};
@@ -16,8 +16,82 @@ const SYSTEM_NAMESPACES: &str = "kube-system,kube-public,kube-node-lease,cattle-
     longhorn-system,calico-system,calico-apiserver,tigera-operator,ingress-nginx,cert-manager,\
     metallb-system,istio-system";
 
-/// Shows as Settings what clients ask there: the server's URL, its CA and its version. And makes those that
-/// can be changed.
+/// A setting that is a number, with the name that Rancher's users know where there is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Number {
+    /// Seconds after which login providers are asked again about who has tokens.
+    UserInfoMaxAge,
+    /// Minutes until a login ends that does not say when.
+    SessionTtl,
+    /// Minutes after which a login ends that nobody uses.
+    SessionIdleTtl,
+    /// How many logins a user has at once; 0: as many as they like.
+    MaxSessions,
+}
+
+/// The value of a setting is not one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be a whole number from {least} to {most}")]
+pub struct NotANumber {
+    least: u64,
+    most: u64,
+}
+
+impl Number {
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Self::UserInfoMaxAge,
+        Self::SessionTtl,
+        Self::SessionIdleTtl,
+        Self::MaxSessions,
+    ];
+
+    /// The name of the Setting.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::UserInfoMaxAge => "auth-user-info-max-age-seconds",
+            Self::SessionTtl => "auth-user-session-ttl-minutes",
+            Self::SessionIdleTtl => "auth-user-session-idle-ttl-minutes",
+            Self::MaxSessions => "auth-user-max-sessions",
+        }
+    }
+
+    /// What applies when nobody has said anything.
+    #[must_use]
+    pub fn default(self) -> u64 {
+        match self {
+            Self::UserInfoMaxAge => 3600,
+            Self::SessionTtl | Self::SessionIdleTtl => 960,
+            Self::MaxSessions => 0,
+        }
+    }
+
+    /// The setting of that name.
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|number| number.name() == name)
+    }
+
+    /// Reads a value.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn parse(self, value: &str) -> Result<u64, NotANumber> {
+        const MINUTES_OF_A_YEAR: u64 = 365 * 24 * 60;
+        let (least, most) = match self {
+            Self::UserInfoMaxAge => (1, MINUTES_OF_A_YEAR * 60),
+            Self::SessionTtl | Self::SessionIdleTtl => (1, MINUTES_OF_A_YEAR),
+            Self::MaxSessions => (0, 1000),
+        };
+        let read = value.parse().ok();
+        let read = read.filter(|number| (least..=most).contains(number));
+        read.ok_or(NotANumber { least, most })
+    }
+}
+
+/// Shows as Settings what clients ask there: the server's URL, its CA and its version; and what can be
+/// changed there, with its defaults.
 ///
 /// # Errors
 /// When the store fails.
@@ -49,6 +123,39 @@ pub(crate) async fn ensure(
         "apiVersion": "management.cattle.io/v3", "kind": "Setting",
         "metadata": {"name": name}, "default": SYSTEM_NAMESPACES,
     });
-    let made = settings.patch(name, &apply, &Patch::Apply(wanted)).await;
-    made.map(drop)
+    settings.patch(name, &apply, &Patch::Apply(wanted)).await?;
+    let numbers = Number::ALL.map(|number| {
+        let wanted = json!({
+            "apiVersion": "management.cattle.io/v3", "kind": "Setting",
+            "metadata": {"name": number.name()}, "default": number.default().to_string(),
+        });
+        let (settings, apply) = (&settings, &apply);
+        async move {
+            let patch = Patch::Apply(wanted);
+            settings.patch(number.name(), apply, &patch).await
+        }
+    });
+    try_join_all(numbers).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_has_a_default_that_can_be_set() {
+        for number in Number::ALL {
+            let default = number.default();
+            assert_eq!(number.parse(&default.to_string()), Ok(default));
+            assert_eq!(Number::of_name(number.name()), Some(number));
+            for bad in ["", "-1", "1.5", "1h", "99999999999"] {
+                assert!(number.parse(bad).is_err(), "{bad}");
+            }
+        }
+        let refused = Number::SessionTtl.parse("0").unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "must be a whole number from 1 to 525600"
+        );
+    }
 }

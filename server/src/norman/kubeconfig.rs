@@ -59,6 +59,8 @@ pub(super) async fn generate(
         }),
         cluster: id.to_string(),
         derived: true,
+        provider: who.provider.clone(),
+        principal: who.principal.clone(),
         kubeconfig: true,
     };
     let token = tokens::create(app, new).await?.token;

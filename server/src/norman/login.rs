@@ -1,4 +1,4 @@
-//! Logging in with a password.
+//! Logging in with a name and a password, here or at a directory.
 
 use std::sync::Arc;
 
@@ -6,23 +6,23 @@ use apiserver::body::collect;
 use apiserver::error::ApiError;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
-use lariat_api::{Kind, Token, UserId};
+use lariat_api::{AuthConfigType, Kind as _, Token, UserId};
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::answer;
-use crate::authn::provider::{AuthProvider as _, Credentials, Local};
+use super::{answer, providers};
+use crate::authn::provider::Credentials;
 use crate::edge::{Body, RequestContext};
+use crate::logins::{self, Session};
 use crate::state::App;
-use crate::tokens::{self, NewToken};
-
-/// How long a login lasts when the request does not say: 16 hours.
-const SESSION_MILLISECONDS: u64 = 16 * 3600 * 1000;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Input {
+    /// The provider, where the path does not say it.
+    #[serde(default, rename = "type")]
+    type_: String,
     #[serde(default)]
     username: String,
     #[serde(default)]
@@ -34,41 +34,46 @@ struct Input {
     ttl: u64,
 }
 
-/// `POST /v3-public/localProviders/local?action=login`
+/// `POST /v3-public/openLdapProviders/openldap?action=login` and its like, for which the path says the
+/// provider, and `POST /v1-public/login`, for which the body does.
 pub(super) async fn login(
     app: &Arc<App>,
     request: Request<Incoming>,
     context: &RequestContext,
+    provider: Option<AuthConfigType>,
 ) -> Result<Response<Body>, ApiError> {
     let body = collect(request.into_body(), app.config.limits.body).await?;
     let input: Input = answer::parse(&body)?;
+    let provider = match provider {
+        Some(provider) => provider,
+        None => providers::of_type(&input.type_).ok_or_else(|| {
+            let known: Vec<_> = AuthConfigType::ALL.map(providers::type_of).into();
+            answer::invalid(format!("type: must be one of {}", known.join(", ")))
+        })?,
+    };
+    let address = context.connection.peer.ip();
     app.login_limits
-        .check(context.connection.peer.ip(), &input.username)?;
-    let local = Local::new(Arc::clone(&app.directory), app.passwords.clone());
+        .check(address, provider.name(), &input.username)?;
     let credentials = Credentials::Password {
         name: input.username,
         password: input.password,
     };
-    let account = local.authenticate(credentials).await?;
-    let user = Local::user_of(&account.principal.id)
-        .ok_or_else(|| ApiError::internal("an account of this server is no user"))?;
-    let new = NewToken {
-        user: user.to_string(),
+    let session = Session {
         description: input.description,
-        ttl: Some(if input.ttl == 0 {
-            SESSION_MILLISECONDS
-        } else {
-            input.ttl
-        }),
-        ..NewToken::default()
+        ttl: input.ttl,
     };
-    let token = tokens::create(app, new).await?;
+    let token = logins::by_credentials(app, provider, credentials, session).await?;
     Ok(crate::edge::json(StatusCode::CREATED, &shown(&token)))
 }
 
 /// A token in the shape of this face. `token` is the bearer token, shown this once.
 pub(super) fn shown(token: &Token) -> serde_json::Value {
-    let principal = (token.user_id.parse::<UserId>()).map(|user| user.local_principal());
+    let local = (token.user_id.parse::<UserId>()).map(|user| user.local_principal());
+    // Tokens of earlier versions do not say it.
+    let (provider, principal) = match token.auth_provider.as_str() {
+        "" => (AuthConfigType::Local.name(), local.unwrap_or_default()),
+        provider => (provider, token.user_principal.clone()),
+    };
     json!({
         "id": token.name(),
         "type": "token",
@@ -76,8 +81,8 @@ pub(super) fn shown(token: &Token) -> serde_json::Value {
         "name": token.name(),
         "token": token.token,
         "userId": token.user_id,
-        "userPrincipal": principal.unwrap_or_default(),
-        "authProvider": "local",
+        "userPrincipal": principal,
+        "authProvider": provider,
         "description": token.description,
         "clusterId": token.cluster_name,
         "enabled": token.enabled,

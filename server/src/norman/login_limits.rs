@@ -15,6 +15,9 @@ const PER_ACCOUNT: (u32, Duration) = (10, Duration::from_secs(6));
 /// How many addresses and accounts are remembered before those that have recovered are forgotten.
 const REMEMBERED: usize = 10_000;
 
+/// So much of a name counts, in characters.
+const LONGEST: usize = 128;
+
 /// Limits attempts per address and per account.
 #[derive(Debug)]
 pub struct LoginLimits {
@@ -32,17 +35,17 @@ impl Default for LoginLimits {
 }
 
 impl LoginLimits {
-    /// Counts an attempt.
+    /// Counts an attempt to log in to an account of a login provider.
     ///
     /// # Errors
     /// 429 with the seconds to wait, when there were too many.
-    pub fn check(&self, address: IpAddr, account: &str) -> Result<(), ApiError> {
+    pub fn check(&self, address: IpAddr, provider: &str, account: &str) -> Result<(), ApiError> {
         if self.addresses.len() + self.accounts.len() > REMEMBERED {
             self.addresses.retain_recent();
             self.accounts.retain_recent();
         }
         // An account that nobody has is limited as well, so that the limit tells nothing.
-        let account = account.chars().take(128).collect();
+        let account = format!("{provider}/{}", same_for_all(account));
         let attempt = self.addresses.check_key(&address.to_canonical());
         // An address that is refused does not use up what the account has.
         let Err(refused) = attempt.and_then(|()| self.accounts.check_key(&account)) else {
@@ -55,6 +58,16 @@ impl LoginLimits {
         let message = format!("too many attempts to log in; try again in {seconds} s");
         Err(ApiError::too_many_requests(message, seconds))
     }
+}
+
+/// A name in the one form in which all ways to write it count: directories compare without regard to case
+/// and spaces, and take names with and without a domain.
+fn same_for_all(name: &str) -> String {
+    let name = name.rsplit_once('\\').map_or(name, |(_, name)| name);
+    let name = name.split_once('@').map_or(name, |(name, _)| name);
+    let name = name.chars().filter(|character| !character.is_whitespace());
+    let name = name.take(LONGEST).flat_map(char::to_lowercase);
+    name.collect()
 }
 
 fn quota((burst, every): (u32, Duration)) -> Quota {
@@ -73,10 +86,20 @@ mod tests {
         let limits = LoginLimits::default();
         let address = |last| IpAddr::from([10, 0, 0, last]);
         for attempt in 0..10 {
-            assert!(limits.check(address(attempt), "admin").is_ok());
+            assert!(limits.check(address(attempt), "local", "admin").is_ok());
         }
-        assert_eq!(limits.check(address(99), "admin").unwrap_err().code(), 429);
-        assert!(limits.check(address(99), "other").is_ok());
+        let again = |name| limits.check(address(99), "local", name);
+        for name in [
+            "admin",
+            "ADMIN",
+            " ad min",
+            "CORP\\admin",
+            "admin@example.com",
+        ] {
+            assert_eq!(again(name).unwrap_err().code(), 429, "{name}");
+        }
+        assert!(again("other").is_ok());
+        assert!(limits.check(address(99), "openldap", "admin").is_ok());
     }
 
     #[test]
@@ -84,8 +107,11 @@ mod tests {
         let limits = LoginLimits::default();
         let address = IpAddr::from([10, 0, 0, 1]);
         for attempt in 0..20 {
-            assert!(limits.check(address, &attempt.to_string()).is_ok());
+            assert!(limits.check(address, "local", &attempt.to_string()).is_ok());
         }
-        assert_eq!(limits.check(address, "21").unwrap_err().code(), 429);
+        assert_eq!(
+            limits.check(address, "local", "21").unwrap_err().code(),
+            429
+        );
     }
 }

@@ -7,7 +7,7 @@ use apiserver::error::ApiError;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use kube::api::{Api, Patch, PatchParams};
-use lariat_api::User;
+use lariat_api::{AuthConfigType, User};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::json;
@@ -18,6 +18,8 @@ use crate::authz::Denied;
 use crate::edge::{Body, RequestContext};
 use crate::management::failure;
 use crate::state::App;
+
+const LOCAL: &str = AuthConfigType::Local.name();
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -37,7 +39,7 @@ pub(super) async fn change(
     let input: Input = answer::parse(&body)?;
     // A stolen token must not be a way to try passwords.
     app.login_limits
-        .check(context.connection.peer.ip(), &who.username)?;
+        .check(context.connection.peer.ip(), LOCAL, &who.username)?;
     let hash = app.directory.password(&who.user);
     let right = app.passwords.check(hash, input.current_password).await;
     if !right.map_err(ApiError::internal)? {

@@ -1,7 +1,7 @@
 //! Roles and bindings decide who sees and does what.
 
 use http::{Method, StatusCode};
-use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::api::{Api, Patch, PatchParams};
 use lariat_api::{User, UserAttribute};
 use serde_json::{Value, json};
 
@@ -237,13 +237,11 @@ async fn groups_and_names_at_login_providers_count() {
         .await
         .unwrap();
     assert_eq!(seen(&ann, &clusters()).await, ["two"]);
-    let said = json!({"apiVersion": "management.cattle.io/v3", "kind": "UserAttribute",
-        "metadata": {"name": ann_id}, "groupPrincipals": {"openldap": {"items": [
-            {"id": OPS, "principalType": "group"}, {"id": "system:masters", "principalType": "group"}]}}});
-    let said: UserAttribute = serde_json::from_value(said).unwrap();
+    let said = Patch::Merge(json!({"groupPrincipals": {"openldap": {"items": [
+        {"id": OPS, "principalType": "group"}, {"id": "system:masters", "principalType": "group"}]}}}));
     let attributes: Api<UserAttribute> = Api::all(own.clone());
     attributes
-        .create(&PostParams::default(), &said)
+        .patch(&ann_id, &PatchParams::default(), &said)
         .await
         .unwrap();
     assert_eq!(seen(&ann, &clusters()).await, ["one", "two"]);

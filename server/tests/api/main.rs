@@ -4,6 +4,7 @@
 
 mod access;
 mod connections;
+mod directory_logins;
 mod escalation;
 mod fairness;
 mod harness;

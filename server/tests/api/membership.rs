@@ -1,10 +1,14 @@
 //! Members of clusters, owners, administrators and everybody else.
 
-use http::StatusCode;
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt as _, Empty};
+use hyper::body::Incoming;
 use serde_json::json;
 
 use super::access::{all, crtb, grb, made, name, prtb, within};
-use super::harness::{TestServer, cluster, clusters, object, registration_tokens, tokens, users};
+use super::harness::{
+    LIMIT, TestServer, cluster, clusters, object, registration_tokens, tokens, users,
+};
 
 #[tokio::test]
 async fn strangers_see_nothing_members_read_owners_change() {
@@ -246,4 +250,33 @@ async fn who_manages_users_has_no_power_over_administrators() {
     assert_eq!(kept["metadata"]["deletionTimestamp"], json!(null));
     let bob = format!("{}/{bob_id}", users());
     assert_eq!(ann.delete(&bob).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_watch_ends_when_something_is_taken_away() {
+    let server = TestServer::start().await;
+    let admin = server.admin().await;
+    let (ann, ann_id) = server.user(&admin, "ann").await;
+    for name in ["prod", "other"] {
+        made(&admin, &clusters(), &object("Cluster", name, json!({}))).await;
+    }
+    let prod = within("prod", "clusterroletemplatebindings");
+    let binding = made(&admin, &prod, &crtb(&ann_id, "cluster-member")).await;
+    let watch = Request::get(format!("{}?watch=true", clusters()));
+    let mut open = ann.request(watch.body(Empty::new()).unwrap()).await;
+    let next = async |open: &mut http::Response<Incoming>| {
+        let frame = tokio::time::timeout(LIMIT, open.body_mut().frame()).await;
+        frame.expect("in time")
+    };
+    let first = next(&mut open).await.unwrap().unwrap();
+    let first = String::from_utf8(first.into_data().unwrap().to_vec()).unwrap();
+    assert!(first.contains("prod"), "{first}");
+    // What is given on top ends nothing.
+    let other = within("other", "clusterroletemplatebindings");
+    made(&admin, &other, &crtb(&ann_id, "cluster-member")).await;
+    let path = format!("{prod}/{}", name(&binding));
+    assert_eq!(admin.delete(&path).await.status, StatusCode::OK);
+    while let Some(frame) = next(&mut open).await {
+        frame.expect("it ends in order");
+    }
 }

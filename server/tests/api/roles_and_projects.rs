@@ -660,7 +660,10 @@ async fn only_administrators_say_who_people_are() {
     let (allowed, allowed_id) = server.user(&admin, "allowed").await;
     allow(&admin, &allowed_id, &["*"]).await;
     let github = object("AuthConfig", "github", json!({"type": "githubConfig"}));
-    let attribute = object("UserAttribute", &allowed_id, json!({}));
+    // Who has logged in has one.
+    let quiet = json!({"username": "quiet"});
+    made(&admin, &users(), &object("User", "u-quiet", quiet)).await;
+    let attribute = object("UserAttribute", "u-quiet", json!({}));
     for (path, object) in [
         (all("authconfigs"), github),
         (all("userattributes"), attribute),
@@ -709,7 +712,10 @@ async fn a_user_need_not_have_a_name_to_log_in() {
         {"id": "openldap_group://cn=admins", "principalType": "group"}]}}, "needsRefresh": true});
     let none = object("UserAttribute", "u-none", forged.clone());
     admin.post(&path, &none).await.refusal(422);
-    let attribute = made(&admin, &path, &object("UserAttribute", &ann, forged)).await;
+    let quiet = object("User", "u-quiet", json!({}));
+    made(&admin, &users(), &quiet).await;
+    let attribute = object("UserAttribute", "u-quiet", forged);
+    let attribute = made(&admin, &path, &attribute).await;
     assert!(attribute["groupPrincipals"].is_null(), "{attribute}");
     assert_eq!(attribute["needsRefresh"], true);
 

@@ -213,3 +213,48 @@ async fn a_token_that_is_being_deleted_is_refused() {
     held.get(&tokens()).await.refusal(401);
     assert_eq!(admin.get(&path).await.status, StatusCode::OK);
 }
+
+#[tokio::test]
+async fn a_login_that_nobody_uses_ends() {
+    let server = TestServer::start().await;
+    let admin = server.admin().await;
+    let made = admin.post(&tokens(), &object("Token", "", json!({}))).await;
+    let derived = admin.with_token(made.json()["token"].as_str().unwrap());
+    let settings = "/apis/management.cattle.io/v3/settings";
+    let path = format!("{settings}/auth-user-session-idle-ttl-minutes");
+    let mut setting = admin.get(&path).await.json();
+    setting["value"] = json!("soon");
+    let refused = admin.put(&path, &setting).await.refusal(422);
+    assert!(refused.contains("must be a whole number"), "{refused}");
+    setting["value"] = json!("10");
+    assert_eq!(admin.put(&path, &setting).await.status, StatusCode::OK);
+    for _ in 0..3 {
+        server.advance(Duration::from_secs(9 * 60));
+        assert_eq!(admin.get(&clusters()).await.status, StatusCode::OK);
+    }
+    server.advance(Duration::from_secs(11 * 60));
+    let refused = admin.get(&clusters()).await.refusal(401);
+    assert_eq!(refused, "the login was not used for too long; log in again");
+    // Programs have tokens of their own, which live as long as they say.
+    assert_eq!(derived.get(&clusters()).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn one_login_too_many_ends_the_one_that_is_longest_unused() {
+    let server = TestServer::start().await;
+    let first = server.admin().await;
+    let path = "/apis/management.cattle.io/v3/settings/auth-user-max-sessions";
+    let mut setting = first.get(path).await.json();
+    setting["value"] = json!("2");
+    assert_eq!(first.put(path, &setting).await.status, StatusCode::OK);
+    server.advance(Duration::from_secs(60));
+    let second = server.admin().await;
+    assert_eq!(second.get(&clusters()).await.status, StatusCode::OK);
+    server.advance(Duration::from_secs(60));
+    assert_eq!(first.get(&clusters()).await.status, StatusCode::OK);
+    let third = server.admin().await;
+    second.get(&clusters()).await.refusal(401);
+    for client in [&first, &third] {
+        assert_eq!(client.get(&clusters()).await.status, StatusCode::OK);
+    }
+}

@@ -58,6 +58,20 @@ fn only_health_and_version_are_asked_in_the_agents_own_name() {
 }
 
 #[test]
+fn people_have_names_of_any_language() {
+    let named = |bytes: &[u8]| {
+        let name = http::HeaderValue::from_bytes(bytes).unwrap();
+        let request = Request::get("/api")
+            .header("Impersonate-User", "u-1")
+            .header("Impersonate-Extra-Username", name);
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        Policy::parse(OPEN, "cattle-system").unwrap().check(&parts)
+    };
+    assert_eq!(named("J\u{fc}rgen \u{738b}".as_bytes()), Ok(()));
+    assert!(matches!(named(b"J\xfcrgen"), Err(Denied::Ambiguous(_))));
+}
+
+#[test]
 fn reserved_groups_are_denied_whatever_the_policy_says() {
     for group in [
         "system:masters",

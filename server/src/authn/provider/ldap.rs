@@ -20,7 +20,7 @@ use futures::future::BoxFuture;
 use lariat_api::{Principal, PrincipalType};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::{
     Account, AuthProvider, Credentials, Known, LoginError, MAX_FOUND, MIN_SEARCHED, Refreshed,
@@ -33,6 +33,9 @@ pub use settings::{Dialect, GroupSettings, Security, Settings, SettingsError, Us
 
 /// How long all of a login, a refresh or a search may take.
 const DEADLINE: Duration = Duration::from_secs(20);
+/// Wrong names and passwords are refused at a multiple of this after they came: how long a directory takes
+/// to look for nobody, or to compare a password, does not tell which of them was wrong.
+const REFUSED_EVERY: Duration = Duration::from_millis(500);
 /// How many of them are done at once. The others wait, within their deadline.
 const AT_ONCE: usize = 16;
 /// The longest name and password that are shown to a directory, in bytes.
@@ -158,6 +161,70 @@ impl Ldap {
         }
         connection.close().await;
         Ok(principals)
+    }
+
+    async fn read(&self, id: &str) -> Result<Option<Principal>, LoginError> {
+        let checked = &self.checked;
+        let (user, of_groups) = (
+            format!("{}://", self.user_scheme()),
+            format!("{}://", group_scheme(checked.settings.dialect)),
+        );
+        let (users, groups) = (&checked.settings.users, &checked.settings.groups);
+        let asked = match (id.strip_prefix(&user), id.strip_prefix(&of_groups)) {
+            (Some(dn), _) => {
+                let attributes = self.user_attributes();
+                (dn, &users.search_base, &checked.user_filter, attributes)
+            }
+            (None, Some(dn)) => {
+                let attributes = vec![groups.name_attribute.as_str()];
+                (dn, &groups.search_base, &checked.group_filter, attributes)
+            }
+            (None, None) => return Ok(None),
+        };
+        let (dn, base, filter, attributes) = asked;
+        // Nobody is found by this who is not found by a search.
+        if !dn.to_lowercase().ends_with(&base.to_lowercase()) {
+            return Ok(None);
+        }
+        let mut connection = self.connect().await?;
+        let found = connection
+            .search(dn, Scope::Base, filter, &attributes, 1)
+            .await;
+        connection.close().await;
+        let entry = match found {
+            Ok(found) => found.entries.into_iter().next(),
+            Err(failure) if refusal::is_no_such_entry(&failure) => None,
+            Err(failure) => return Err(refusal::of_failure("read an entry", failure)),
+        };
+        Ok(entry.map(|entry| match id.starts_with(&user) {
+            true => self.user(&entry),
+            false => group(checked, &entry),
+        }))
+    }
+
+    /// Whether the service account is let in and people and groups are where they should be.
+    async fn try_out(&self) -> Result<(), LoginError> {
+        let settings = &self.checked.settings;
+        let mut connection = self.connect().await?;
+        for (step, base) in [
+            ("read the search base of users", &settings.users.search_base),
+            (
+                "read the search base of groups",
+                &settings.groups.search_base,
+            ),
+        ] {
+            let anything = Filter::anything();
+            let found = connection
+                .search(base, Scope::Base, &anything, &["1.1"], 1)
+                .await
+                .map_err(|failure| refusal::of_failure(step, failure))?;
+            if found.entries.is_empty() {
+                let message = format!("cannot {step}: the service account does not see {base:?}");
+                return Err(LoginError::Misconfigured(message));
+            }
+        }
+        connection.close().await;
+        Ok(())
     }
 
     /// A connection to the first server that answers, bound as the service account.
@@ -342,7 +409,14 @@ impl AuthProvider for Ldap {
         shown: Credentials,
     ) -> BoxFuture<'a, Result<Account, LoginError>> {
         let Credentials::Password { name, password } = shown;
-        Box::pin(async move { self.limited(self.log_in(&name, &password)).await })
+        Box::pin(async move {
+            let begun = Instant::now();
+            let proved = self.limited(self.log_in(&name, &password)).await;
+            if matches!(proved, Err(LoginError::Wrong)) {
+                tokio::time::sleep_until(next_step(begun, Instant::now())).await;
+            }
+            proved
+        })
     }
 
     fn refresh<'a>(&'a self, known: &'a Known) -> BoxFuture<'a, Result<Refreshed, LoginError>> {
@@ -361,13 +435,39 @@ impl AuthProvider for Ldap {
             self.limited(self.look_for(text, kind)).await
         })
     }
+
+    fn principal<'a>(
+        &'a self,
+        id: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Principal>, LoginError>> {
+        Box::pin(async move {
+            if id.len() > MAX_NAME || id.contains('\0') {
+                return Ok(None);
+            }
+            self.limited(self.read(id)).await
+        })
+    }
+
+    fn check(&self) -> BoxFuture<'_, Result<(), LoginError>> {
+        Box::pin(self.limited(self.try_out()))
+    }
+}
+
+/// When to refuse who came at `begun`.
+fn next_step(begun: Instant, now: Instant) -> Instant {
+    let steps = (now - begun).as_nanos() / REFUSED_EVERY.as_nanos() + 1;
+    begun + REFUSED_EVERY * u32::try_from(steps).unwrap_or(u32::MAX)
+}
+
+fn group_scheme(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::OpenLdap => "openldap_group",
+        Dialect::ActiveDirectory => "activedirectory_group",
+    }
 }
 
 fn group(checked: &Checked, entry: &Entry) -> Principal {
-    let scheme = match checked.settings.dialect {
-        Dialect::OpenLdap => "openldap_group",
-        Dialect::ActiveDirectory => "activedirectory_group",
-    };
+    let scheme = group_scheme(checked.settings.dialect);
     let name = entry.text(&checked.settings.groups.name_attribute);
     Principal {
         id: format!("{scheme}://{}", entry.dn),
@@ -385,4 +485,20 @@ fn short(name: &str) -> String {
 
 fn is_locked_for_ever(person: &Entry) -> bool {
     person.text(LOCKED_ATTRIBUTE) == Some(LOCKED_FOR_EVER)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_come_in_steps() {
+        let begun = Instant::now();
+        let after = |milliseconds| {
+            let now = begun + Duration::from_millis(milliseconds);
+            (next_step(begun, now) - begun).as_millis()
+        };
+        assert_eq!([after(0), after(3), after(499)], [500; 3]);
+        assert_eq!([after(500), after(501), after(999)], [1000; 3]);
+    }
 }

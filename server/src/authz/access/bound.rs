@@ -8,7 +8,7 @@ use lariat_api::{
     Who,
 };
 
-use super::owner;
+use super::{Change, owner};
 
 /// Names of roles by the names of the bindings that give them.
 pub(super) type Roles = BTreeMap<String, String>;
@@ -47,7 +47,7 @@ pub(super) struct GivenIn {
 }
 
 /// A binding.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(super) struct Bound {
     pub(super) to: Whom,
     pub(super) place: BoundIn,
@@ -56,14 +56,14 @@ pub(super) struct Bound {
     pub(super) role: String,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(super) enum Whom {
     User { id: String, uid: String },
     Principal(String),
     Group(String),
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(super) enum BoundIn {
     Everything,
     Cluster(String),
@@ -72,7 +72,11 @@ pub(super) enum BoundIn {
 
 impl Everybody {
     /// A binding is as given, or gives nothing any more.
-    pub(super) fn set(&mut self, key: &str, bound: Option<Bound>) {
+    pub(super) fn set(&mut self, key: &str, bound: Option<Bound>) -> Change {
+        let change = Change::between(self.bindings.get(key), bound.as_ref());
+        if change == Change::None {
+            return change;
+        }
         if let Some(before) = self.bindings.remove(key) {
             self.take(&before);
             let (index, by) = self.index(&before);
@@ -98,6 +102,7 @@ impl Everybody {
                 .insert(key.to_owned());
             self.bindings.insert(key.to_owned(), bound);
         }
+        change
     }
 
     /// The binding of a key.

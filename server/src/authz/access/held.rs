@@ -98,6 +98,20 @@ impl Access {
         })
     }
 
+    /// Whether somebody has a role in a cluster or project: a user, or one who never was here and whom a
+    /// login provider knows by that name and in those groups.
+    pub(crate) fn is_member_somewhere(
+        &self,
+        user: Option<&str>,
+        principal: &str,
+        groups: &[String],
+    ) -> bool {
+        let known = self.given(user.unwrap_or_default(), groups);
+        let known = known.map(|(given, _)| given);
+        let mut all = known.chain(self.bound.principals.get(principal));
+        all.any(|given| !given.clusters.is_empty())
+    }
+
     /// What a user is in a cluster by roles in all of it; `None` if nothing.
     pub(crate) fn standing(&self, user: &User, cluster: &str) -> Option<Standing> {
         let mut standing = None;

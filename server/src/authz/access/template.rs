@@ -6,10 +6,13 @@ use std::sync::{LazyLock, OnceLock};
 
 use apiserver::rbac::{Rule, usual_rules};
 use apiserver::serve::{Attributes, ResourceAttributes};
+use kube::core::ObjectMeta;
 use lariat_api::{
     Cluster, ClusterRegistrationToken, ClusterRoleTemplateBinding, GROUP, Kind, PolicyRule,
     Project, ProjectRoleTemplateBinding, RoleContext, RoleTemplate,
 };
+
+use super::Change;
 
 /// Stands for everything in a list of a rule.
 const ALL: &str = "*";
@@ -66,7 +69,18 @@ pub(crate) struct Template {
 }
 
 impl Templates {
-    pub(super) fn set(&mut self, name: &str, template: Option<RoleTemplate>) {
+    pub(super) fn set(&mut self, name: &str, mut template: Option<RoleTemplate>) -> Change {
+        if let Some(template) = &mut template {
+            template.metadata = ObjectMeta {
+                name: Some(name.to_owned()),
+                ..ObjectMeta::default()
+            };
+        }
+        let before = self.0.get(name).map(|written| &written.template);
+        let change = Change::between(before, template.as_ref());
+        if change == Change::None {
+            return change;
+        }
         match template {
             Some(template) => {
                 let given = OnceLock::new();
@@ -77,6 +91,7 @@ impl Templates {
         for written in self.0.values_mut() {
             written.given = OnceLock::new();
         }
+        change
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&Template> {

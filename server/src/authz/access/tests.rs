@@ -690,3 +690,27 @@ fn a_role_anywhere_in_a_cluster_demands_that_sessions_are_recorded() {
         assert_eq!(access.recorded(&user, "c-1"), elsewhere, "{id}");
     }
 }
+
+#[test]
+fn only_what_matters_counts_as_a_change() {
+    let mut access = with([user("u-0")]);
+    let mut seen = access.changes();
+    let mut set = |key: &str, value: Option<&Value>| {
+        access.set(key, value.map(|value| entry(key, value)).as_ref());
+        let is_new = access.changes() != seen;
+        seen = access.changes();
+        is_new
+    };
+    let (key, value) = user("u-0");
+    let mut seen_before = value.clone();
+    seen_before["status"] = serde_json::json!({"conditions": []});
+    assert!(!set(&key, Some(&seen_before)));
+    let mut known = value;
+    known["principalIds"] = serde_json::json!(["openldap_user://uid=ann"]);
+    assert!(set(&key, Some(&known)));
+    let (key, cluster) = object::<Cluster>("", "c-0", serde_json::json!({}));
+    assert!(set(&key, Some(&cluster)));
+    assert!(!set(&key, Some(&cluster)));
+    assert!(set(&key, None));
+    assert!(!set(&key, None));
+}

@@ -11,8 +11,9 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
 use lariat_api::{AuthConfig, Kind as _};
+use secrecy::SecretString;
 use serde_json::json;
-use store::{Op, Store, Txn};
+use store::{Op, Revision, Store, Txn};
 
 use super::applied::hide;
 use super::{Context, Managed, forbidden, namespace};
@@ -84,6 +85,27 @@ impl Managed for AuthConfig {
             ops: ops.collect(),
         })
     }
+}
+
+/// A secret of a provider and the revision at which it was written, if there is one.
+///
+/// # Errors
+/// When the store fails, or what is kept is not text.
+pub(crate) async fn kept_secret(
+    store: &dyn Store,
+    provider: &str,
+    field: &str,
+) -> Result<Option<(SecretString, Revision)>, ApiError> {
+    let kept = Kept::new(provider, field);
+    let Some(entry) = store.get(kept.key().as_bytes()).await? else {
+        return Ok(None);
+    };
+    let object = Object::decode(&entry.value, entry.modified.0).map_err(ApiError::internal)?;
+    let encoded = &object.as_value()["data"][&kept.field];
+    let decoded = STANDARD.decode(encoded.as_str().unwrap_or_default());
+    let text = String::from_utf8(decoded.map_err(ApiError::internal)?);
+    let text = text.map_err(|_| ApiError::internal(format!("{} is not text", kept.place())))?;
+    Ok(Some((text.into(), entry.modified)))
 }
 
 /// A Secret with one secret of a provider.

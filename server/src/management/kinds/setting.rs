@@ -2,9 +2,11 @@
 
 use apiserver::admission::{Effects, Write};
 use apiserver::error::ApiError;
+use apiserver::schema::FieldError;
 use lariat_api::{Kind as _, Setting, SettingSource};
 
 use super::{Context, Managed, forbidden};
+use crate::management::Number;
 
 impl Managed for Setting {
     async fn admit(
@@ -16,6 +18,13 @@ impl Managed for Setting {
         if old.is_some_and(|old| old.source == SettingSource::Config) && !write.user.is_master() {
             let why = "this setting comes from the configuration of the server; change it there";
             return Err(forbidden::<Self>(self.name(), why));
+        }
+        if let Some(number) = Number::of_name(self.name())
+            && !self.value.is_empty()
+            && let Err(error) = number.parse(&self.value)
+        {
+            let error = FieldError::invalid("value", self.value.as_str(), error.to_string());
+            return Err(write.invalid(self.name(), &[error]));
         }
         Ok(Effects::default())
     }

@@ -6,10 +6,10 @@ use apiserver::object::Object;
 use apiserver::schema::FieldError;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use lariat_api::{Kind as _, Token, TokenName};
+use lariat_api::{AuthConfigType, Kind as _, Token, TokenName, UserId};
 
 use super::{Context, Managed, forbidden};
-use crate::authn::{SecretHash, new_secret};
+use crate::authn::{SecretHash, TOKEN, new_secret};
 use crate::authz::is_administrator;
 use crate::random;
 
@@ -39,6 +39,7 @@ impl Managed for Token {
             let error = FieldError::invalid("userId", self.user_id.as_str(), rule);
             return Err(write.invalid(self.name(), &[error]));
         }
+        inherit_provider(self, context, write);
         // Only from the server itself comes a token for somebody who has just logged in.
         self.is_derived |= !write.user.is_master();
         let secret = issue(self, write.now)?;
@@ -51,6 +52,23 @@ impl Managed for Token {
             ..Effects::default()
         })
     }
+}
+
+/// A token that is made with another ends with the provider by which its user came to that.
+fn inherit_provider(token: &mut Token, context: &Context, write: &Write<'_>) {
+    if !token.auth_provider.is_empty() {
+        return;
+    }
+    let shown = write.user.extra.get(TOKEN).and_then(|names| names.first());
+    let shown = shown.filter(|_| token.user_id == write.user.name);
+    let shown = shown.and_then(|name| context.directory.token(name));
+    (token.auth_provider, token.user_principal) = match shown {
+        Some(shown) => (shown.provider.clone(), shown.principal.clone()),
+        None => (
+            AuthConfigType::Local.name().to_owned(),
+            format!("{}{}", UserId::LOCAL, token.user_id),
+        ),
+    };
 }
 
 /// Gives a new token its secret, of which the hash is kept, and its end. Returns the secret.

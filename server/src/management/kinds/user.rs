@@ -11,7 +11,7 @@ use store::{Op, Revision, Txn};
 
 use super::applied::hide;
 use super::{Context, Managed, binding, forbidden, namespace};
-use crate::authn::Passwords;
+use crate::authn::{Passwords, SecretHash};
 use crate::authz::{ADMIN, Access, is_administrator};
 use crate::random;
 use crate::stored::{join, prefix};
@@ -62,13 +62,15 @@ impl Managed for User {
             compares: Vec::new(),
             ops,
         };
+        let before = old.map_or(&[][..], |old| &old.principal_ids);
+        settle_principals(self, context, write, before, &id)?;
         if old.is_none() {
-            self.principal_ids = vec![id.local_principal()];
             if !self.username.is_empty() {
                 join(&mut txn, claim(&self.username));
             }
             join(&mut txn, first_roles(self, context, write)?);
         }
+        join(&mut txn, claim_principals(before, &self.principal_ids));
         if !namespace::exists(&*context.store, self.name()).await? {
             let now = Time(write.now);
             let made = namespace::make(self.name(), &namespace::owned_by(self), Some(&now))?;
@@ -106,6 +108,7 @@ impl Managed for User {
             context.store.txn(txn).await?;
         }
         let mut ops = vec![Passwords::forget(name)];
+        ops.extend(claim_principals(&self.principal_ids, &[]).ops);
         if !self.username.is_empty() {
             let key = username_key(&self.username);
             ops.push(Op::Delete { key });
@@ -153,6 +156,67 @@ fn first_roles(user: &mut User, context: &Context, write: &Write<'_>) -> Result<
 /// The transaction that claims a username for a new user.
 fn claim(username: &str) -> Txn {
     Txn::put_if(username_key(username), Revision::ZERO, Bytes::new())
+}
+
+/// The names that login providers have for a user: that of the account here, and others that only
+/// administrators and the server itself say.
+fn settle_principals(
+    user: &mut User,
+    context: &Context,
+    write: &Write<'_>,
+    before: &[String],
+    id: &UserId,
+) -> Result<(), ApiError> {
+    let said = std::mem::take(&mut user.principal_ids);
+    let said = match is_administrator(write.user) {
+        true => said,
+        false => before.to_vec(),
+    };
+    user.principal_ids.push(id.local_principal());
+    for other in said {
+        if !other.starts_with(UserId::LOCAL) && !user.principal_ids.contains(&other) {
+            user.principal_ids.push(other);
+        }
+    }
+    let new = (user.principal_ids.iter()).filter(|name| !before.contains(name));
+    for name in new {
+        let taken = context.directory.user_of_principal(name);
+        if let Some((other, _)) = taken.filter(|(other, _)| other != id) {
+            let other = other.as_str();
+            let message = format!("principal {name:?} belongs to user {other:?}");
+            return Err(ApiError::new(
+                StatusCode::CONFLICT,
+                "AlreadyExists",
+                message,
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The transaction that claims what of the names that login providers have for a user is new, and lets go
+/// of what is no longer among them. Nobody else has a name that is claimed.
+fn claim_principals(before: &[String], now: &[String]) -> Txn {
+    let elsewhere = |id: &&String| !id.starts_with(UserId::LOCAL);
+    let mut txn = Txn::default();
+    for new in now.iter().filter(elsewhere) {
+        if !before.contains(new) {
+            let claim = Txn::put_if(principal_key(new), Revision::ZERO, Bytes::new());
+            join(&mut txn, claim);
+        }
+    }
+    for old in before.iter().filter(elsewhere) {
+        if !now.contains(old) {
+            let key = principal_key(old);
+            txn.ops.push(Op::Delete { key });
+        }
+    }
+    txn
+}
+
+/// They may be long, and of any characters.
+fn principal_key(principal: &str) -> Bytes {
+    format!("/principals/{}", SecretHash::of(principal).to_hex()).into()
 }
 
 /// Names may hold any character, keys had better not.

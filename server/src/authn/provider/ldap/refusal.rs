@@ -18,9 +18,10 @@ const INVALID_CREDENTIALS: u32 = 49;
 const INSUFFICIENT_ACCESS_RIGHTS: u32 = 50;
 const UNWILLING_TO_PERFORM: u32 = 53;
 
-/// Whether a directory says that there is no such entry.
+/// Whether a directory says that there is no such entry, or could not be.
 pub(super) fn is_no_such_entry(failure: &Failure) -> bool {
-    matches!(failure, Failure::Refused(outcome) if outcome.code == NO_SUCH_OBJECT)
+    let none = |code| matches!(code, NO_SUCH_OBJECT | INVALID_DN_SYNTAX);
+    matches!(failure, Failure::Refused(outcome) if none(outcome.code))
 }
 
 /// How the bind of a person ended.

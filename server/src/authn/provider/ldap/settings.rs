@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use lariat_api::{AuthConfig, AuthConfigType};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
@@ -174,6 +175,62 @@ impl Settings {
                 nested: is_active_directory,
             },
         }
+    }
+}
+
+impl Settings {
+    /// What an AuthConfig says of a directory, with the password of the service account. `None` if it is not
+    /// about one.
+    #[must_use]
+    pub fn of(config: &AuthConfig, password: SecretString) -> Option<Self> {
+        let dialect = match config.type_ {
+            AuthConfigType::OpenLdap => Dialect::OpenLdap,
+            AuthConfigType::ActiveDirectory => Dialect::ActiveDirectory,
+            _ => return None,
+        };
+        let mut config = config.clone();
+        config.fill_in();
+        let said = config.directory;
+        let usual = Self::new(dialect);
+        let timeout = said.connection_timeout.map(u64::from);
+        Some(Self {
+            dialect,
+            servers: said.servers,
+            port: said.port.unwrap_or(usual.port),
+            security: match (said.tls, said.starttls) {
+                (true, _) => Security::Tls,
+                (false, true) => Security::StartTls,
+                (false, false) => Security::None,
+            },
+            certificate: said.certificate,
+            service_account: match dialect {
+                Dialect::OpenLdap => said.service_account_distinguished_name,
+                Dialect::ActiveDirectory => said.service_account_username,
+            },
+            service_account_password: password,
+            default_login_domain: said.default_login_domain,
+            connection_timeout: timeout.map_or(usual.connection_timeout, Duration::from_millis),
+            users: UserSettings {
+                search_base: said.user_search_base,
+                object_class: said.user_object_class,
+                search_filter: said.user_search_filter,
+                login_attribute: said.user_login_attribute,
+                name_attribute: said.user_name_attribute,
+                search_attribute: said.user_search_attribute,
+                enabled_attribute: said.user_enabled_attribute,
+                disabled_bit_mask: said.user_disabled_bit_mask.map_or(0, i64::from),
+            },
+            groups: GroupSettings {
+                search_base: said.group_search_base,
+                object_class: said.group_object_class,
+                search_filter: said.group_search_filter,
+                name_attribute: said.group_name_attribute,
+                search_attribute: said.group_search_attribute,
+                member_mapping_attribute: said.group_member_mapping_attribute,
+                member_user_attribute: said.group_member_user_attribute,
+                nested: (said.nested_group_membership_enabled).unwrap_or(usual.groups.nested),
+            },
+        })
     }
 }
 
@@ -360,6 +417,27 @@ mod tests {
         settings.service_account_password = "secret".into();
         settings.users.search_base = "dc=example,dc=com".into();
         settings
+    }
+
+    #[test]
+    fn what_an_auth_config_leaves_out_is_usual() {
+        for (type_, dialect) in [
+            (AuthConfigType::OpenLdap, Dialect::OpenLdap),
+            (AuthConfigType::ActiveDirectory, Dialect::ActiveDirectory),
+        ] {
+            let mut config = AuthConfig::new(type_);
+            config.directory.servers = vec!["ldap.example.com".into()];
+            config.directory.service_account_distinguished_name = "reader".into();
+            config.directory.service_account_username = "reader".into();
+            config.directory.user_search_base = "dc=example,dc=com".into();
+            let read = Settings::of(&config, "secret".into()).unwrap();
+            assert_eq!(format!("{read:?}"), format!("{:?}", settings(dialect)));
+            config.directory.tls = true;
+            let read = Settings::of(&config, "secret".into()).unwrap();
+            assert_eq!((read.port, read.security), (636, Security::Tls));
+        }
+        let github = AuthConfig::new(AuthConfigType::Github);
+        assert!(Settings::of(&github, SecretString::default()).is_none());
     }
 
     type Change = dyn Fn(&mut Settings);

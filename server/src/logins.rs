@@ -1,0 +1,108 @@
+//! Logging in: who was proved by a provider becomes a user, is let in or not, and gets a token.
+
+mod accounts;
+mod admission;
+mod attributes;
+mod configure;
+mod metrics;
+mod refresh;
+mod status;
+
+use apiserver::error::ApiError;
+use lariat_api::{AuthConfigType, Kind as _, Token};
+
+use crate::authn::provider::{Account, Credentials, LoginError};
+use crate::management::Number;
+use crate::state::App;
+use crate::tokens::{self, NewToken};
+
+pub(crate) use configure::{disable, test_and_apply};
+pub(crate) use refresh::{keep as keep_refreshed, refresh_user};
+
+const MILLISECONDS_OF_A_MINUTE: u64 = 60_000;
+
+/// What somebody who logs in wants.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Session {
+    /// What the token is for.
+    pub(crate) description: String,
+    /// Milliseconds until it expires; 0: as the setting says.
+    pub(crate) ttl: u64,
+}
+
+/// Logs in who shows that to a provider. The answer holds the bearer token, which is not kept.
+///
+/// # Errors
+/// 401 with the reason when the provider refuses, 403 when it does not but this server does, 404 when
+/// nobody logs in by it, 503 when it does not answer.
+pub(crate) async fn by_credentials(
+    app: &App,
+    type_: AuthConfigType,
+    shown: Credentials,
+    session: Session,
+) -> Result<Token, ApiError> {
+    let provider = app.providers.get(type_).await?;
+    let account = provider.authenticate(shown).await?;
+    welcome(app, type_, &account, session).await
+}
+
+/// Lets in somebody whom a provider has proved.
+///
+/// # Errors
+/// 403 when the settings of the provider do not let them in, 401 when their user is disabled.
+pub(crate) async fn welcome(
+    app: &App,
+    type_: AuthConfigType,
+    account: &Account,
+    session: Session,
+) -> Result<Token, ApiError> {
+    let known = accounts::known(app, type_, account);
+    let config = app.providers.enabled_config(type_);
+    if let Some(config) = &config
+        && !admission::is_admitted(app, config, account, known.as_deref())
+    {
+        return Err(LoginError::NotAllowed.into());
+    }
+    let user = accounts::settle(app, type_, account).await?;
+    if !user.enabled {
+        return Err(LoginError::Disabled.into());
+    }
+    attributes::note_login(app, user.name(), type_, account).await?;
+    let new = NewToken {
+        user: user.name().to_owned(),
+        description: session.description,
+        ttl: Some(match session.ttl {
+            0 => app.directory.number(Number::SessionTtl) * MILLISECONDS_OF_A_MINUTE,
+            milliseconds => milliseconds,
+        }),
+        provider: type_.name().to_owned(),
+        principal: account.principal.id.clone(),
+        ..NewToken::default()
+    };
+    make_room(app, user.name()).await?;
+    let token = tokens::create(app, new).await?;
+    if let Some(config) = config
+        && let Err(error) = status::tested(app, &config).await
+    {
+        tracing::warn!(
+            error = error.message(),
+            "cannot note that a login succeeded"
+        );
+    }
+    Ok(token)
+}
+
+/// Ends the logins of a user that are longest unused, so that there may be one more.
+async fn make_room(app: &App, user: &str) -> Result<(), ApiError> {
+    let most = app.directory.number(Number::MaxSessions);
+    let Some(others) = usize::try_from(most).unwrap_or(usize::MAX).checked_sub(1) else {
+        return Ok(());
+    };
+    let mut sessions = app.directory.tokens();
+    sessions.retain(|token| token.is_session && token.user.as_str() == user);
+    sessions.sort_by_key(|token| std::cmp::Reverse(token.last_active()));
+    for token in sessions.iter().skip(others) {
+        tokens::revoke(app, token.name.as_str()).await?;
+    }
+    Ok(())
+}

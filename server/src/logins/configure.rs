@@ -1,0 +1,121 @@
+//! Setting a directory up: what was said is saved once somebody has logged in with it.
+
+use apiserver::error::ApiError;
+use http::StatusCode;
+use kube::api::{Api, Patch, PatchParams, PostParams};
+use lariat_api::{AuthConfig, AuthConfigType, Kind as _};
+use secrecy::SecretString;
+use serde_json::json;
+
+use super::{accounts, admission, attributes, status};
+use crate::authn::Identity;
+use crate::authn::provider::{Account, Credentials, LoginError, Providers};
+use crate::authz::Denied;
+use crate::management::{self, failure};
+use crate::state::App;
+
+/// Tries settings with a login, and saves and enables them if that succeeds. Who does it is from then on
+/// also known by what the provider calls them, and let in whatever the access mode.
+///
+/// # Errors
+/// 403 for who does not administer the server, 409 when the account is another user, 422 with what is wrong
+/// with the settings or the login, 503 when the directory does not answer. Then nothing is changed.
+pub(crate) async fn test_and_apply(
+    app: &App,
+    who: &Identity,
+    mut config: AuthConfig,
+    shown: Credentials,
+) -> Result<AuthConfig, ApiError> {
+    is_allowed(who)?;
+    let type_ = config.type_;
+    config.enabled = true;
+    config.fill_in();
+    let account = try_out(app, &config, shown).await?;
+    let user = app.directory.user(who.user.as_str());
+    let user = user.ok_or_else(|| ApiError::internal("who asks is no user"))?;
+    accounts::may_link(app, type_, &account, &user)?;
+    if !admission::is_admitted(app, &config, &account, Some(&user)) {
+        config
+            .allowed_principal_ids
+            .push(account.principal.id.clone());
+    }
+    let saved = save(app, who, &config).await?;
+    accounts::link(app, type_, &account, &user).await?;
+    attributes::note(app, user.name(), type_, &account).await?;
+    status::tested(app, &saved).await?;
+    Ok(saved)
+}
+
+/// Lets nobody log in by a provider any more, and ends what people do who came by it.
+///
+/// # Errors
+/// 403 for who does not administer the server, 404 when there are no settings.
+pub(crate) async fn disable(
+    app: &App,
+    who: &Identity,
+    type_: AuthConfigType,
+) -> Result<AuthConfig, ApiError> {
+    is_allowed(who)?;
+    let configs = configs(app, who);
+    let change = Patch::Merge(json!({"enabled": false}));
+    let params = PatchParams::default();
+    let changed = configs.patch(type_.name(), &params, &change).await;
+    changed.map_err(failure)
+}
+
+/// Only administrators say who people are, and only they make the server talk to others.
+fn is_allowed(who: &Identity) -> Result<(), Denied> {
+    match who.administrator && who.only_cluster.is_none() {
+        true => Ok(()),
+        false => Err(Denied("only administrators set up login providers".into())),
+    }
+}
+
+async fn try_out(app: &App, config: &AuthConfig, shown: Credentials) -> Result<Account, ApiError> {
+    let provider = Providers::make(config, secret(app, config).await?).map_err(told)?;
+    provider.check().await.map_err(told)?;
+    provider.authenticate(shown).await.map_err(told)
+}
+
+/// The secret that was said, or the one that is kept.
+async fn secret(app: &App, config: &AuthConfig) -> Result<SecretString, ApiError> {
+    let said = config.directory.service_account_password.as_str();
+    let stored = app.directory.auth_config(config.name());
+    let shown = stored.map(|stored| stored.directory.service_account_password.clone());
+    if !said.is_empty() && shown.as_deref() != Some(said) {
+        return Ok(said.into());
+    }
+    let kept = app.providers.secret(config.type_).await?;
+    Ok(kept.map(|(secret, _)| secret).unwrap_or_default())
+}
+
+/// What went wrong, for somebody who may know the settings.
+fn told(error: LoginError) -> ApiError {
+    match error {
+        LoginError::Unavailable { .. } => {
+            ApiError::unavailable(format!("the directory does not answer: {error}"), 5)
+        }
+        LoginError::Password(_) => error.into(),
+        error => {
+            let message = format!("the test failed: {error}");
+            ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message)
+        }
+    }
+}
+
+/// As the one who asks: the management API decides whether they may.
+async fn save(app: &App, who: &Identity, config: &AuthConfig) -> Result<AuthConfig, ApiError> {
+    let configs = configs(app, who);
+    let saved = match &config.metadata.resource_version {
+        Some(_) => {
+            let params = PostParams::default();
+            configs.replace(config.name(), &params, config).await
+        }
+        None => configs.create(&PostParams::default(), config).await,
+    };
+    saved.map_err(failure)
+}
+
+fn configs(app: &App, who: &Identity) -> Api<AuthConfig> {
+    Api::all(app.client(&management::user(who)))
+}

@@ -1,0 +1,90 @@
+//! What is asked of people: logins and their providers, who is known to those, and that they are asked again.
+
+use std::sync::Arc;
+
+use apiserver::error::ApiError;
+use http::{Method, Request, Response};
+use hyper::body::Incoming;
+
+use super::{answer, auth_configs, login, nothing_here, principals, providers, users};
+use crate::edge::{Body, RequestContext, authenticate, password_is_settled};
+use crate::state::App;
+
+const REFRESH: &str = "refreshauthprovideraccess";
+
+/// Whether a request is answered here.
+pub(super) fn is_meant(request: &Request<Incoming>, segments: &[&str], public: bool) -> bool {
+    let action = answer::action(request.uri().query());
+    let action = action.as_deref();
+    if public {
+        return match segments {
+            ["v1-public", ..] => true,
+            [list] => list.eq_ignore_ascii_case("authProviders"),
+            [plural, name] => providers::at(plural, name).is_some(),
+            _ => false,
+        };
+    }
+    match segments {
+        ["principals", ..] => true,
+        ["users" | "user", ..] => action == Some(REFRESH),
+        [plural, name] => auth_configs::at(plural, name).is_some(),
+        _ => false,
+    }
+}
+
+/// Answers a request of people.
+///
+/// # Errors
+/// 404 for what is not there, and whatever keeps the one who asks from it.
+pub(super) async fn answer(
+    app: &Arc<App>,
+    request: Request<Incoming>,
+    context: &RequestContext,
+    segments: &[&str],
+    public: bool,
+) -> Result<Response<Body>, ApiError> {
+    let action = answer::action(request.uri().query());
+    let asked = (action.as_deref(), request.method().clone());
+    if public {
+        let provider = match segments {
+            [plural, name] => providers::at(plural, name),
+            _ => None,
+        };
+        return match (segments, provider, (asked.0, &asked.1)) {
+            (["v1-public", "login"], None, (None, &Method::POST)) => {
+                login::login(app, request, context, None).await
+            }
+            ([_] | ["v1-public", "authproviders"], None, (None, &Method::GET)) => {
+                Ok(providers::list(app))
+            }
+            (_, Some(_), (Some("login"), &Method::POST)) => {
+                login::login(app, request, context, provider).await
+            }
+            (_, Some(provider), (None, &Method::GET)) => providers::get(app, provider),
+            _ => Err(nothing_here()),
+        };
+    }
+    let who = authenticate(app, request.headers(), context)?;
+    password_is_settled(&who)?;
+    match (segments, asked.0, &asked.1) {
+        ([_, id], Some(REFRESH), &Method::POST) => users::refresh(app, &who, id).await,
+        ([_], Some(REFRESH), &Method::POST) => users::refresh_all(app, &who).await,
+        (["principals"], Some("search"), &Method::POST) => {
+            principals::search(app, request, &who).await
+        }
+        (["principals"], None, &Method::GET) => principals::own(app, &who).await,
+        (["principals", id], None, &Method::GET) => principals::get(app, &who, id).await,
+        ([plural, name], action, method) => {
+            let type_ = auth_configs::at(plural, name).ok_or_else(nothing_here)?;
+            match (action, method) {
+                (None, &Method::GET) => auth_configs::get(app, &who, type_).await,
+                (Some("testAndApply"), &Method::POST) => {
+                    auth_configs::test_and_apply(app, request, context, &who, type_).await
+                }
+                (Some("disable"), &Method::POST) => auth_configs::disable(app, &who, type_).await,
+                _ => Err(nothing_here()),
+            }
+        }
+        _ => Err(nothing_here()),
+    }
+}
