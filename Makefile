@@ -104,6 +104,7 @@ endif
 	$(DEBUG)/e2e-access
 	$(DEBUG)/transcripts --check
 	$(DEBUG)/e2e-clients
+	$(DEBUG)/e2e-rancher
 	@.ci/setup fuzz
 	.ci/fuzz tunnel-proto $(FUZZ_SECONDS)
 	.ci/fuzz apiserver $(FUZZ_SECONDS)
@@ -128,6 +129,10 @@ e2e-apiserver: testbed ## Hundreds of requests and kubectl invocations to the ma
 .PHONY: e2e-clients
 e2e-clients: testbed ## helm, Python, client-go and Kubernetes' own tests of API machinery against the management API
 	$(DEBUG)/e2e-clients
+
+.PHONY: e2e-rancher
+e2e-rancher: testbed ## What clients of Rancher ask of /v3, replayed: the answers have the shapes that they read
+	$(DEBUG)/e2e-rancher
 
 .PHONY: e2e-hostile
 e2e-hostile: build ## Bad tokens, keys, pins, headers, paths, floods of connections: each refused with its error

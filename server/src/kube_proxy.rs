@@ -1,6 +1,7 @@
 //! Requests to the API servers of clusters: authorised, given the user's name, and streamed
 //! through the cluster's tunnel. Nothing of a body is parsed or kept.
 
+mod ask;
 mod bodies;
 mod errors;
 mod impersonation;
@@ -9,6 +10,7 @@ mod recording;
 mod review;
 mod upgrade;
 
+pub(crate) use ask::{Asked, ask};
 pub(crate) use bodies::{RequestBody, no_body};
 pub use limits::Limits;
 pub(crate) use limits::Permit;

@@ -201,8 +201,8 @@ pub(crate) async fn handle(
     }
 }
 
-/// What the API server found out about a request.
-fn record(trail: &Trail, audit: &Audit) {
+/// Notes in an audit record what the API server found out about a request.
+pub(crate) fn record(trail: &Trail, audit: &Audit) {
     if let Some(decided) = &trail.decision {
         audit.set_decision(decided.allowed, &decided.reason);
     }

@@ -327,6 +327,12 @@ impl Access {
         admin && self.given(user, groups).any(|(given, _)| given.has(ADMIN))
     }
 
+    /// All projects, with their clusters.
+    pub(crate) fn projects(&self) -> impl Iterator<Item = (&str, &str)> {
+        let projects = self.projects.iter();
+        projects.map(|(project, place)| (project.as_str(), place.cluster.as_str()))
+    }
+
     /// The cluster of a project.
     pub(crate) fn cluster_of(&self, project: &str) -> Option<&str> {
         Some(&self.projects.get(project)?.cluster)

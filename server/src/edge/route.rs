@@ -37,6 +37,11 @@ pub enum Route<'a> {
         /// Name of the file, `TOKEN.yaml`.
         file: &'a str,
     },
+    /// `/api-ui/<file>`: what the page needs that shows `/v3` in a browser.
+    ApiPage {
+        /// Name of the file.
+        file: &'a str,
+    },
     /// Anything else under `/v3`, `/v3-public` and `/v1-public`.
     Norman {
         /// Its segments after `/v3` or `/v3-public`; those under `/v1-public` with that.
@@ -131,6 +136,7 @@ impl<'a> Route<'a> {
             ["livez", check @ ..] => Self::probe(Probe::Live, check),
             ["readyz", check @ ..] => Self::probe(Probe::Ready, check),
             ["healthz", check @ ..] => Self::probe(Probe::Health, check),
+            ["api-ui", file] => Self::ApiPage { file },
             ["v3", "import", file] => Self::Import { file },
             ["v3", rest @ ..] => Self::Norman {
                 segments: rest.to_vec(),

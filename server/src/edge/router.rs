@@ -103,6 +103,7 @@ async fn dispatch(
         }
         Route::Connect => tunnels::connect(app, request, context).await,
         Route::Import { file } => norman::import(app, file, uri.query()).await,
+        Route::ApiPage { file } => norman::asset(request.method(), file),
         Route::Norman { segments, public } => {
             Ok(norman::handle(app, request, &context, &segments, public).await)
         }
