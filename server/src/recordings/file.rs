@@ -91,8 +91,7 @@ impl Recordings {
 }
 
 impl RecordingFile {
-    /// Adds bytes. When this returns, the system has them. What has failed once stays as it is: the end
-    /// of the file may be half of something.
+    /// Adds bytes. When this returns, the system has them. After a failure nothing more is to be added.
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         let length = bytes.len() as u64;
         let most = self.recordings.settings.max_session_size;
@@ -114,7 +113,17 @@ impl RecordingFile {
             self.file.write_all(bytes).await?;
             self.file.flush().await
         };
-        Ok(timeout(DISK, writing).await.map_err(|_| Fault::Slow)??)
+        let written = match timeout(DISK, writing).await {
+            Ok(written) => written.map_err(Fault::Disk),
+            Err(_) => Err(Fault::Slow),
+        };
+        if written.is_err() {
+            self.size -= length;
+            self.recordings.give_back(length);
+            // Half a line is none for who reads it. A disk that is lost keeps what it has.
+            let _ = timeout(DISK, self.file.set_len(self.size)).await;
+        }
+        written
     }
 
     /// Waits until the disk has it all.

@@ -236,12 +236,7 @@ async fn debug(world: &World<'_>) -> Result<String> {
         spec["action"] == "attach" && spec["container"] == "inspector",
         "{spec}"
     );
-    let output = recorded.output();
-    ensure!(
-        output.contains("seen me"),
-        "{output:?}: {}",
-        outcome.transcript()
-    );
+    check(&recorded, "o", &outcome.stdout_text().replace('\n', "\r\n"))?;
     Ok("is recorded".to_owned())
 }
 
