@@ -1,5 +1,6 @@
 //! Who may do what in a connected cluster: what the management API says, and what really happens there.
 
+mod matrix;
 mod objects;
 mod projects;
 mod roles;
@@ -14,5 +15,6 @@ use crate::cases::Case;
 pub fn cases<'a>() -> Vec<(&'static str, Case<World<'a>>)> {
     let mut cases = roles::cases();
     cases.extend(projects::cases());
+    cases.extend(matrix::cases());
     cases
 }

@@ -39,6 +39,16 @@ pub struct World<'a> {
     testbed: &'a Testbed,
 }
 
+/// A connected cluster beside the world's own, for as long as it is held.
+pub struct Other {
+    /// Its id at the server.
+    pub id: String,
+    /// The cluster itself, past the server.
+    pub direct: kube::Client,
+    _agent: Process,
+    _cluster: Cluster,
+}
+
 /// A user.
 pub struct Person {
     /// The id.
@@ -94,6 +104,17 @@ impl<'a> World<'a> {
     /// # Errors
     /// When it does not start.
     pub async fn connect(&self) -> Result<()> {
+        let agent = self.start_agent(&self.cluster, &self.import, &self.folder);
+        *self.agent.lock().await = Some(agent.await?);
+        Ok(())
+    }
+
+    async fn start_agent(
+        &self,
+        cluster: &Cluster,
+        import: &Import,
+        folder: &Path,
+    ) -> Result<Process> {
         let account = [
             "-n",
             "cattle-system",
@@ -102,23 +123,50 @@ impl<'a> World<'a> {
             "cattle",
             "--duration=12h",
         ];
-        let token = self.kubectl_as_owner(&account)?;
-        let mut config = Kubeconfig::read_from(self.cluster.local_kubeconfig())?;
+        let token = run(cluster.kubectl()?.args(account))?;
+        let mut config = Kubeconfig::read_from(cluster.local_kubeconfig())?;
         for user in &mut config.auth_infos {
             let bearer = json!({"token": token.trim()});
             user.auth_info = Some(serde_json::from_value(bearer)?);
         }
-        let kubeconfig = self.folder.join("agent.kubeconfig");
+        let kubeconfig = folder.join("agent.kubeconfig");
         write_secret(&kubeconfig, &serde_json::to_string(&config)?)?;
         let server = self.server.lock().await;
-        let mut command = agent_command(&server, &self.import, &kubeconfig)?;
+        let mut command = agent_command(&server, import, &kubeconfig)?;
         command.args(["--health-address", "127.0.0.1:0"]);
-        let log = self.folder.join("agent.log");
+        let log = folder.join("agent.log");
         let agent = self
             .testbed
             .start_process("cattle-cluster-agent", &command, &log)?;
-        *self.agent.lock().await = Some(agent);
-        Ok(())
+        Ok(agent)
+    }
+
+    /// Connects another cluster.
+    ///
+    /// # Errors
+    /// When a part does not start.
+    pub async fn another_cluster(&self, name: &str) -> Result<Other> {
+        let folder = self.folder.join(name);
+        std::fs::create_dir_all(&folder)?;
+        let cluster = self
+            .testbed
+            .cluster(name)
+            .tier(Tier::Loopback)
+            .logs(folder.join("cluster"))
+            .start()?;
+        let id = self.admin.create_cluster(name).await?;
+        let import = self.admin.import(&id).await?;
+        let manifest = self.admin.manifest(&import, AGENT_IMAGE).await?;
+        apply_manifest(&cluster, &manifest)?;
+        let agent = self.start_agent(&cluster, &import, &folder).await?;
+        self.admin.wait_ready(&id, Duration::from_secs(30)).await?;
+        let direct = client(Kubeconfig::read_from(cluster.local_kubeconfig())?).await?;
+        Ok(Other {
+            id,
+            direct,
+            _agent: agent,
+            _cluster: cluster,
+        })
     }
 
     /// Ends the agent.
@@ -164,18 +212,7 @@ impl<'a> World<'a> {
         let user = json!({"username": name, "password": PASSWORD});
         let id = self.make("users", "", "User", user).await?;
         let api = Api::login(&self.url, name, PASSWORD).await?;
-        let ca = self.server.lock().await.ca_file();
-        let config: Kubeconfig = serde_json::from_value(json!({
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": "it", "cluster": {
-                "server": format!("{}/k8s/clusters/{}", self.url, self.id),
-                "certificate-authority": ca,
-            }}],
-            "users": [{"name": "it", "user": {"token": api.token}}],
-            "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
-            "current-context": "it",
-        }))?;
+        let config = self.config(&api, &self.id).await?;
         let kubeconfig = self.folder.join(format!("{name}.kubeconfig"));
         write_secret(&kubeconfig, &serde_json::to_string(&config)?)?;
         Ok(Person {
@@ -184,6 +221,30 @@ impl<'a> World<'a> {
             client: client(config).await?,
             kubeconfig,
         })
+    }
+
+    /// A client for a cluster through the tunnel, as somebody.
+    ///
+    /// # Errors
+    /// When there cannot be one.
+    pub async fn client(&self, api: &Api, cluster: &str) -> Result<kube::Client> {
+        client(self.config(api, cluster).await?).await
+    }
+
+    async fn config(&self, api: &Api, cluster: &str) -> Result<Kubeconfig> {
+        let ca = self.server.lock().await.ca_file();
+        let config = serde_json::from_value(json!({
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "it", "cluster": {
+                "server": format!("{}/k8s/clusters/{cluster}", self.url),
+                "certificate-authority": ca,
+            }}],
+            "users": [{"name": "it", "user": {"token": api.token}}],
+            "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
+            "current-context": "it",
+        }))?;
+        Ok(config)
     }
 
     /// Makes an object of the management API, and returns its name.
