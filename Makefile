@@ -95,8 +95,9 @@ ifeq ($(shell id -u),0)
 	$(DEBUG)/e2e-proxies
 	$(DEBUG)/e2e-store --seconds 20 --crash-points 200
 	$(DEBUG)/e2e-recording
+	$(DEBUG)/e2e-logins
 else
-	@echo "test: not root, so what needs namespaces is left out: $(ROOT_ONLY), e2e-faults, e2e-proxies, e2e-store, e2e-recording"
+	@echo "test: not root, so what needs namespaces is left out: $(ROOT_ONLY), e2e-faults, e2e-proxies, e2e-store, e2e-recording, e2e-logins"
 	cargo-nextest nextest run $(LOCKED) -E 'not ($(ROOT_ONLY))'
 endif
 	$(DEBUG)/e2e-apiserver
@@ -149,6 +150,10 @@ e2e-store: testbed ## The store on redb and on three etcd members: the contract,
 .PHONY: e2e-recording
 e2e-recording: testbed ## Record kubectl exec and attach over WebSocket and SPDY on a real node; refuse what cannot be recorded (root)
 	$(DEBUG)/e2e-recording
+
+.PHONY: e2e-logins
+e2e-logins: testbed ## The life of a login provider: OpenLDAP and Active Directory, kubectl by the groups there (root)
+	$(DEBUG)/e2e-logins
 
 .PHONY: bench-proxy
 bench-proxy: testbed ## Measure the proxy beside the same without it; writes docs/benchmarks (root, release build)

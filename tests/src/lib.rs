@@ -6,6 +6,7 @@ pub mod cases;
 pub mod clients;
 pub mod helm;
 pub mod lariat;
+pub mod logins;
 pub mod rancher;
 pub mod recording;
 pub mod scenarios;

@@ -30,12 +30,25 @@ impl Api {
     /// # Errors
     /// When the server refuses or does not answer.
     pub async fn login(url: &str, username: &str, password: &str) -> anyhow::Result<Self> {
+        let path = "/v3-public/localProviders/local?action=login";
+        Self::login_at(url, path, username, password).await
+    }
+
+    /// Logs in by another login provider.
+    ///
+    /// # Errors
+    /// When the server refuses or does not answer.
+    pub async fn login_at(
+        url: &str,
+        path: &str,
+        username: &str,
+        password: &str,
+    ) -> anyhow::Result<Self> {
         let ca = Self::fetch_ca(url).await?;
         let anonymous = Self {
             client: client(url, &ca, None)?,
             token: String::new(),
         };
-        let path = "/v3-public/localProviders/local?action=login";
         let body = json!({"username": username, "password": password});
         let answer = anonymous.call(Method::POST, path, Some(&body)).await?;
         let token = answer["token"]
@@ -45,6 +58,16 @@ impl Api {
             client: client(url, &ca, Some(token))?,
             token: token.to_owned(),
         })
+    }
+
+    /// Ends the token.
+    ///
+    /// # Errors
+    /// When the server refuses or does not answer.
+    pub async fn log_out(&self) -> anyhow::Result<()> {
+        let request = Request::post("/v3/tokens?action=logout").body(Vec::new())?;
+        self.client.request_text(request).await?;
+        Ok(())
     }
 
     /// The server's CA. It is taken as it comes: server and test are on one machine.
