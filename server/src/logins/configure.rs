@@ -11,8 +11,11 @@ use super::{accounts, admission, attributes, status};
 use crate::authn::Identity;
 use crate::authn::provider::{Account, Credentials, LoginError, Providers};
 use crate::authz::Denied;
-use crate::management::{self, failure};
+use crate::management::{self, answered, failure};
 use crate::state::App;
+
+/// How often settings are saved again that somebody else wrote at the same time.
+const ATTEMPTS: u32 = 5;
 
 /// Tries settings with a login, and saves and enables them if that succeeds. Who does it is from then on
 /// also known by what the provider calls them, and let in whatever the access mode.
@@ -103,17 +106,28 @@ fn told(error: LoginError) -> ApiError {
     }
 }
 
-/// As the one who asks: the management API decides whether they may.
+/// As the one who asks: the management API decides whether they may. What the server has written down about the
+/// provider in between, in the status, is no reason to refuse.
 async fn save(app: &App, who: &Identity, config: &AuthConfig) -> Result<AuthConfig, ApiError> {
     let configs = configs(app, who);
-    let saved = match &config.metadata.resource_version {
-        Some(_) => {
-            let params = PostParams::default();
-            configs.replace(config.name(), &params, config).await
+    let params = PostParams::default();
+    if config.metadata.resource_version.is_none() {
+        return configs.create(&params, config).await.map_err(failure);
+    }
+    let mut config = config.clone();
+    let mut attempts = 1;
+    loop {
+        let saved = configs.replace(config.name(), &params, &config).await;
+        if !answered(&saved, StatusCode::CONFLICT) || attempts == ATTEMPTS {
+            return saved.map_err(failure);
         }
-        None => configs.create(&PostParams::default(), config).await,
-    };
-    saved.map_err(failure)
+        let found = configs.get(config.name()).await.map_err(failure)?;
+        if found.metadata.generation != config.metadata.generation {
+            return saved.map_err(failure);
+        }
+        config.metadata.resource_version = found.metadata.resource_version;
+        attempts += 1;
+    }
 }
 
 fn configs(app: &App, who: &Identity) -> Api<AuthConfig> {

@@ -12,7 +12,7 @@ use super::resource::View;
 use super::{answer, incoming, nothing_here};
 
 /// How often a change is tried when somebody else is faster.
-const ATTEMPTS: usize = 5;
+pub(super) const ATTEMPTS: usize = 5;
 
 /// An object.
 ///

@@ -195,28 +195,35 @@ pub(super) async fn move_to(
     id: &str,
     sent: &Map<String, Value>,
 ) -> Result<(), ApiError> {
-    let (object, path) = item::find(view, id).await?;
     let target = sent
         .get("projectId")
         .and_then(Value::as_str)
         .unwrap_or_default();
-    let source = object["metadata"]["annotations"][PROJECT]
-        .as_str()
-        .unwrap_or_default();
-    for project in [source, target] {
-        if !project.is_empty() {
-            check_project(view, project)?;
-        }
-    }
     let project = match target {
         "" => Value::Null,
         target => json!(target),
     };
-    // With the version that was looked at, so that nobody moves it in between.
-    let change = json!({"metadata": {
-        "resourceVersion": object["metadata"]["resourceVersion"],
-        "annotations": {PROJECT: project},
-    }});
-    item::ask(view, Method::PATCH, &path, Some(&change)).await?;
-    Ok(())
+    let mut attempts = 0;
+    loop {
+        let (object, path) = item::find(view, id).await?;
+        let source = object["metadata"]["annotations"][PROJECT]
+            .as_str()
+            .unwrap_or_default();
+        for project in [source, target] {
+            if !project.is_empty() {
+                check_project(view, project)?;
+            }
+        }
+        // With the version that was looked at, so that nobody moves it in between.
+        let change = json!({"metadata": {
+            "resourceVersion": object["metadata"]["resourceVersion"],
+            "annotations": {PROJECT: project},
+        }});
+        attempts += 1;
+        match item::ask(view, Method::PATCH, &path, Some(&change)).await {
+            // The controllers write to namespaces as well.
+            Err(error) if error.reason() == "Conflict" && attempts < item::ATTEMPTS => {}
+            answer => return answer.map(drop),
+        }
+    }
 }

@@ -324,10 +324,7 @@ mod tests {
                 of::<Setting>("setting").fields,
                 &["default", "customized", "source"][..],
             ),
-            (
-                of::<User>("user").fields,
-                &["principalIds", "conditions"][..],
-            ),
+            (of::<User>("user").fields, &["conditions"][..]),
             (
                 of::<Cluster>("cluster").fields,
                 &["driver", "agent", "info"][..],
