@@ -147,11 +147,15 @@ pub(super) async fn carry_out(
     report: &mut Report,
 ) {
     for Move { name, to } in moves {
-        let metadata = json!({
+        let mut metadata = json!({
             "uid": to.uid,
-            "annotations": {Project::ID_ANNOTATION: some(&to.named)},
             "labels": {Project::ID_ANNOTATION: some(&to.label)},
         });
+        let known = spaces.get(&Key::whole(&name));
+        // Somebody may have moved it since: what is right already is not written again.
+        if known.is_none_or(|known| known.named != to.named) {
+            metadata["annotations"] = json!({Project::ID_ANNOTATION: some(&to.named)});
+        }
         write(&name, &metadata, to, client, spaces, report).await;
     }
 }
