@@ -51,7 +51,7 @@ fmt: setup ## Format the sources
 	$(CARGO) fmt --manifest-path remotecommand/fuzz/Cargo.toml
 
 .PHONY: lint lint-fmt lint-docs lint-dependencies lint-clippy
-lint: lint-fmt lint-docs lint-dependencies lint-clippy ## Check format, links, dependencies, licences, unused dependencies, clippy
+lint: lint-fmt lint-docs lint-dependencies lint-clippy ## Check format, links, named tests, dependencies, licences, unused dependencies, clippy
 
 lint-fmt: setup
 	$(CARGO) fmt --all --check
@@ -61,6 +61,7 @@ lint-fmt: setup
 
 lint-docs:
 	.ci/check-links
+	.ci/check-attempts
 
 lint-dependencies: tools
 	.ci/check-dependencies

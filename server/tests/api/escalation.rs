@@ -95,7 +95,6 @@ async fn patch(client: &Client, path: &str, patch: &Value) -> Answer {
     client.answer(request.body(body).unwrap()).await
 }
 
-/// Attempts 30 and 31.
 #[tokio::test]
 async fn a_role_in_a_cluster_is_given_by_who_holds_it_there() {
     let stage = Stage::set().await;
@@ -159,7 +158,7 @@ async fn a_role_in_a_cluster_is_given_by_who_holds_it_there() {
     }
 }
 
-/// Attempt 31, by what one may give others to be given.
+/// By what one may give others to be given.
 #[tokio::test]
 async fn the_role_of_people_in_projects_is_held_by_who_chooses_it() {
     let stage = Stage::set().await;
@@ -177,7 +176,6 @@ async fn the_role_of_people_in_projects_is_held_by_who_chooses_it() {
     assert_eq!(given.status, StatusCode::OK, "{}", given.text());
 }
 
-/// Attempt 32.
 #[tokio::test]
 async fn a_role_in_a_project_is_given_by_who_holds_it_there() {
     let stage = Stage::set().await;
@@ -230,7 +228,6 @@ async fn roles_in_the_system_project_are_given_by_owners_of_the_cluster() {
     made(mallory, &path, &dev).await;
 }
 
-/// Attempts 33 and 34.
 #[tokio::test]
 async fn a_template_has_no_more_than_its_writer_holds_in_every_cluster() {
     let stage = Stage::set().await;
@@ -332,7 +329,6 @@ async fn a_template_has_no_more_than_its_writer_holds_in_every_cluster() {
     assert_eq!(raised.status, StatusCode::OK, "{}", raised.text());
 }
 
-/// Attempts 35 and 36.
 #[tokio::test]
 async fn a_global_role_has_no_more_than_its_writer_holds() {
     let stage = Stage::set().await;
@@ -407,7 +403,6 @@ async fn a_global_role_has_no_more_than_its_writer_holds() {
     mallory.get(path).await.refusal(404);
 }
 
-/// Attempt 41.
 #[tokio::test]
 async fn who_manages_users_takes_nobody_over_who_may_do_more() {
     let stage = Stage::set().await;
@@ -456,7 +451,6 @@ async fn who_manages_users_takes_nobody_over_who_may_do_more() {
     assert_eq!(changed.status, StatusCode::OK, "{}", changed.text());
 }
 
-/// Attempt 37.
 #[tokio::test]
 async fn a_locked_template_is_given_to_nobody_and_kept_by_who_has_it() {
     let stage = Stage::set().await;
