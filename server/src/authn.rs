@@ -7,6 +7,7 @@ mod last_used;
 mod password;
 pub mod provider;
 mod secret;
+pub(crate) mod session;
 mod token;
 
 pub use directory::{Directory, TokenError};

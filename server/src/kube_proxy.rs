@@ -3,6 +3,7 @@
 
 mod ask;
 mod bodies;
+mod browser;
 mod errors;
 mod impersonation;
 mod limits;
@@ -25,6 +26,7 @@ use http_body_util::BodyExt as _;
 use tunnel::http::{end_watch_when, strip_hop_by_hop};
 use tunnel_proto::stream::Class;
 
+use crate::authn::session::CSRF_HEADER;
 use crate::authz::{self, Action, Denied, Ongoing};
 use crate::edge::{Body, ProxyRequest, empty};
 use crate::state::App;
@@ -95,6 +97,9 @@ pub(crate) async fn handle(
     let request = request.map(|body| bodies::request(body, context.audit.clone()));
     let sent = client.request(request).await;
     let mut response = sent.map_err(|error| errors::failed(&cluster, &error))?;
+    if identity.by_browser {
+        browser::contain(response.headers_mut());
+    }
     let is_watch = action.is_watch();
     let ongoing = Ongoing {
         app: Arc::clone(app),
@@ -145,6 +150,7 @@ fn prepare<B>(
         header::AUTHORIZATION,
         header::COOKIE,
         header::FORWARDED,
+        CSRF_HEADER,
     ] {
         headers.remove(name);
     }
@@ -194,6 +200,7 @@ mod tests {
         let mut request = Request::get("/")
             .header("authorization", "Bearer token-1:secret")
             .header("cookie", "R_SESS=x")
+            .header("x-api-csrf", "x")
             .header("host", "lariat")
             .header("connection", "Upgrade")
             .header("upgrade", "SPDY/3.1")

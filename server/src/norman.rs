@@ -31,6 +31,7 @@ mod public;
 mod query;
 mod resource;
 mod schema;
+mod session;
 mod state;
 mod subscribe;
 mod ui;
@@ -51,7 +52,7 @@ pub(crate) use ui::asset;
 
 use crate::audit::Captured;
 use crate::authz::Action;
-use crate::edge::{Body, RequestContext, authenticate, empty, password_is_settled};
+use crate::edge::{Body, RequestContext, authenticate, password_is_settled};
 use crate::state::App;
 use caller::Caller;
 use kinds::{Home, Type};
@@ -138,7 +139,7 @@ async fn respond(
     if let Some(shown) = public_setting(app, &request, &place, &links) {
         return Ok(shown);
     }
-    let who = authenticate(app, request.headers(), context)?;
+    let who = authenticate(app, &request, context)?;
     let agent = request.headers().get(USER_AGENT).cloned();
     let (mut scope, place) = place.map_err(|Nothing| nothing_here())?;
     let settles = matches!(&place, Place::Collection(of)
@@ -182,7 +183,7 @@ async fn on_collection(
             (.., method) if method != Method::POST => Err(ApiError::method_not_allowed()),
             ("token", "logout", _) => {
                 crate::tokens::revoke(&caller.app, caller.who.token.as_str()).await?;
-                Ok(Response::new(empty()))
+                Ok(session::logged_out())
             }
             ("user", "changepassword", _) => password::change(caller, request).await,
             _ => Err(no_such_action(&action)),

@@ -61,6 +61,43 @@ async fn the_cluster_sees_the_path_and_the_user_and_no_credentials() {
     );
 }
 
+/// What a browser shows by itself stays here, and what it gets speaks for the cluster alone.
+#[tokio::test]
+async fn cookies_reach_no_cluster_and_come_from_none() {
+    let server = Running::start().await;
+    server
+        .connected(|request: Request<Incoming>| async move {
+            let mut answer = mirror(request).await;
+            let headers = answer.headers_mut();
+            headers.insert(header::SET_COOKIE, "R_SESS=planted".parse().unwrap());
+            headers.insert(
+                header::ACCESS_CONTROL_ALLOW_ORIGIN,
+                "https://evil.example".parse().unwrap(),
+            );
+            answer
+        })
+        .await;
+    let cookie = Request::get("/k8s/clusters/c-1/api")
+        .header("host", "localhost")
+        .header("x-api-csrf", "value")
+        .header("cookie", format!("R_SESS={}; CSRF=value", server.token));
+    let (parts, body) = server.ask(cookie, "").await;
+    let text = String::from_utf8(body.to_vec()).unwrap();
+    assert_eq!(parts.status, StatusCode::OK, "{text}");
+    assert!(!text.contains(&server.token), "{text}");
+    assert!(!text.contains("cookie") && !text.contains("csrf"), "{text}");
+    for dropped in [header::SET_COOKIE, header::ACCESS_CONTROL_ALLOW_ORIGIN] {
+        assert!(!parts.headers.contains_key(dropped));
+    }
+    let policy = &parts.headers[header::CONTENT_SECURITY_POLICY];
+    assert_eq!(policy, "default-src 'none'; sandbox");
+    // A program is given what the cluster said.
+    let (parts, _) = server
+        .ask(server.request("GET", "/k8s/clusters/c-1/api"), "")
+        .await;
+    assert_eq!(parts.headers[header::SET_COOKIE], "R_SESS=planted");
+}
+
 #[tokio::test]
 async fn groups_in_a_cluster_follow_the_roles_there() {
     let server = Running::start().await;

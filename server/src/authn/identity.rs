@@ -38,6 +38,9 @@ pub struct Identity {
     pub only_cluster: Option<ClusterId>,
     /// Whether the user must change the password before anything else.
     pub must_change_password: bool,
+    /// Whether a browser sends the proof by itself, whichever page asks it to: then what comes back must
+    /// be safe to show, and what goes on must have been asked for by a page of this server.
+    pub by_browser: bool,
     expires_at: Option<Timestamp>,
     ended: CancellationToken,
 }
@@ -73,6 +76,7 @@ impl Identity {
             principal: token.principal.clone(),
             only_cluster: token.cluster.clone(),
             must_change_password: user.must_change_password,
+            by_browser: false,
             expires_at: token.expires_at,
             ended: token.ended.clone(),
         }
@@ -93,6 +97,7 @@ impl Identity {
             principal: format!("local://{user}"),
             only_cluster: only_cluster.map(|id| id.parse().unwrap()),
             must_change_password: false,
+            by_browser: false,
             expires_at: None,
             ended: CancellationToken::new(),
         }

@@ -25,9 +25,23 @@ impl<'a> Bearer<'a> {
         if !scheme.eq_ignore_ascii_case("bearer") {
             return None;
         }
-        let (name, secret) = token.trim().split_once(':')?;
+        Self::split(token.trim())
+    }
+
+    /// Parses `name:secret`.
+    #[must_use]
+    pub fn split(token: &'a str) -> Option<Self> {
+        let (name, secret) = token.split_once(':')?;
         (!name.is_empty() && !secret.is_empty() && secret.len() <= 512)
             .then_some(Self { name, secret })
+    }
+}
+
+impl std::fmt::Debug for Bearer<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Bearer")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 

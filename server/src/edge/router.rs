@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use apiserver::error::ApiError;
-use http::header::{AUTHORIZATION, USER_AGENT, WWW_AUTHENTICATE};
+use http::header::{USER_AGENT, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -12,10 +12,11 @@ use lariat_api::ClusterId;
 
 use super::body::{Body, full};
 use super::context::{Audited, Connection, RequestContext};
+use super::credentials::authenticate;
 use super::probes;
 use super::route::Route;
 use crate::audit::{Audit, Begin};
-use crate::authn::{Bearer, Identity};
+use crate::authn::Identity;
 use crate::authz::{Action, Denied};
 use crate::state::App;
 use crate::{kube_proxy, management, norman, random, recordings, tunnels};
@@ -98,7 +99,7 @@ async fn dispatch(
         Route::CaCertificates => probes::ca_certificates(app),
         Route::Version => Ok(management::version()),
         Route::Metrics => {
-            let identity = authenticate(app, request.headers(), &context)?;
+            let identity = authenticate(app, &request, &context)?;
             probes::metrics(app, &identity)
         }
         Route::Connect => tunnels::connect(app, request, context).await,
@@ -110,7 +111,7 @@ async fn dispatch(
         Route::Management => {
             let action = Action::parse(request.method(), target);
             context.audit.set_action(&action);
-            let identity = authenticate(app, request.headers(), &context)?;
+            let identity = authenticate(app, &request, &context)?;
             password_is_settled(&identity)?;
             if let Some(recording) = recordings::asked_for(&action) {
                 let (method, audit) = (request.method(), &context.audit);
@@ -122,7 +123,7 @@ async fn dispatch(
             context.audit.set_cluster(&id);
             let action = Action::parse(request.method(), rest);
             context.audit.set_action(&action);
-            let identity = authenticate(app, request.headers(), &context)?;
+            let identity = authenticate(app, &request, &context)?;
             password_is_settled(&identity)?;
             let request = ProxyRequest {
                 cluster: id,
@@ -136,36 +137,6 @@ async fn dispatch(
         }
         Route::NotFound => Err(ApiError::no_such_path()),
     }
-}
-
-/// Who makes a request.
-pub(crate) fn authenticate(
-    app: &App,
-    headers: &HeaderMap,
-    context: &RequestContext,
-) -> Result<Identity, ApiError> {
-    let mut shown = headers.get_all(AUTHORIZATION).iter();
-    let Some(header) = shown.next() else {
-        return Err(ApiError::unauthorized(
-            "log in first: no bearer token was sent",
-        ));
-    };
-    if shown.next().is_some() {
-        return Err(ApiError::bad_request("more than one Authorization header"));
-    }
-    let bearer = header
-        .to_str()
-        .ok()
-        .and_then(Bearer::parse)
-        .ok_or_else(|| {
-            ApiError::unauthorized("the Authorization header is not \"Bearer NAME:SECRET\"")
-        })?;
-    let identity = app
-        .directory
-        .authenticate(bearer)
-        .map_err(|error| ApiError::unauthorized(error.to_string()))?;
-    context.audit.set_identity(&identity);
-    Ok(identity)
 }
 
 /// Who must change the password may do nothing else before.

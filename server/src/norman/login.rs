@@ -4,16 +4,17 @@ use std::sync::Arc;
 
 use apiserver::body::collect;
 use apiserver::error::ApiError;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use hyper::body::Incoming;
 use lariat_api::{AuthConfigType, Kind as _, Token, UserId};
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::session::{self, ResponseType};
 use super::{answer, providers};
 use crate::authn::provider::Credentials;
-use crate::edge::{Body, RequestContext};
+use crate::edge::{Body, RequestContext, site};
 use crate::logins::{self, Session};
 use crate::state::App;
 
@@ -29,6 +30,8 @@ struct Input {
     password: SecretString,
     #[serde(default)]
     description: String,
+    #[serde(default)]
+    response_type: ResponseType,
     /// Milliseconds; 0: the default.
     #[serde(default)]
     ttl: u64,
@@ -42,8 +45,10 @@ pub(super) async fn login(
     context: &RequestContext,
     provider: Option<AuthConfigType>,
 ) -> Result<Response<Body>, ApiError> {
+    let site = site(app, &request);
     let body = collect(request.into_body(), app.config.limits.body).await?;
     let input: Input = answer::parse(&body)?;
+    input.response_type.may_be_given_to(site)?;
     let provider = match provider {
         Some(provider) => provider,
         None => providers::of_type(&input.type_).ok_or_else(|| {
@@ -63,7 +68,7 @@ pub(super) async fn login(
         ttl: input.ttl,
     };
     let token = logins::by_credentials(app, provider, credentials, session).await?;
-    Ok(crate::edge::json(StatusCode::CREATED, &shown(&token)))
+    session::logged_in(&token, input.response_type)
 }
 
 /// A token in the shape of this face. `token` is the bearer token, shown this once.

@@ -64,7 +64,7 @@ pub(super) async fn answer(
             _ => Err(nothing_here()),
         };
     }
-    let who = authenticate(app, request.headers(), context)?;
+    let who = authenticate(app, &request, context)?;
     password_is_settled(&who)?;
     match (segments, asked.0, &asked.1) {
         ([_, id], Some(REFRESH), &Method::POST) => users::refresh(app, &who, id).await,

@@ -106,6 +106,7 @@ fn schemas(links: &Links) -> Value {
             ("username", "string"),
             ("password", "password"),
             ("description", "string"),
+            ("responseType", "string"),
             ("ttl", "int"),
         ],
     );

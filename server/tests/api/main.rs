@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failure here fails the test")]
 
 mod access;
+mod browser;
 mod connections;
 mod directory_logins;
 mod escalation;

@@ -76,6 +76,15 @@ const CASES: &[(&str, Case)] = &[
     ("impersonation headers in any spelling", |world| {
         Box::pin(impersonation(world))
     }),
+    ("a cookie without what proves the page", |world| {
+        Box::pin(forged_request(world))
+    }),
+    ("a WebSocket for a page of another site", |world| {
+        Box::pin(foreign_websocket(world))
+    }),
+    ("a login for a page of another site", |world| {
+        Box::pin(foreign_login(world))
+    }),
     ("paths that climb", |world| Box::pin(climbing_paths(world))),
     ("a body without end", |world| Box::pin(endless_body(world))),
     ("old tunnel protocol", |world| Box::pin(old_protocol(world))),
@@ -252,6 +261,86 @@ async fn impersonation(world: &World<'_>) -> anyhow::Result<String> {
         said = expect(world, 403, "GET", &path, &headers, "").await?;
     }
     Ok(said)
+}
+
+/// The cookies of a new session, and its CSRF value.
+async fn session(world: &World<'_>) -> anyhow::Result<(String, String)> {
+    let (username, password) = world.server.administrator();
+    let body = json!({"username": username, "password": password, "responseType": "cookie"});
+    let (status, answer) = (world.raw)
+        .request("POST", LOGIN, &[], &body.to_string())
+        .await?;
+    ensure!(status == 200, "{answer}");
+    let set = answer.split("\r\n").filter_map(|line| {
+        let (name, value) = line.split_once(": ")?;
+        let is_it = name.eq_ignore_ascii_case("set-cookie");
+        is_it.then(|| value.split(';').next().unwrap_or_default())
+    });
+    let cookies: Vec<_> = set.collect();
+    let csrf = cookies.iter().find_map(|pair| pair.strip_prefix("CSRF="));
+    let csrf = csrf.context("no CSRF cookie")?.to_owned();
+    Ok((cookies.join("; "), csrf))
+}
+
+async fn forged_request(world: &World<'_>) -> anyhow::Result<String> {
+    let (cookies, csrf) = session(world).await?;
+    let own = world.server.url();
+    let mut said = String::new();
+    let body = json!({"apiVersion": "management.cattle.io/v3", "kind": "Cluster",
+        "metadata": {"name": "forged"}})
+    .to_string();
+    let in_cluster = format!("/k8s/clusters/{}/api/v1/namespaces", world.cluster);
+    for path in [CLUSTERS, "/v3/tokens?action=logout", &in_cluster] {
+        for (origin, csrf) in [
+            (own.as_str(), "guess"),
+            ("https://evil.example", csrf.as_str()),
+            ("null", &csrf),
+            ("", &csrf),
+        ] {
+            let mut headers = vec![
+                ("Cookie", cookies.as_str()),
+                ("X-API-CSRF", csrf),
+                ("Content-Type", "application/json"),
+            ];
+            if !origin.is_empty() {
+                headers.push(("Origin", origin));
+            }
+            said = expect(world, 403, "POST", path, &headers, &body).await?;
+        }
+    }
+    let headers = [("Cookie", cookies.as_str())];
+    let forged = format!("{CLUSTERS}/forged");
+    expect(world, 404, "GET", &forged, &headers, "").await?;
+    Ok(said)
+}
+
+async fn foreign_websocket(world: &World<'_>) -> anyhow::Result<String> {
+    let (cookies, _) = session(world).await?;
+    let path = format!(
+        "/k8s/clusters/{}/api/v1/namespaces/default/pods/web/exec?command=sh",
+        world.cluster
+    );
+    let mut said = String::new();
+    for origin in ["https://evil.example", "null", ""] {
+        let mut headers = vec![
+            ("Cookie", cookies.as_str()),
+            ("Upgrade", "websocket"),
+            ("Sec-WebSocket-Version", "13"),
+            ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ];
+        if !origin.is_empty() {
+            headers.push(("Origin", origin));
+        }
+        said = expect(world, 403, "GET", &path, &headers, "").await?;
+    }
+    Ok(said)
+}
+
+async fn foreign_login(world: &World<'_>) -> anyhow::Result<String> {
+    let (username, password) = world.server.administrator();
+    let body = json!({"username": username, "password": password, "responseType": "cookie"});
+    let headers = [("Origin", "https://evil.example")];
+    expect(world, 403, "POST", LOGIN, &headers, &body.to_string()).await
 }
 
 async fn climbing_paths(world: &World<'_>) -> anyhow::Result<String> {

@@ -1,8 +1,7 @@
-// Shows the JSON of the address, with links, filters and forms. It is asked for as the one who looks at it; a
-// token that was typed in stays in this page and is gone with it.
+// Shows the JSON of the address, with links, filters and forms. It is asked for as the one who looks at it, whose
+// session is in cookies.
 "use strict";
 
-let token = "";
 const schemas = new Map();
 const $ = (id) => document.getElementById(id);
 
@@ -13,7 +12,6 @@ function cookie(name) {
 
 async function ask(method, url, body) {
   const headers = { Accept: "application/json" };
-  if (token) headers.Authorization = "Bearer " + token;
   if (cookie("CSRF")) headers["X-API-CSRF"] = cookie("CSRF");
   if (body !== undefined) headers["Content-Type"] = "application/json";
   const answer = await fetch(url, {
@@ -244,8 +242,7 @@ function login(why) {
   };
   const send = attempt(async (sent) => {
     const at = "/v3-public/localProviders/local?action=login";
-    const answer = await ask("POST", at, { ...sent, description: "API page", responseType: "cookie" });
-    token = answer.token || "";
+    await ask("POST", at, { ...sent, description: "API page", responseType: "cookie" });
     $("form").replaceChildren();
     await load();
   });
@@ -256,7 +253,6 @@ function login(why) {
 
 async function logout() {
   await ask("POST", "/v3/tokens?action=logout", {});
-  token = "";
   await load();
 }
 
