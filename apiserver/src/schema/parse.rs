@@ -106,10 +106,7 @@ impl Parser {
             nullable: words.flag("nullable", self),
             description: words.text("description", self),
             title: words.text("title", self),
-            default: words
-                .get("default")
-                .filter(|default| !default.is_null())
-                .cloned(),
+            default: words.get("default").cloned(),
             preserve_unknown_fields,
             embedded_resource,
             checks: self.checks(&words, place, clause::Context::Schema),

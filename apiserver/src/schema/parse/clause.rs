@@ -68,7 +68,7 @@ impl Parser {
                 None
             }
         });
-        let not = words.get("not").filter(|json| !json.is_null());
+        let not = words.get("not");
         Checks {
             format: words.some_text("format", self),
             pattern,
@@ -148,7 +148,7 @@ impl Parser {
             let field = self.clause(json, &path, &place, Context::Clause);
             clause.properties.insert(name.clone(), field);
         }
-        if let Some(json) = words.get("items").filter(|json| json.is_object()) {
+        if let Some(json) = words.get("items").filter(|json| !json.is_array()) {
             let items = self.clause(json, &words.at("items"), &place, Context::Clause);
             clause.items = Some(Box::new(items));
         }
@@ -157,16 +157,15 @@ impl Parser {
 
     fn check_structure(&mut self, words: &Keywords<'_>) {
         let is_set = |value: &Value| match value {
-            Value::Null | Value::Bool(false) => false,
+            Value::Bool(false) => false,
             Value::String(text) => !text.is_empty(),
             Value::Array(items) => !items.is_empty(),
             _ => true,
         };
         for (name, detail) in STRUCTURE {
             let found = words.get(name);
-            // A default may be anything but null.
             let given = match name {
-                "default" => found.is_some_and(|value| !value.is_null()),
+                "default" => found.is_some(),
                 _ => found.is_some_and(is_set),
             };
             if given {

@@ -35,8 +35,9 @@ impl<'a> Keywords<'a> {
         key(&self.at(name), entry)
     }
 
+    /// What a keyword says. One that is null is absent, as it is to the JSON decoder of Kubernetes.
     pub(super) fn get(&self, name: &str) -> Option<&'a Value> {
-        self.words.get(name)
+        self.words.get(name).filter(|value| !value.is_null())
     }
 
     fn read<T>(
@@ -46,7 +47,7 @@ impl<'a> Keywords<'a> {
         what: &str,
         read: impl FnOnce(&'a Value) -> Option<T>,
     ) -> Option<T> {
-        let value = self.get(name).filter(|value| !value.is_null())?;
+        let value = self.get(name)?;
         let found = read(value);
         if found.is_none() {
             let detail = format!("must be {what}");

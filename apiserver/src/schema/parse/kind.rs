@@ -10,7 +10,7 @@ use crate::schema::{FieldError, Kind, ListType, Ownership, Schema};
 impl Parser {
     pub(super) fn preserve_unknown_fields(&mut self, words: &Keywords<'_>) -> bool {
         let name = "x-kubernetes-preserve-unknown-fields";
-        let given = words.get(name).is_some_and(|value| !value.is_null());
+        let given = words.get(name).is_some();
         let preserve = words.flag(name, self);
         if given && !preserve {
             self.errors.push(FieldError::invalid(
@@ -108,9 +108,7 @@ impl Parser {
         embedded: bool,
         place: &Place,
     ) -> Option<Box<Schema>> {
-        let json = words
-            .get("additionalProperties")
-            .filter(|json| !json.is_null())?;
+        let json = words.get("additionalProperties")?;
         let path = words.at("additionalProperties");
         if fields.is_some_and(|fields| !fields.is_empty()) && *json != Value::Bool(true) {
             let detail = "additionalProperties and properties are mutual exclusive";
@@ -143,7 +141,7 @@ impl Parser {
     }
 
     fn items(&mut self, words: &Keywords<'_>, list: &ListType, place: &Place) -> Option<Schema> {
-        let json = words.get("items").filter(|json| json.is_object())?;
+        let json = words.get("items").filter(|json| !json.is_array())?;
         let mut below = place.below(Level::Item);
         if !matches!(list, ListType::Map(_)) && below.uncorrelated.is_none() {
             below.uncorrelated = Some(words.path().to_owned());

@@ -24,7 +24,7 @@ fn field(schema: Value) -> Value {
 
 #[test]
 fn every_level_has_a_type() {
-    let table: [(Value, &[&str]); 8] = [
+    let table: [(Value, &[&str]); 10] = [
         (
             json!({}),
             &["type: Required value: must not be empty at the root"],
@@ -46,6 +46,14 @@ fn every_level_has_a_type() {
         (
             field(json!({"type": "array"})),
             &["properties[a].items: Required value: must be specified"],
+        ),
+        (
+            field(json!({"type": "array", "items": null})),
+            &["properties[a].items: Required value: must be specified"],
+        ),
+        (
+            field(json!({"type": "array", "items": true})),
+            &["properties[a].items: Invalid value: true: must be an object"],
         ),
         (
             field(json!({"type": "null"})),
