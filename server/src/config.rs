@@ -188,6 +188,8 @@ pub struct ProxyLimits {
     pub per_user: ProxyBounds,
     /// To one cluster.
     pub per_cluster: ProxyBounds,
+    /// To the namespaces of one project.
+    pub per_project: ProxyBounds,
 }
 
 /// How much may go to clusters. 0: any.

@@ -35,6 +35,8 @@ pub(crate) struct Kept {
     turn: tokio::sync::Mutex<()>,
     /// Groups of login providers in whose name the agent may ask.
     groups: ArcSwap<BTreeSet<String>>,
+    /// The project of each namespace that is in one.
+    projects: ArcSwap<HashMap<String, String>>,
     counts: Counts,
 }
 
@@ -76,6 +78,12 @@ impl Controllers {
         let known = known.groups.load();
         let among = of.iter().filter(|group| known.contains(*group));
         among.cloned().collect()
+    }
+
+    /// The project of a cluster in which a namespace is, as far as the cluster has told.
+    pub(crate) fn project_of(&self, cluster: &ClusterId, namespace: &str) -> Option<String> {
+        let known = self.lock().get(cluster).cloned()?;
+        known.projects.load().get(namespace).cloned()
     }
 
     fn of(&self, cluster: &ClusterId) -> Arc<Kept> {

@@ -1,6 +1,7 @@
 //! Requests to the API servers of clusters: authorised, given the user's name, and streamed
 //! through the cluster's tunnel. Nothing of a body is parsed or kept.
 
+mod admission;
 mod ask;
 mod bodies;
 mod browser;
@@ -19,17 +20,16 @@ pub(crate) use limits::Permit;
 use std::sync::Arc;
 
 use apiserver::error::ApiError;
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version, header,
-};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version, header};
 use http_body_util::BodyExt as _;
 use tunnel::http::{end_watch_when, strip_hop_by_hop};
 use tunnel_proto::stream::Class;
 
 use crate::authn::session::CSRF_HEADER;
-use crate::authz::{self, Action, Denied, Ongoing};
+use crate::authz::{Action, Ongoing};
 use crate::edge::{Body, ProxyRequest, empty};
 use crate::state::App;
+use admission::{Admitted, admit};
 use recording::Recording;
 
 /// kube-apiserver takes over the id of a request that comes with one, so that its audit log and
@@ -44,22 +44,6 @@ pub(crate) async fn handle(
     app: &Arc<App>,
     request: ProxyRequest,
 ) -> Result<Response<Body>, ApiError> {
-    let cluster = authz::find_cluster(app, &request.cluster)?;
-    let decided = authz::in_cluster(app, &request.identity, &cluster, &request.action);
-    let refused = decided.as_ref().err().map(|Denied(why)| why.as_str());
-    let audit = &request.context.audit;
-    audit.set_decision(refused.is_none(), refused.unwrap_or_default());
-    let at_providers =
-        (app.controllers).groups_in(&request.cluster, &request.identity.provider_groups);
-    let own = decided?;
-    let at_providers = at_providers.iter().map(String::as_str);
-    let groups: Vec<&str> = own.iter().copied().chain(at_providers).collect();
-    let (user, stays) = (
-        request.identity.user.as_str(),
-        request.action.is_long_running(),
-    );
-    let limits = &app.proxy_limits;
-    audit.hold(limits.admit(user, request.cluster.as_str(), stays)?);
     let ProxyRequest {
         mut request,
         cluster: id,
@@ -68,6 +52,11 @@ pub(crate) async fn handle(
         identity,
         context,
     } = request;
+    let Admitted {
+        cluster,
+        groups,
+        names,
+    } = admit(app, &identity, &id, &action, &context)?;
     impersonation::refuse(request.headers())?;
     let method = request.method().clone();
     let (headers, query) = (request.headers_mut(), query_of(&rest));
@@ -78,17 +67,18 @@ pub(crate) async fn handle(
         .ok_or_else(|| errors::not_connected(&cluster))?;
     context.audit.set_via(VIA);
     let upgrades = prepare(&mut request, &id, &rest, &context.id)?;
-    impersonation::name(request.headers_mut(), &identity, &groups)?;
     let client = tunnel.client(class_of(&action, &rest));
     if let Some(needed) = review::needed(request.method(), upgrades, &action.target) {
-        let mut headers = HeaderMap::new();
-        impersonation::name(&mut headers, &identity, &groups)?;
-        let checked = needed.check(client, &cluster, &identity, headers).await;
+        let checked = needed
+            .check(client, &cluster, &identity, names.clone())
+            .await;
         if let Err(refused) = checked {
             context.audit.set_decision(false, &refused.to_string());
             return Err(refused);
         }
     }
+    // After this nothing of the client's decides which headers go on: what `Connection` names is gone.
+    request.headers_mut().extend(names);
     let recording = match demanded {
         Some(asked) => Some(Recording::begin(app, &id, asked, &identity, &context).await?),
         None => None,
@@ -106,7 +96,7 @@ pub(crate) async fn handle(
         who: identity,
         cluster: id,
         action,
-        groups: own,
+        groups,
     };
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let Some(client_side) = client_side else {

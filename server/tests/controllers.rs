@@ -13,7 +13,8 @@ use hyper::body::{Frame, Incoming};
 use kube::api::{Api, DeleteParams, PostParams};
 use kube::core::ObjectMeta;
 use lariat_api::{
-    ClusterRoleTemplateBinding, Principal, PrincipalType, Principals, Subject, User, UserAttribute,
+    ClusterRoleTemplateBinding, Principal, PrincipalType, Principals, Project, Subject, User,
+    UserAttribute,
 };
 use lariat_server::tokens::{self, NewToken};
 
@@ -126,4 +127,63 @@ async fn people_come_in_the_name_of_those_of_their_groups_that_have_a_role_in_th
     let deleted = bindings.delete("of-group", &DeleteParams::default()).await;
     deleted.unwrap();
     until(&[]).await;
+}
+
+/// A cluster with one namespace, of project `p-shop`, in which nothing ever happens.
+async fn shop(request: Request<Incoming>) -> Answer {
+    const SHOP: &str = r#"{"kind":"List","apiVersion":"v1","metadata":{"resourceVersion":"1"},"items":[
+        {"apiVersion":"v1","kind":"Namespace","metadata":{"name":"shop","labels":{"field.cattle.io/projectId":"p-shop"},
+        "annotations":{"field.cattle.io/projectId":"c-1:p-shop"}}}]}"#;
+    let watches = request
+        .uri()
+        .query()
+        .is_some_and(|query| query.contains("watch=true"));
+    match (request.method(), request.uri().path()) {
+        _ if watches => {
+            let frames = futures::stream::pending::<Result<Frame<Bytes>, std::io::Error>>();
+            http::Response::new(StreamBody::new(frames).boxed_unsync())
+        }
+        (&Method::GET, "/api/v1/namespaces") => answer(200, SHOP),
+        _ => empty(request).await,
+    }
+}
+
+#[tokio::test]
+async fn what_a_project_has_open_is_bounded_whoever_asks() {
+    let server = Running::start_with(&["--proxy-streams-per-project", "1"]).await;
+    server.connected(shop).await;
+    let projects: Api<Project> = Api::namespaced(server.app.own.clone(), "c-1");
+    let mut project = Project::default();
+    project.metadata.name = Some("p-shop".to_owned());
+    project.spec.display_name = "Shop".to_owned();
+    let made = projects.create(&PostParams::default(), &project).await;
+    made.unwrap();
+    let open = async |namespace: &str| {
+        let path = format!("/k8s/clusters/c-1/api/v1/namespaces/{namespace}/pods?watch=true");
+        let mut client = server.client("localhost").await;
+        let request = server.request("GET", &path);
+        let request = request.body(http_body_util::Full::default().boxed_unsync());
+        let answer = within(client.send_request(request.unwrap())).await.unwrap();
+        (client, answer)
+    };
+    // What comes before the cluster has told of its namespaces is not counted.
+    let refused = within(async {
+        loop {
+            let _first = open("shop").await;
+            let (_client, second) = open("shop").await;
+            if second.status() != http::StatusCode::OK {
+                let (_, other) = open("other").await;
+                assert_eq!(other.status(), http::StatusCode::OK);
+                return second;
+            }
+        }
+    });
+    let (parts, body) = refused.await.into_parts();
+    assert_eq!(parts.status, http::StatusCode::TOO_MANY_REQUESTS);
+    let body = within(body.collect()).await.unwrap().to_bytes();
+    let body = String::from_utf8_lossy(&body).into_owned();
+    assert!(
+        body.contains(r#"project \"p-shop\" of cluster \"c-1\" has 1 watches"#),
+        "{body}"
+    );
 }

@@ -357,6 +357,24 @@ pub(super) const SETTINGS: &[Setting] = &[
         "The same as for users, for one cluster.",
     ),
     setting(
+        "proxy-requests-per-project",
+        "NUMBER",
+        "0",
+        "Most requests to the namespaces of one project that may be under way, whoever asks. 0: any number.",
+    ),
+    setting(
+        "proxy-streams-per-project",
+        "NUMBER",
+        "0",
+        "The same for what stays open.",
+    ),
+    setting(
+        "proxy-bandwidth-per-project",
+        "MEGABYTES",
+        "0",
+        "The same as for users, for one project.",
+    ),
+    setting(
         "drain-timeout",
         "DURATION",
         "20s",
@@ -418,6 +436,11 @@ pub(super) fn parse(sources: &Sources, mistakes: &mut Vec<Mistake>) -> Option<Co
         "proxy-streams-per-cluster",
         "proxy-bandwidth-per-cluster",
     ]);
+    let of_project = reader.proxy_bounds([
+        "proxy-requests-per-project",
+        "proxy-streams-per-project",
+        "proxy-bandwidth-per-project",
+    ]);
     let drain_timeout = reader.required("drain-timeout", duration);
     let agent_image = reader.required("agent-image", image);
     let auth_image = reader.required("auth-image", image);
@@ -455,6 +478,7 @@ pub(super) fn parse(sources: &Sources, mistakes: &mut Vec<Mistake>) -> Option<Co
             proxy: ProxyLimits {
                 per_user: of_user?,
                 per_cluster: of_cluster?,
+                per_project: of_project?,
             },
         },
         drain_timeout: drain_timeout?,

@@ -15,7 +15,7 @@ mod plan;
 mod probe;
 mod wanted;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
@@ -216,6 +216,7 @@ impl Keeper<'_> {
         let rights = self.app.directory.access(|access| access.rights(cluster));
         let mut settled = Report::default();
         self.settle(&rights, &mut settled).await;
+        self.note_projects();
         self.checked = self.checks_projects(&rights, &mut settled).await;
         let mut plans = self.compare(&rights);
         self.narrow_groups(&plans);
@@ -253,6 +254,19 @@ impl Keeper<'_> {
         let cluster = self.cluster.as_str();
         let moves = namespaces::moves(&self.namespaces, cluster, &rights.projects, &system);
         namespaces::carry_out(moves, &self.client, &mut self.namespaces, report).await;
+    }
+
+    /// Lets others know in which project each namespace is.
+    fn note_projects(&self) {
+        let projects = namespaces::by_project(&self.namespaces, self.cluster.as_str());
+        let of = projects.into_iter().flat_map(|(project, namespaces)| {
+            let namespaces = namespaces.into_iter();
+            namespaces.map(move |namespace| (namespace, project.clone()))
+        });
+        let of: HashMap<String, String> = of.collect();
+        if of != **self.kept.projects.load() {
+            self.kept.projects.store(Arc::new(of));
+        }
     }
 
     /// Whether the cluster checks in which project somebody makes a namespace. Only asked where that counts.

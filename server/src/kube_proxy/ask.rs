@@ -9,12 +9,14 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
-use lariat_api::ClusterId;
+use lariat_api::{Cluster, ClusterId};
+use tunnel::http::StreamClient;
 use tunnel_proto::stream::Class;
 
-use super::{VIA, errors, impersonation, prepare};
+use super::admission::{Admitted, admit};
+use super::{RequestBody, VIA, errors, prepare};
 use crate::authn::Identity;
-use crate::authz::{self, Action, Denied};
+use crate::authz::Action;
 use crate::edge::RequestContext;
 use crate::state::App;
 
@@ -50,17 +52,7 @@ pub(crate) async fn ask(
 ) -> Result<(StatusCode, Bytes), ApiError> {
     let path = asked.path_and_query;
     let action = Action::parse(&asked.method, path);
-    let cluster = authz::find_cluster(app, asked.cluster)?;
-    let decided = authz::in_cluster(app, who, &cluster, &action);
-    let refused = decided.as_ref().err().map(|Denied(why)| why.as_str());
-    context
-        .audit
-        .set_decision(refused.is_none(), refused.unwrap_or_default());
-    let at_providers = (app.controllers).groups_in(asked.cluster, &who.provider_groups);
-    let mut groups: Vec<&str> = decided?;
-    groups.extend(at_providers.iter().map(String::as_str));
-    let (user, id) = (who.user.as_str(), asked.cluster.as_str());
-    context.audit.hold(app.proxy_limits.admit(user, id, false)?);
+    let Admitted { cluster, names, .. } = admit(app, who, asked.cluster, &action, context)?;
     let media_type = match asked.method {
         Method::PATCH => "application/merge-patch+json",
         _ => "application/json",
@@ -77,34 +69,39 @@ pub(crate) async fn ask(
     };
     context.audit.set_via(VIA);
     prepare(&mut request, asked.cluster, path, &context.id)?;
-    impersonation::name(request.headers_mut(), who, &groups)?;
+    request.headers_mut().extend(names);
+    let client = tunnel.client(Class::Interactive);
+    whole(client, &cluster, request, LONGEST, PATIENCE).await
+}
+
+/// Sends a request, and reads the answer: `most` bytes in `patience`.
+///
+/// # Errors
+/// 502 to 504 for a cluster that does not answer as it should.
+pub(super) async fn whole(
+    client: &StreamClient<RequestBody>,
+    cluster: &Cluster,
+    request: Request<RequestBody>,
+    most: usize,
+    patience: Duration,
+) -> Result<(StatusCode, Bytes), ApiError> {
+    let name = cluster.display_name();
     let answered = async {
-        let response = tunnel.client(Class::Interactive).request(request).await;
-        let response = response.map_err(|error| errors::failed(&cluster, &error))?;
+        let sent = client.request(request).await;
+        let response = sent.map_err(|error| errors::failed(cluster, &error))?;
         let (parts, body) = response.into_parts();
-        let body = Limited::new(body, LONGEST)
-            .collect()
-            .await
-            .map_err(|error| {
-                let name = cluster.display_name();
-                let message = format!("the answer of cluster {name:?} broke off or is too long");
-                errors::bad_gateway(message).with_log(error)
-            })?;
+        let body = Limited::new(body, most).collect().await;
+        let body = body.map_err(|error| {
+            let message = format!("the answer of cluster {name:?} broke off or is too long");
+            errors::bad_gateway(message).with_log(error)
+        })?;
         Ok((parts.status, body.to_bytes()))
     };
-    match tokio::time::timeout(PATIENCE, answered).await {
-        Ok(answered) => answered,
-        Err(_) => {
-            let seconds = PATIENCE.as_secs();
-            let message = format!(
-                "cluster {:?} did not answer within {seconds} s",
-                cluster.display_name()
-            );
-            Err(ApiError::new(
-                StatusCode::GATEWAY_TIMEOUT,
-                "Timeout",
-                message,
-            ))
-        }
-    }
+    let answered = tokio::time::timeout(patience, answered).await;
+    answered.unwrap_or_else(|_| {
+        let seconds = patience.as_secs();
+        let message = format!("cluster {name:?} did not answer within {seconds} s");
+        let code = StatusCode::GATEWAY_TIMEOUT;
+        Err(ApiError::new(code, "Timeout", message))
+    })
 }

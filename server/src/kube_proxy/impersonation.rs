@@ -26,13 +26,12 @@ pub(super) fn refuse(headers: &HeaderMap) -> Result<(), Denied> {
     )))
 }
 
-/// Names the user to the cluster, in `groups` beside the user's own groups. After this nothing of the client's
-/// decides which headers go on: what `Connection` names is gone before.
-pub(super) fn name(
-    headers: &mut HeaderMap,
-    identity: &Identity,
-    groups: &[&str],
-) -> Result<(), ApiError> {
+/// The headers that name the user to the cluster, in `groups` beside the user's own groups.
+pub(super) fn headers<'a>(
+    identity: &'a Identity,
+    groups: impl Iterator<Item = &'a str>,
+) -> Result<HeaderMap, ApiError> {
+    let mut headers = HeaderMap::new();
     // Names of people are of any language: kube-apiserver takes UTF-8.
     let value = |text: &str| {
         HeaderValue::from_bytes(text.as_bytes())
@@ -43,7 +42,7 @@ pub(super) fn name(
         value(identity.user.as_str())?,
     );
     let own = identity.groups.iter().map(String::as_str);
-    for group in own.chain(groups.iter().copied()) {
+    for group in own.chain(groups) {
         headers.append(HeaderName::from_static("impersonate-group"), value(group)?);
     }
     for (key, values) in &identity.extra {
@@ -53,11 +52,13 @@ pub(super) fn name(
             headers.append(name.clone(), value(text)?);
         }
     }
-    Ok(())
+    Ok(headers)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::iter;
+
     use super::*;
 
     #[test]
@@ -67,12 +68,11 @@ mod tests {
         identity
             .extra
             .insert("username".to_owned(), vec![person.to_owned()]);
-        let mut headers = HeaderMap::new();
-        name(&mut headers, &identity, &[]).unwrap();
-        let sent = &headers["impersonate-extra-username"];
+        let sent = headers(&identity, iter::empty()).unwrap();
+        let sent = &sent["impersonate-extra-username"];
         assert_eq!(sent.as_bytes(), person.as_bytes());
         let escape = vec!["a\r\nImpersonate-Group: b".to_owned()];
         identity.extra.insert("username".to_owned(), escape);
-        assert!(name(&mut HeaderMap::new(), &identity, &[]).is_err());
+        assert!(headers(&identity, iter::empty()).is_err());
     }
 }

@@ -1,5 +1,5 @@
-//! How much of the way to clusters one user gets, and how much one cluster takes: requests under way,
-//! what stays open, bytes. More is refused with 429.
+//! How much of the way to clusters one user gets, and how much one cluster and one project take: requests under
+//! way, what stays open, bytes. More is refused with 429.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -40,6 +40,8 @@ struct Shared {
 enum Whose {
     User(String),
     Cluster(String),
+    /// Cluster and name of one.
+    Project(String, String),
 }
 
 /// What is bounded.
@@ -61,7 +63,7 @@ struct RefusedLabel {
     what: What,
 }
 
-/// What somebody, or a cluster, has under way.
+/// What somebody, a cluster or a project has under way.
 #[derive(Debug, Default)]
 struct Account(Mutex<Usage>);
 
@@ -78,7 +80,7 @@ struct Usage {
 /// A request that counts until this is dropped.
 pub(crate) struct Permit {
     limits: Limits,
-    accounts: [(Whose, Arc<Account>); 2],
+    accounts: Vec<(Whose, Arc<Account>)>,
     what: What,
 }
 
@@ -108,22 +110,34 @@ impl Limits {
         registry.register("proxy_refused", help, self.0.refused.clone());
     }
 
-    /// Counts a request; `stays` if it is a watch, a followed log or a connection.
+    /// Counts a request to a cluster, and to a namespace of a project if it is one; `stays` if it is a watch,
+    /// a followed log or a connection.
     ///
     /// # Errors
-    /// 429 when the user or the cluster has too much.
-    pub(crate) fn admit(&self, user: &str, cluster: &str, stays: bool) -> Result<Permit, ApiError> {
+    /// 429 when the user, the cluster or the project has too much.
+    pub(crate) fn admit(
+        &self,
+        user: &str,
+        cluster: &str,
+        project: Option<&str>,
+        stays: bool,
+    ) -> Result<Permit, ApiError> {
         let what = if stays { What::Streams } else { What::Requests };
-        let (user, cluster) = (
+        let project = project.map(|project| Whose::Project(cluster.to_owned(), project.to_owned()));
+        let whose = [
             Whose::User(user.to_owned()),
             Whose::Cluster(cluster.to_owned()),
-        );
+        ];
         let mut accounts = lock(&self.0.accounts);
         let now = Instant::now();
-        let found = [user, cluster].map(|whose| {
-            let account = accounts.entry(whose.clone()).or_default();
-            (whose, Arc::clone(account))
-        });
+        let found: Vec<_> = whose
+            .into_iter()
+            .chain(project)
+            .map(|whose| {
+                let account = accounts.entry(whose.clone()).or_default();
+                (whose, Arc::clone(account))
+            })
+            .collect();
         let too_much = found.iter().find_map(|(whose, account)| {
             let checked = account.lock().check(&self.bounds(whose), what, now);
             checked.err().map(|why| (whose.clone(), why))
@@ -149,6 +163,10 @@ impl Limits {
         let (label, of) = match whose {
             Whose::User(_) => ("user", "you have".to_owned()),
             Whose::Cluster(cluster) => ("cluster", format!("cluster {cluster:?} has")),
+            Whose::Project(cluster, project) => {
+                let of = format!("project {project:?} of cluster {cluster:?} has");
+                ("project", of)
+            }
         };
         let label = RefusedLabel { whose: label, what };
         self.0.refused.get_or_create(&label).inc();
@@ -167,6 +185,7 @@ impl Limits {
         match whose {
             Whose::User(_) => self.0.settings.per_user,
             Whose::Cluster(_) => self.0.settings.per_cluster,
+            Whose::Project(..) => self.0.settings.per_project,
         }
     }
 }
@@ -275,6 +294,10 @@ mod tests {
         Limits::new(ProxyLimits {
             per_user,
             per_cluster,
+            per_project: ProxyBounds {
+                requests: 1,
+                ..NONE
+            },
         })
     }
 
@@ -286,8 +309,8 @@ mod tests {
             ..NONE
         };
         let limits = limits(few, NONE);
-        let held = limits.admit("u-1", "c-1", false).unwrap();
-        let error = limits.admit("u-1", "c-2", false).unwrap_err();
+        let held = limits.admit("u-1", "c-1", None, false).unwrap();
+        let error = limits.admit("u-1", "c-2", None, false).unwrap_err();
         assert_eq!((error.code().as_u16(), error.retry_after()), (429, Some(1)));
         assert!(
             error.message().contains("1 requests under way"),
@@ -295,11 +318,11 @@ mod tests {
             error.message()
         );
         // Others, and what stays open, are counted apart.
-        let other = limits.admit("u-2", "c-1", false).unwrap();
-        let streams = [(); 2].map(|()| limits.admit("u-1", "c-1", true).unwrap());
-        assert!(limits.admit("u-1", "c-1", true).is_err());
+        let other = limits.admit("u-2", "c-1", None, false).unwrap();
+        let streams = [(); 2].map(|()| limits.admit("u-1", "c-1", None, true).unwrap());
+        assert!(limits.admit("u-1", "c-1", None, true).is_err());
         drop(held);
-        assert!(limits.admit("u-1", "c-1", false).is_ok());
+        assert!(limits.admit("u-1", "c-1", None, false).is_ok());
         drop((streams, other));
         assert!(lock(&limits.0.accounts).is_empty());
     }
@@ -308,14 +331,25 @@ mod tests {
     fn a_cluster_takes_so_much_whoever_asks() {
         let one = ProxyBounds { streams: 1, ..NONE };
         let limits = limits(NONE, one);
-        let _held = limits.admit("u-1", "c-1", true).unwrap();
-        let error = limits.admit("u-2", "c-1", true).unwrap_err();
+        let _held = limits.admit("u-1", "c-1", None, true).unwrap();
+        let error = limits.admit("u-2", "c-1", None, true).unwrap_err();
         assert!(
             error.message().starts_with("cluster \"c-1\" has 1 watches"),
             "{}",
             error.message()
         );
-        assert!(limits.admit("u-2", "c-2", true).is_ok());
+        assert!(limits.admit("u-2", "c-2", None, true).is_ok());
+    }
+
+    #[test]
+    fn a_project_takes_so_much_and_its_namesake_in_another_cluster_as_much_again() {
+        let limits = limits(NONE, NONE);
+        let _held = limits.admit("u-1", "c-1", Some("p-1"), false).unwrap();
+        let error = limits.admit("u-2", "c-1", Some("p-1"), false).unwrap_err();
+        let expected = "project \"p-1\" of cluster \"c-1\" has 1 requests under way";
+        assert!(error.message().starts_with(expected), "{}", error.message());
+        assert!(limits.admit("u-2", "c-2", Some("p-1"), false).is_ok());
+        assert!(limits.admit("u-2", "c-1", None, false).is_ok());
     }
 
     #[test]
@@ -325,11 +359,11 @@ mod tests {
             ..NONE
         };
         let limits = limits(bounds, NONE);
-        let permit = limits.admit("u-1", "c-1", false).unwrap();
+        let permit = limits.admit("u-1", "c-1", None, false).unwrap();
         permit.spend(900);
-        assert!(limits.admit("u-1", "c-1", false).is_ok());
+        assert!(limits.admit("u-1", "c-1", None, false).is_ok());
         permit.spend(1600);
-        let error = limits.admit("u-1", "c-1", false).unwrap_err();
+        let error = limits.admit("u-1", "c-1", None, false).unwrap_err();
         assert!(
             (14..=15).contains(&error.retry_after().unwrap()),
             "{:?}",

@@ -11,13 +11,14 @@ use apiserver::error::ApiError;
 use apiserver::request::Target;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Full};
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
 };
 use lariat_api::{Cluster, Kind as _};
 use tunnel::http::StreamClient;
 
+use super::ask::whole;
 use super::bodies::RequestBody;
 use super::errors;
 use crate::authn::Identity;
@@ -78,13 +79,7 @@ impl Needed {
         who: &Identity,
         headers: HeaderMap,
     ) -> Result<(), ApiError> {
-        let asked = self.ask(client, cluster, headers);
-        let answer = tokio::time::timeout(LONGEST, asked).await;
-        let allowed = answer.unwrap_or_else(|_| {
-            let seconds = LONGEST.as_secs();
-            let unsaid = unsaid(cluster, &format!("no answer in {seconds} s"));
-            Err(unsaid)
-        })?;
+        let allowed = self.ask(client, cluster, headers).await?;
         if allowed {
             Ok(())
         } else {
@@ -119,15 +114,11 @@ impl Needed {
         for name in [header::CONTENT_TYPE, header::ACCEPT] {
             request.headers_mut().insert(name, json.clone());
         }
-        let sent = client.request(request).await;
-        let response = sent.map_err(|error| errors::failed(cluster, &error))?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), MOST).collect().await;
-        let body = body.map_err(|error| unsaid(cluster, &error.to_string()))?;
+        let (status, body) = whole(client, cluster, request, MOST, LONGEST).await?;
         if status != StatusCode::CREATED {
             return Err(unsaid(cluster, &format!("it answered {status}")));
         }
-        let answer = serde_json::from_slice::<SelfSubjectAccessReview>(&body.to_bytes());
+        let answer = serde_json::from_slice::<SelfSubjectAccessReview>(&body);
         let answer = answer.map_err(|error| unsaid(cluster, &error.to_string()))?;
         Ok(answer.status.is_some_and(|status| status.allowed))
     }
