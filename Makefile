@@ -166,6 +166,11 @@ bench-apiserver: testbed ## Measure the management API beside a real kube-apiser
 	$(CARGO) build --release --locked -p lariat-server -p bench --bins
 	$(RELEASE)/bench-apiserver
 
+.PHONY: bench-fleet
+bench-fleet: setup ## Measure one server with 1,000 simulated clusters, 2,000 people, 10,000 bindings; writes docs/benchmarks (release build)
+	$(CARGO) build --release --locked -p lariat-server -p bench --bins
+	$(RELEASE)/bench-fleet --out docs/benchmarks
+
 FUZZ_SECONDS ?= 15
 .PHONY: fuzz
 fuzz: setup ## Feed decoders of the tunnel, the management API and recordings made-up input, FUZZ_SECONDS (15) for each of 11 targets

@@ -1,8 +1,9 @@
 //! An HTTP server that does as little as possible, over TLS or a stream of a tunnel: what is
 //! measured with it is the way to it.
 
+use crate::cluster::Cluster;
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::{
     body::{Frame, Incoming},
@@ -76,7 +77,7 @@ pub async fn listen(tls: Arc<rustls::ServerConfig>) -> anyhow::Result<u16> {
             let acceptor = acceptor.clone();
             tokio::spawn(async move {
                 tcp.set_nodelay(true)?;
-                serve(acceptor.accept(tcp).await?).await?;
+                serve(acceptor.accept(tcp).await?, None).await?;
                 anyhow::Ok(())
             });
         }
@@ -84,23 +85,32 @@ pub async fn listen(tls: Arc<rustls::ServerConfig>) -> anyhow::Result<u16> {
     Ok(port)
 }
 
-/// Serves one connection.
+/// Serves one connection: the objects of `cluster`, if there are any, under `/api` and `/apis`.
 ///
 /// # Errors
 /// When it breaks.
-pub async fn serve(io: impl AsyncRead + AsyncWrite + Unpin) -> Result<(), hyper::Error> {
+pub async fn serve(
+    io: impl AsyncRead + AsyncWrite + Unpin,
+    cluster: Option<Arc<Cluster>>,
+) -> Result<(), hyper::Error> {
+    let service = service_fn(move |request| {
+        let cluster = cluster.clone();
+        async move { Ok::<_, Infallible>(answer(request, cluster.as_ref()).await) }
+    });
     hyper::server::conn::http1::Builder::new()
-        .serve_connection(
-            TokioIo::new(io),
-            service_fn(|request| async move { Ok::<_, Infallible>(answer(request).await) }),
-        )
+        .serve_connection(TokioIo::new(io), service)
         .await
 }
 
-async fn answer(request: Request<Incoming>) -> Response<UnsyncBoxBody<Bytes, Infallible>> {
+async fn answer(
+    request: Request<Incoming>,
+    cluster: Option<&Arc<Cluster>>,
+) -> Response<UnsyncBoxBody<Bytes, Infallible>> {
     let path = request.uri().path();
-    if path.starts_with("/apis/") || path.starts_with("/api/") {
-        return as_an_empty_cluster(request).await;
+    if let Some(cluster) = cluster
+        && (path.starts_with("/apis/") || path.starts_with("/api/"))
+    {
+        return cluster.answer(request).await;
     }
     if let Some(size) = path
         .strip_prefix("/bulk/")
@@ -118,27 +128,6 @@ async fn answer(request: Request<Incoming>) -> Response<UnsyncBoxBody<Bytes, Inf
             *missing.status_mut() = StatusCode::NOT_FOUND;
             return missing;
         }
-    };
-    Response::new(Full::new(body).boxed_unsync())
-}
-
-/// What the server's own controllers are answered: there is nothing, nothing happens, and what is written is
-/// as they write it.
-async fn as_an_empty_cluster(
-    request: Request<Incoming>,
-) -> Response<UnsyncBoxBody<Bytes, Infallible>> {
-    const EMPTY: &[u8] =
-        br#"{"kind":"List","apiVersion":"v1","metadata":{"resourceVersion":"1"},"items":[]}"#;
-    if request.uri().query().is_some_and(tunnel::http::is_watch) {
-        return Response::new(StreamBody::new(futures::stream::pending()).boxed_unsync());
-    }
-    let body = match *request.method() {
-        Method::GET => Bytes::from_static(EMPTY),
-        // One that breaks off is answered to nobody.
-        _ => match request.into_body().collect().await {
-            Ok(body) => body.to_bytes(),
-            Err(_) => Bytes::new(),
-        },
     };
     Response::new(Full::new(body).boxed_unsync())
 }

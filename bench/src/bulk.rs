@@ -47,7 +47,7 @@ pub async fn measure(through: Endpoint, mib: u64, repetitions: usize) -> anyhow:
         .run(async move { lone_tunnel::listen(&listening).await })
         .await?;
     let agent = serving
-        .run(async move { simulator::connect(&dialer, "none", &TaskTracker::new()).await })
+        .run(async move { simulator::connect(&dialer, "none", None, &TaskTracker::new()).await })
         .await?;
     let tunnel = sessions.recv().await.context("the agent did not connect")?;
     let bare = Endpoint::local(port, Arc::clone(&tls.client))?;

@@ -6,7 +6,10 @@
 pub mod apiserver;
 pub mod backend;
 pub mod bulk;
+pub mod cluster;
+pub mod cpu;
 pub mod endpoint;
+pub mod fleet;
 pub mod goal;
 pub mod load;
 pub mod lone_tunnel;
