@@ -21,6 +21,7 @@
 
 pub mod browser;
 mod cache;
+pub mod chromium;
 pub mod clients;
 mod cluster;
 mod command;
