@@ -116,6 +116,12 @@ impl AuthConfigType {
         }
     }
 
+    /// Whether browsers are sent there to log in.
+    #[must_use]
+    pub fn redirects(self) -> bool {
+        matches!(self, Self::Github | Self::Oidc | Self::KeycloakOidc)
+    }
+
     /// The provider of that name.
     #[must_use]
     pub fn of_name(name: &str) -> Option<Self> {

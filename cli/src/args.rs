@@ -43,6 +43,7 @@ pub enum Command {
     /// Log in to a server and remember it.
     #[command(after_help = "Examples:
   lariat login https://lariat.example.org
+  lariat login https://lariat.example.org --browser
   lariat login https://lariat.example.org --username ann --password-stdin < password
   lariat login https://10.0.0.1:8443 --ca-checksum 70b767e58c80…")]
     Login(Login),
@@ -57,6 +58,7 @@ pub enum Command {
     #[command(after_help = "Examples:
   lariat kubeconfig production            # into $KUBECONFIG or ~/.kube/config
   lariat kubeconfig                       # all clusters
+  lariat kubeconfig production --exec     # no token in the file
   lariat kubeconfig production --print > production.yaml")]
     Kubeconfig(Kubeconfig),
     /// Run kubectl against a cluster, without touching any kubeconfig file.
@@ -72,6 +74,8 @@ pub enum Command {
     /// List, fetch and play what was recorded of sessions in containers.
     #[command(subcommand, visible_alias = "recording")]
     Recordings(Recordings),
+    /// Give kubectl a token for a cluster: kubeconfig files made with --exec run this.
+    Token(TokenArgs),
     /// Who you are, which server, which clusters, and how far away they are.
     Status,
     /// Print a script that completes commands in your shell.
@@ -88,6 +92,9 @@ pub enum Command {
 pub struct Login {
     /// URL of the server.
     pub url: String,
+    /// Log in in a browser, on this machine or another: by any way that the server offers.
+    #[arg(long, short, conflicts_with_all = ["username", "password_stdin"])]
+    pub browser: bool,
     /// Who you are.
     #[arg(long, short, default_value = "admin")]
     pub username: String,
@@ -212,4 +219,15 @@ pub struct Kubeconfig {
     /// Days until the token in the file expires.
     #[arg(long, value_name = "DAYS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=365))]
     pub days: u64,
+    /// Put no token into the file: kubectl asks `lariat token` for one that is good for an hour.
+    #[arg(long, conflicts_with = "days")]
+    pub exec: bool,
+}
+
+/// Arguments of `token`.
+#[derive(Debug, clap::Args)]
+pub struct TokenArgs {
+    /// Id of the cluster.
+    #[arg(long, value_name = "ID")]
+    pub cluster: String,
 }

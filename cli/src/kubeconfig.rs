@@ -27,8 +27,11 @@ pub async fn run(server: &Server, args: Kubeconfig) -> anyhow::Result<()> {
             generate(
                 server,
                 cluster,
-                args.server_name,
-                args.days * DAY_MILLISECONDS,
+                &json!({
+                    "serverName": args.server_name,
+                    "ttl": args.days * DAY_MILLISECONDS,
+                    "exec": args.exec.then_some(true),
+                }),
             )
             .await?,
         );
@@ -55,16 +58,10 @@ pub async fn run(server: &Server, args: Kubeconfig) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A kubeconfig file for one cluster, with a new token.
-pub async fn generate(
-    server: &Server,
-    cluster: &Cluster,
-    server_name: bool,
-    ttl: u64,
-) -> anyhow::Result<Value> {
+/// A kubeconfig file for one cluster, as `input` wants it.
+pub async fn generate(server: &Server, cluster: &Cluster, input: &Value) -> anyhow::Result<Value> {
     let path = format!("/v3/clusters/{}?action=generateKubeconfig", cluster.name());
-    let input = json!({"serverName": server_name, "ttl": ttl});
-    let answer = server.send(Method::POST, &path, &input).await?;
+    let answer = server.send(Method::POST, &path, input).await?;
     let config = answer["config"]
         .as_str()
         .context("the server gave no kubeconfig")?;

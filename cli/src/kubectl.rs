@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use kube::api::DeleteParams;
 use lariat_api::{Kind, Token};
+use serde_json::json;
 
 use crate::kubeconfig;
 use crate::private_file;
@@ -21,7 +22,8 @@ pub async fn run(server: &Server, cluster: &str, args: &[String]) -> anyhow::Res
         let (name, id) = (cluster.display_name(), cluster.name());
         bail!("cluster {name:?} was never connected; connect it with: lariat cluster import {id}");
     }
-    let config = kubeconfig::generate(server, &cluster, false, TTL_MILLISECONDS).await?;
+    let input = json!({"ttl": TTL_MILLISECONDS, "exec": false});
+    let config = kubeconfig::generate(server, &cluster, &input).await?;
     let token = config["users"][0]["user"]["token"]
         .as_str()
         .unwrap_or_default()

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use crate::args::{Login, Passwd};
+use crate::device_login::{self, Shown};
 use crate::profiles::{Profile, Profiles};
 use crate::server::Server;
 use crate::trust;
@@ -21,20 +22,11 @@ pub async fn login(profiles: &mut Profiles, login: Login) -> anyhow::Result<()> 
     };
     profile.authority = authority(&profile, &login).await?;
     let server = Server::connect(&profile)?;
-    let password = if login.password_stdin {
-        line("the password")?
+    let answer = if login.browser {
+        device_login::log_in(&server, &description(), show).await
     } else {
-        let prompt = format!("Password of {} on {}: ", login.username, profile.url);
-        rpassword::prompt_password(prompt).context("cannot ask for the password")?
+        by_password(&server, &login).await
     };
-    let host = std::env::var("HOSTNAME").unwrap_or_default();
-    let input = json!({
-        "username": login.username,
-        "password": password,
-        "description": format!("lariat login {host}").trim_end(),
-    });
-    let path = "/v3-public/localProviders/local?action=login";
-    let answer = server.send(Method::POST, path, &input).await;
     let answer = answer.map_err(|error| {
         let text = error.to_string();
         // "Log in with" is no remedy for a failed login.
@@ -49,10 +41,48 @@ pub async fn login(profiles: &mut Profiles, login: Login) -> anyhow::Result<()> 
         .as_str()
         .context("the server gave no token")?;
     token.clone_into(&mut profile.token);
-    println!("Logged in to {} as {}.", profile.url, login.username);
+    if login.browser {
+        println!("Logged in to {}.", profile.url);
+    } else {
+        println!("Logged in to {} as {}.", profile.url, login.username);
+    }
     profiles.remember(profile)?;
     println!("The token is kept in {}.", profiles.path().display());
     Ok(())
+}
+
+async fn by_password(server: &Server, login: &Login) -> anyhow::Result<Value> {
+    let password = if login.password_stdin {
+        line("the password")?
+    } else {
+        let prompt = format!("Password of {} on {}: ", login.username, server.url());
+        rpassword::prompt_password(prompt).context("cannot ask for the password")?
+    };
+    let input = json!({
+        "username": login.username,
+        "password": password,
+        "description": description(),
+    });
+    let path = "/v3-public/localProviders/local?action=login";
+    server.send(Method::POST, path, &input).await
+}
+
+/// What the server shows of who logs in from here.
+pub fn description() -> String {
+    let host = std::env::var("HOSTNAME").unwrap_or_default();
+    format!("lariat login {host}").trim_end().to_owned()
+}
+
+/// Tells a person where to confirm a login. Not on standard output, which may be for kubectl.
+pub fn show(shown: &Shown) {
+    eprintln!(
+        "Open this in a browser, and log in there:\n\n  {}\n",
+        shown.url
+    );
+    eprintln!(
+        "Confirm only if the page shows this code:\n\n  {}\n",
+        shown.code
+    );
 }
 
 /// `lariat logout`

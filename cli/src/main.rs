@@ -8,6 +8,7 @@
 
 mod args;
 mod clusters;
+mod device_login;
 mod kubeconfig;
 mod kubeconfig_file;
 mod kubectl;
@@ -18,6 +19,7 @@ mod profiles;
 mod recordings;
 mod server;
 mod status;
+mod token;
 mod trust;
 
 use std::process::ExitCode;
@@ -58,10 +60,14 @@ async fn run(args: Args) -> anyhow::Result<ExitCode> {
         login::login(&mut profiles, login).await?;
         return Ok(ExitCode::SUCCESS);
     }
+    if let Command::Token(token) = &args.command {
+        token::run(&mut profiles, token, args.server.as_deref()).await?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let profile = profiles.choose(args.server.as_deref())?;
     let server = Server::connect(&profile)?;
     match args.command {
-        Command::Login(_) | Command::Completion { .. } => {}
+        Command::Login(_) | Command::Token(_) | Command::Completion { .. } => {}
         Command::Logout => login::logout(&mut profiles, &server).await?,
         Command::Passwd(passwd) => login::change_password(&server, &passwd).await?,
         Command::Cluster(command) => clusters::run(&server, command, output).await?,

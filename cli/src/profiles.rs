@@ -74,6 +74,12 @@ impl Profiles {
         self.save()
     }
 
+    /// Takes over a new token for a server that is known. The current server stays the same.
+    pub fn update(&mut self, profile: Profile) -> anyhow::Result<()> {
+        self.content.servers.insert(profile.url.clone(), profile);
+        self.save()
+    }
+
     /// Forgets a server.
     pub fn forget(&mut self, url: &str) -> anyhow::Result<()> {
         self.content.servers.remove(url);

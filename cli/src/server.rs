@@ -150,6 +150,21 @@ impl Server {
 
     /// Sends a request and parses the JSON of its answer (null when there is none).
     pub async fn send(&self, method: Method, path: &str, body: &Value) -> anyhow::Result<Value> {
+        let (status, value) = self.ask(method, path, body).await?;
+        if status.is_success() {
+            return Ok(value);
+        }
+        let message = value["message"].as_str().unwrap_or("no reason was given");
+        Err(self.refused(status, message))
+    }
+
+    /// The same, whatever the status of the answer.
+    pub async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: &Value,
+    ) -> anyhow::Result<(StatusCode, Value)> {
         let request = Request::builder().method(method).uri(path);
         let request = if body.is_null() {
             request.body(Body::empty())
@@ -166,12 +181,7 @@ impl Server {
         };
         let answered = tokio::time::timeout(TIMEOUT, exchange).await;
         let (status, body) = answered.with_context(|| self.silent())??;
-        let value: Value = serde_json::from_slice(&body).unwrap_or_default();
-        if status.is_success() {
-            return Ok(value);
-        }
-        let message = value["message"].as_str().unwrap_or("no reason was given");
-        Err(self.refused(status, message))
+        Ok((status, serde_json::from_slice(&body).unwrap_or_default()))
     }
 
     /// Asks whether the server is there.

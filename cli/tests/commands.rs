@@ -274,3 +274,31 @@ fn status_passwords_and_the_end_of_a_login() {
     assert!(stage.fails(&["status"], "").contains("lariat login"));
     assert!(stage.done(&["completion", "bash"]).contains("lariat"));
 }
+
+#[test]
+fn kubectl_is_given_a_token_for_one_cluster_that_is_kept_for_its_login() {
+    let stage = Stage::start();
+    stage.log_in();
+    stage.done(&["cluster", "create", "one", "--id", "one"]);
+    let file = stage.done(&["kubeconfig", "one", "--exec", "--print"]);
+    let file: Value = serde_saphyr::from_str(&file).unwrap();
+    let user = &file["users"][0]["user"];
+    assert!(user["token"].is_null(), "{user}");
+    let exec = &user["exec"];
+    assert_eq!(exec["command"], "lariat");
+    let args: Vec<_> = exec["args"].as_array().unwrap().iter().collect();
+    let args: Vec<_> = args.iter().map(|arg| arg.as_str().unwrap()).collect();
+    let given = || -> Value { serde_json::from_str(&stage.done(&args)).unwrap() };
+    let first = given();
+    assert_eq!(first["kind"], "ExecCredential");
+    assert_eq!(first["apiVersion"], "client.authentication.k8s.io/v1");
+    let token = first["status"]["token"].as_str().unwrap();
+    assert!(token.contains(':'), "{token}");
+    assert_eq!(given(), first, "it is kept");
+    assert_eq!(mode(&stage.path(".cache/lariat/tokens.json")), 0o600);
+    stage.log_in();
+    assert_ne!(given()["status"]["token"], token, "another login");
+    stage.done(&["logout"]);
+    let over = stage.fails(&args, "");
+    assert!(over.contains("lariat login"), "{over}");
+}

@@ -1,4 +1,4 @@
-//! Who makes a request: bearer tokens, passwords, the directory that knows both, and the providers
+//! Who makes a request: bearer tokens, sessions of browsers, passwords, the directory that knows both, and the providers
 //! that prove who logs in.
 
 mod directory;

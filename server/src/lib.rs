@@ -25,6 +25,7 @@ mod logins;
 pub mod management;
 pub mod metrics;
 pub mod norman;
+mod pages;
 mod random;
 pub mod recordings;
 pub mod registration;

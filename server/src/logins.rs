@@ -4,7 +4,11 @@ mod accounts;
 mod admission;
 mod attributes;
 mod configure;
+pub(crate) mod device;
+mod flow;
+mod grants;
 mod metrics;
+mod redirect;
 mod refresh;
 mod status;
 
@@ -16,7 +20,12 @@ use crate::management::Number;
 use crate::state::App;
 use crate::tokens::{self, NewToken};
 
-pub(crate) use configure::{disable, test_and_apply};
+pub(crate) use configure::{Proof, configure_test, disable, test_and_apply};
+pub use device::DeviceLogins;
+pub use flow::Flows;
+pub(crate) use flow::{Purpose, forget as forget_flow};
+pub use grants::Granting;
+pub(crate) use redirect::{Returned, begin, end_elsewhere, finish};
 pub(crate) use refresh::{keep as keep_refreshed, refresh_user};
 
 const MILLISECONDS_OF_A_MINUTE: u64 = 60_000;
@@ -68,19 +77,10 @@ pub(crate) async fn welcome(
         return Err(LoginError::Disabled.into());
     }
     attributes::note_login(app, user.name(), type_, account).await?;
-    let new = NewToken {
-        user: user.name().to_owned(),
-        description: session.description,
-        ttl: Some(match session.ttl {
-            0 => app.directory.number(Number::SessionTtl) * MILLISECONDS_OF_A_MINUTE,
-            milliseconds => milliseconds,
-        }),
-        provider: type_.name().to_owned(),
-        principal: account.principal.id.clone(),
-        ..NewToken::default()
-    };
-    make_room(app, user.name()).await?;
-    let token = tokens::create(app, new).await?;
+    if let Some(grant) = &account.grant {
+        grants::keep(app, &user, type_, grant).await?;
+    }
+    let token = again(app, user.name(), type_, &account.principal.id, session).await?;
     if let Some(config) = config
         && let Err(error) = status::tested(app, &config).await
     {
@@ -90,6 +90,32 @@ pub(crate) async fn welcome(
         );
     }
     Ok(token)
+}
+
+/// Another session of somebody who was let in.
+///
+/// # Errors
+/// When the store fails.
+pub(crate) async fn again(
+    app: &App,
+    user: &str,
+    type_: AuthConfigType,
+    principal: &str,
+    session: Session,
+) -> Result<Token, ApiError> {
+    let new = NewToken {
+        user: user.to_owned(),
+        description: session.description,
+        ttl: Some(match session.ttl {
+            0 => app.directory.number(Number::SessionTtl) * MILLISECONDS_OF_A_MINUTE,
+            milliseconds => milliseconds,
+        }),
+        provider: type_.name().to_owned(),
+        principal: principal.to_owned(),
+        ..NewToken::default()
+    };
+    make_room(app, user).await?;
+    tokens::create(app, new).await
 }
 
 /// Ends the logins of a user that are longest unused, so that there may be one more.

@@ -32,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use client::{answered, client, failure};
 pub(crate) use kinds::{Context, kept_secret};
 pub(crate) use migrate::run as migrate;
+pub(crate) use settings::GENERATE_TOKEN;
 pub use settings::{NotANumber, Number};
 
 use crate::audit::{Audit, Captured, Level};

@@ -11,6 +11,7 @@ mod answer;
 mod auth_configs;
 mod caller;
 mod collection;
+mod device_logins;
 mod field;
 mod import;
 mod incoming;
@@ -143,7 +144,8 @@ async fn respond(
     let agent = request.headers().get(USER_AGENT).cloned();
     let (mut scope, place) = place.map_err(|Nothing| nothing_here())?;
     let settles = matches!(&place, Place::Collection(of)
-        if matches!((of.id.as_str(), action.as_deref()), ("token", Some("logout")) | ("user", Some("changepassword"))));
+        if matches!((of.id.as_str(), action.as_deref()),
+            ("token", Some("logout" | "logoutAll")) | ("user", Some("changepassword"))));
     if !settles {
         password_is_settled(&who)?;
     }
@@ -185,6 +187,7 @@ async fn on_collection(
                 crate::tokens::revoke(&caller.app, caller.who.token.as_str()).await?;
                 Ok(session::logged_out())
             }
+            ("token", "logoutAll", _) => session::log_out_all(&caller.app, &caller.who).await,
             ("user", "changepassword", _) => password::change(caller, request).await,
             _ => Err(no_such_action(&action)),
         };

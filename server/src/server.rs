@@ -28,7 +28,7 @@ use crate::edge::{self, CertificateKeeper, ConnectionLimits};
 use crate::encryption::Encryption;
 use crate::expiry;
 use crate::kube_proxy;
-use crate::logins;
+use crate::logins::{self, DeviceLogins, Flows, Granting};
 use crate::management;
 use crate::metrics::Metrics;
 use crate::norman::LoginLimits;
@@ -135,6 +135,8 @@ impl Server {
             Arc::clone(&directory),
             passwords.clone(),
             Arc::clone(&store),
+            clock.clone(),
+            &config.server_url,
         );
         let app = Arc::new(App {
             metrics,
@@ -148,6 +150,9 @@ impl Server {
             passwords,
             providers,
             login_limits: LoginLimits::default(),
+            flows: Flows::default(),
+            device_logins: DeviceLogins::default(),
+            granting: Granting::default(),
             certificates,
             tunnels,
             proxy_limits,

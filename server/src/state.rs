@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::controllers::Controllers;
 use crate::edge::CertificateKeeper;
 use crate::kube_proxy;
+use crate::logins::{DeviceLogins, Flows, Granting};
 use crate::management;
 use crate::metrics::Metrics;
 use crate::norman::LoginLimits;
@@ -43,6 +44,12 @@ pub struct App {
     pub providers: Providers,
     /// How often somebody may try to log in.
     pub login_limits: LoginLimits,
+    /// Logins that lead through another site.
+    pub flows: Flows,
+    /// Logins of command lines that wait to be confirmed.
+    pub device_logins: DeviceLogins,
+    /// Whose turn it is to use what login providers have granted.
+    pub granting: Granting,
     /// The server's certificates.
     pub certificates: Arc<CertificateKeeper>,
     /// Sessions of agents.

@@ -102,6 +102,7 @@ async fn refresh(settings: &Settings, account: &Account) -> Refreshed {
     let known = Known {
         principal: account.principal.id.clone(),
         stable_id: account.stable_id.clone(),
+        grant: None,
     };
     let directory = Ldap::new(settings.clone()).unwrap();
     directory.refresh(&known).await.unwrap()

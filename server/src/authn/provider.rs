@@ -1,18 +1,26 @@
-//! Who proves who people are: the server's own accounts, or a directory.
+//! Who proves who people are: the server's own accounts, a directory, or a provider to which browsers
+//! are sent.
 
+pub mod github;
+mod http;
 pub mod ldap;
 mod local;
+mod oauth;
+pub mod oidc;
+mod redirect;
 mod registry;
+mod tls;
 
 use std::fmt::Debug;
 
+use ::http::StatusCode;
 use apiserver::error::ApiError;
 use futures::future::BoxFuture;
-use http::StatusCode;
 use lariat_api::{Principal, PrincipalType};
 use secrecy::SecretString;
 
 pub use local::Local;
+pub use redirect::{FlowSecrets, Grant, RedirectProvider};
 pub use registry::Providers;
 
 use super::PasswordError;
@@ -41,6 +49,11 @@ pub trait AuthProvider: Send + Sync + Debug {
     /// The person or group of that id, if it is one of this provider. Cancellation-safe.
     fn principal<'a>(&'a self, id: &'a str)
     -> BoxFuture<'a, Result<Option<Principal>, LoginError>>;
+
+    /// The provider as one to which browsers are sent, if it is one.
+    fn redirects(&self) -> Option<&dyn RedirectProvider> {
+        None
+    }
 
     /// Whether the provider can be asked with its settings, as far as that can be told without anybody's
     /// password. Cancellation-safe.
@@ -74,6 +87,8 @@ pub struct Account {
     pub groups: Vec<Principal>,
     /// What stays the same when the person is renamed, and is never given to another.
     pub stable_id: Option<String>,
+    /// What is to be kept, in secret, for [`AuthProvider::refresh`].
+    pub grant: Option<Grant>,
 }
 
 /// Somebody who logged in before.
@@ -83,6 +98,8 @@ pub struct Known {
     pub principal: String,
     /// The [`Account::stable_id`] of then.
     pub stable_id: Option<String>,
+    /// The newest [`Account::grant`]. It may be good once.
+    pub grant: Option<Grant>,
 }
 
 /// What became of somebody who logged in before.
@@ -115,6 +132,15 @@ pub enum LoginError {
     /// The person is who it says, and is not let in.
     #[error("this account may not log in here")]
     NotAllowed,
+    /// Nobody types a password here.
+    #[error("one logs in at this provider with a browser")]
+    ByRedirect,
+    /// The provider does not vouch for who came back from it.
+    #[error("the login provider did not confirm this login; log in again")]
+    Refused {
+        /// What it said.
+        reason: String,
+    },
     /// The provider does not answer. It may be asked again.
     #[error("cannot {step}: {reason}")]
     Unavailable {
@@ -139,6 +165,11 @@ impl From<LoginError> for ApiError {
             | LoginError::Locked
             | LoginError::PasswordExpired
             | LoginError::MustChangePassword => Self::unauthorized(error.to_string()),
+            LoginError::ByRedirect => Self::bad_request(error.to_string()),
+            LoginError::Refused { ref reason } => {
+                let reason = reason.clone();
+                Self::unauthorized(error.to_string()).with_log(reason)
+            }
             LoginError::NotAllowed => {
                 Self::new(StatusCode::FORBIDDEN, "Forbidden", error.to_string())
             }
@@ -156,6 +187,22 @@ impl From<LoginError> for ApiError {
             LoginError::Password(_) => Self::internal(error),
         }
     }
+}
+
+/// Settings of a provider cannot be meant.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    /// A field must not be empty.
+    #[error("{0} is empty")]
+    Missing(&'static str),
+    /// A field holds something else than it should.
+    #[error("{field}: {reason}")]
+    Invalid {
+        /// Which one.
+        field: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@
 
 use lariat_api::ClusterId;
 
+use crate::pages::Page;
+
 /// Where a request goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Route<'a> {
@@ -49,6 +51,8 @@ pub enum Route<'a> {
         /// Whether it is under `/v3-public` or `/v1-public`.
         public: bool,
     },
+    /// A page of the server itself, or what belongs to one.
+    Page(Page<'a>),
     /// `/api`, `/apis`, `/openapi` and below.
     Management,
     /// Nothing is there.
@@ -151,7 +155,7 @@ impl<'a> Route<'a> {
                 public: true,
             },
             ["api" | "apis" | "openapi", ..] => Self::Management,
-            _ => Self::NotFound,
+            other => Page::at(other).map_or(Self::NotFound, Self::Page),
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::audit::{Audit, Begin};
 use crate::authn::Identity;
 use crate::authz::{Action, Denied};
 use crate::state::App;
-use crate::{kube_proxy, management, norman, random, recordings, tunnels};
+use crate::{kube_proxy, management, norman, pages, random, recordings, tunnels};
 
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 
@@ -135,6 +135,7 @@ async fn dispatch(
             };
             kube_proxy::handle(app, request).await
         }
+        Route::Page(page) => pages::handle(app, &request, &context, page).await,
         Route::NotFound => Err(ApiError::no_such_path()),
     }
 }

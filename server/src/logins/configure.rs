@@ -1,4 +1,4 @@
-//! Setting a directory up: what was said is saved once somebody has logged in with it.
+//! Setting a provider up: what was said is saved once somebody has logged in with it.
 
 use apiserver::error::ApiError;
 use http::StatusCode;
@@ -7,15 +7,42 @@ use lariat_api::{AuthConfig, AuthConfigType, Kind as _};
 use secrecy::SecretString;
 use serde_json::json;
 
-use super::{accounts, admission, attributes, status};
+use super::flow::{Flow, Purpose};
+use super::redirect::{Begun, begin, redirects};
+use super::{accounts, admission, attributes, grants, status};
 use crate::authn::Identity;
-use crate::authn::provider::{Account, Credentials, LoginError, Providers};
+use crate::authn::provider::{Account, Credentials, LoginError};
 use crate::authz::Denied;
 use crate::management::{self, answered, failure};
 use crate::state::App;
 
 /// How often settings are saved again that somebody else wrote at the same time.
 const ATTEMPTS: u32 = 5;
+
+/// How the one who tries settings shows that they work.
+pub(crate) enum Proof {
+    /// A name and a password.
+    Credentials(Credentials),
+    /// What the provider sent the browser back with, in the flow that a test began.
+    Code(Flow, SecretString),
+}
+
+/// Begins the test of settings of a provider to which browsers are sent.
+///
+/// # Errors
+/// 403 for who does not administer the server, 422 with what is wrong with the settings, 503 when the
+/// provider does not answer.
+pub(crate) async fn configure_test(
+    app: &App,
+    who: &Identity,
+    config: &AuthConfig,
+) -> Result<Begun, ApiError> {
+    is_allowed(who)?;
+    let provider = app.providers.make(config, secret(app, config).await?);
+    let provider = provider.map_err(told)?;
+    provider.check().await.map_err(told)?;
+    begin(app, config.type_, &*provider, Purpose::Test).await
+}
 
 /// Tries settings with a login, and saves and enables them if that succeeds. Who does it is from then on
 /// also known by what the provider calls them, and let in whatever the access mode.
@@ -27,7 +54,7 @@ pub(crate) async fn test_and_apply(
     app: &App,
     who: &Identity,
     mut config: AuthConfig,
-    shown: Credentials,
+    shown: Proof,
 ) -> Result<AuthConfig, ApiError> {
     is_allowed(who)?;
     let type_ = config.type_;
@@ -44,6 +71,9 @@ pub(crate) async fn test_and_apply(
     }
     let saved = save(app, who, &config).await?;
     accounts::link(app, type_, &account, &user).await?;
+    if let Some(grant) = &account.grant {
+        grants::keep(app, &user, type_, grant).await?;
+    }
     attributes::note(app, user.name(), type_, &account).await?;
     status::tested(app, &saved).await?;
     Ok(saved)
@@ -74,18 +104,31 @@ fn is_allowed(who: &Identity) -> Result<(), Denied> {
     }
 }
 
-async fn try_out(app: &App, config: &AuthConfig, shown: Credentials) -> Result<Account, ApiError> {
-    let provider = Providers::make(config, secret(app, config).await?).map_err(told)?;
+async fn try_out(app: &App, config: &AuthConfig, shown: Proof) -> Result<Account, ApiError> {
+    let provider = app.providers.make(config, secret(app, config).await?);
+    let provider = provider.map_err(told)?;
     provider.check().await.map_err(told)?;
-    provider.authenticate(shown).await.map_err(told)
+    match shown {
+        Proof::Credentials(shown) => provider.authenticate(shown).await.map_err(told),
+        Proof::Code(flow, code) => {
+            let provider = redirects(config.type_, &*provider)?;
+            let proved = provider.finish(&flow.secrets, &code).await;
+            proved.map_err(told)
+        }
+    }
 }
 
 /// The secret that was said, or the one that is kept.
 async fn secret(app: &App, config: &AuthConfig) -> Result<SecretString, ApiError> {
-    let said = config.directory.service_account_password.as_str();
+    let of = |config: &AuthConfig| {
+        let field = config.type_.secret();
+        let mut secrets = config.secrets().into_iter();
+        let found = secrets.find(|(name, _)| Some(*name) == field);
+        found.map(|(_, value)| value.to_owned()).unwrap_or_default()
+    };
+    let said = of(config);
     let stored = app.directory.auth_config(config.name());
-    let shown = stored.map(|stored| stored.directory.service_account_password.clone());
-    if !said.is_empty() && shown.as_deref() != Some(said) {
+    if !said.is_empty() && stored.is_none_or(|stored| of(&stored) != said) {
         return Ok(said.into());
     }
     let kept = app.providers.secret(config.type_).await?;
@@ -96,9 +139,14 @@ async fn secret(app: &App, config: &AuthConfig) -> Result<SecretString, ApiError
 fn told(error: LoginError) -> ApiError {
     match error {
         LoginError::Unavailable { .. } => {
-            ApiError::unavailable(format!("the directory does not answer: {error}"), 5)
+            ApiError::unavailable(format!("the login provider does not answer: {error}"), 5)
         }
         LoginError::Password(_) => error.into(),
+        LoginError::Refused { reason } => {
+            let message =
+                format!("the test failed: the provider did not confirm the login: {reason}");
+            ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message)
+        }
         error => {
             let message = format!("the test failed: {error}");
             ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message)

@@ -17,7 +17,7 @@ use lariat_api::{AuthConfig, AuthConfigType, Kind as _, User, UserAttribute};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::metrics::Metrics;
-use super::{admission, attributes, status};
+use super::{admission, attributes, grants, status};
 use crate::authn::provider::{Known, LoginError, Refreshed};
 use crate::management::Number;
 use crate::state::App;
@@ -157,7 +157,14 @@ fn principal_of(app: &App, user: &User, type_: AuthConfigType) -> Option<String>
 async fn refresh(app: &App, config: &AuthConfig, user: &User) -> Result<(), ApiError> {
     let type_ = config.type_;
     let attribute = app.directory.attribute(user);
+    // What is good once must not be shown twice.
+    let _granting = app.granting.lock(type_).await;
+    let grant = match type_.redirects() {
+        true => grants::of(app, user.name(), type_).await?,
+        false => None,
+    };
     let known = principal_of(app, user, type_).map(|principal| Known {
+        grant: grant.clone(),
         principal,
         stable_id: attribute
             .as_deref()
@@ -171,6 +178,12 @@ async fn refresh(app: &App, config: &AuthConfig, user: &User) -> Result<(), ApiE
         }
         None => Refreshed::Gone,
     };
+    if let Refreshed::Still(account) = &refreshed
+        && let Some(fresh) = &account.grant
+        && account.grant != grant
+    {
+        grants::keep(app, user, type_, fresh).await?;
+    }
     match refreshed {
         Refreshed::Still(account) if admission::is_admitted(app, config, &account, Some(user)) => {
             attributes::note(app, user.name(), type_, &account).await

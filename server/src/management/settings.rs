@@ -29,6 +29,9 @@ pub enum Number {
     MaxSessions,
 }
 
+/// Whether a token is put into kubeconfig files: `true` or `false`, as Rancher's users know it.
+pub(crate) const GENERATE_TOKEN: &str = "kubeconfig-generate-token";
+
 /// The value of a setting is not one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be a whole number from {least} to {most}")]
@@ -124,18 +127,19 @@ pub(crate) async fn ensure(
         "metadata": {"name": name}, "default": SYSTEM_NAMESPACES,
     });
     settings.patch(name, &apply, &Patch::Apply(wanted)).await?;
-    let numbers = Number::ALL.map(|number| {
+    let numbers = Number::ALL.map(|number| (number.name(), number.default().to_string()));
+    let changeable = numbers
+        .into_iter()
+        .chain([(GENERATE_TOKEN, "true".to_owned())]);
+    let made = changeable.map(|(name, default)| {
         let wanted = json!({
             "apiVersion": "management.cattle.io/v3", "kind": "Setting",
-            "metadata": {"name": number.name()}, "default": number.default().to_string(),
+            "metadata": {"name": name}, "default": default,
         });
         let (settings, apply) = (&settings, &apply);
-        async move {
-            let patch = Patch::Apply(wanted);
-            settings.patch(number.name(), apply, &patch).await
-        }
+        async move { settings.patch(name, apply, &Patch::Apply(wanted)).await }
     });
-    try_join_all(numbers).await.map(drop)
+    try_join_all(made).await.map(drop)
 }
 
 #[cfg(test)]

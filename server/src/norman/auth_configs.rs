@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use apiserver::body::collect;
 use apiserver::error::ApiError;
+use http::header::SET_COOKIE;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use kube::api::Api;
@@ -15,8 +16,9 @@ use serde_json::{Map, Value, json};
 use super::answer;
 use crate::authn::Identity;
 use crate::authn::provider::Credentials;
+use crate::edge::json as json_answer;
 use crate::edge::{Body, RequestContext};
-use crate::logins;
+use crate::logins::{self, Proof, Purpose, Returned};
 use crate::management::{self, answered, failure};
 use crate::state::App;
 
@@ -46,6 +48,9 @@ struct Input {
         default,
         alias = "openLdapConfig",
         alias = "activeDirectoryConfig",
+        alias = "githubConfig",
+        alias = "oidcConfig",
+        alias = "keyCloakOIDCConfig",
         rename = "ldapConfig"
     )]
     config: Map<String, Value>,
@@ -53,6 +58,11 @@ struct Input {
     username: String,
     #[serde(default)]
     password: SecretString,
+    /// What a provider sent the browser back with, where browsers are sent.
+    #[serde(default)]
+    code: SecretString,
+    #[serde(default)]
+    state: String,
 }
 
 /// The provider in a path: `openLdapConfigs/openldap`.
@@ -86,22 +96,63 @@ pub(super) async fn test_and_apply(
     who: &Identity,
     type_: AuthConfigType,
 ) -> Result<Response<Body>, ApiError> {
-    if !is_directory(type_) {
+    if type_ == AuthConfigType::Local {
         return Err(super::nothing_here());
     }
-    let body = collect(request.into_body(), app.config.limits.body).await?;
+    let (parts, body) = request.into_parts();
+    let body = collect(body, app.config.limits.body).await?;
     let input: Input = answer::parse(&body)?;
     let config = overlaid(type_, stored(app, who, type_).await?, input.config)?;
     // A stolen token must not be a way to try passwords.
     let address = context.connection.peer.ip();
     app.login_limits
         .check(address, type_.name(), &input.username)?;
-    let shown_to_it = Credentials::Password {
-        name: input.username,
-        password: input.password,
+    let proof = if type_.redirects() {
+        let returned = Returned {
+            code: input.code,
+            state: input.state,
+        };
+        let flow = returned.resume(app, &parts.headers)?;
+        if flow.provider != type_.name() || flow.purpose != Purpose::Test {
+            return Err(answer::invalid("state: is not of a test of this provider"));
+        }
+        Proof::Code(flow, returned.code)
+    } else {
+        Proof::Credentials(Credentials::Password {
+            name: input.username,
+            password: input.password,
+        })
     };
-    let saved = logins::test_and_apply(app, who, config, shown_to_it).await?;
+    let saved = logins::test_and_apply(app, who, config, proof).await?;
     Ok(crate::edge::json(StatusCode::OK, &shown(app, &saved)?))
+}
+
+/// `POST /v3/githubConfigs/github?action=configureTest` and its like: where to send the browser of the one who
+/// asks, to try settings. It comes back with what `testAndApply` wants.
+pub(super) async fn configure_test(
+    app: &Arc<App>,
+    request: Request<Incoming>,
+    who: &Identity,
+    type_: AuthConfigType,
+) -> Result<Response<Body>, ApiError> {
+    if !type_.redirects() {
+        return Err(super::nothing_here());
+    }
+    let body = collect(request.into_body(), app.config.limits.body).await?;
+    // The settings themselves, or under the name that testAndApply knows.
+    let said: Map<String, Value> = answer::parse(&body)?;
+    let nested = said.get(type_.as_str()).or(said.get("config"));
+    let said = nested.and_then(Value::as_object).cloned().unwrap_or(said);
+    let config = overlaid(type_, stored(app, who, type_).await?, said)?;
+    let begun = logins::configure_test(app, who, &config).await?;
+    let shown = json!({
+        "type": format!("{}TestOutput", type_.as_str()),
+        "redirectUrl": begun.url.as_str(),
+    });
+    let mut response = json_answer(StatusCode::OK, &shown);
+    let cookie = app.flows.cookie(&begun.flow)?;
+    response.headers_mut().append(SET_COOKIE, cookie);
+    Ok(response)
 }
 
 /// `POST /v3/openLdapConfigs/openldap?action=disable` and its like.
@@ -165,7 +216,10 @@ fn shown(app: &App, config: &AuthConfig) -> Result<Value, ApiError> {
     shown["created"] = json!(config.metadata.creation_timestamp);
     shown["links"] = json!({"self": itself});
     let mut actions = json!({});
-    if is_directory(type_) {
+    if type_.redirects() {
+        actions["configureTest"] = json!(format!("{itself}?action=configureTest"));
+    }
+    if type_ != AuthConfigType::Local {
         actions["testAndApply"] = json!(format!("{itself}?action=testAndApply"));
     }
     if config.enabled && type_ != AuthConfigType::Local {
@@ -173,11 +227,6 @@ fn shown(app: &App, config: &AuthConfig) -> Result<Value, ApiError> {
     }
     shown["actions"] = actions;
     Ok(shown)
-}
-
-fn is_directory(type_: AuthConfigType) -> bool {
-    use AuthConfigType::{ActiveDirectory, OpenLdap};
-    matches!(type_, OpenLdap | ActiveDirectory)
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use super::answer;
 use crate::authn::Identity;
 use crate::authz::{self, Action, Denied};
 use crate::edge::Body;
+use crate::management::GENERATE_TOKEN;
 use crate::state::App;
 use crate::tokens::{self, NewToken};
 
@@ -30,6 +31,9 @@ struct Input {
     server_name: bool,
     /// Milliseconds until the token expires; 0: 30 days.
     ttl: u64,
+    /// Whether kubectl asks the command line for a token, so that none is in the file. Without it: as the
+    /// setting says.
+    exec: Option<bool>,
 }
 
 /// `POST /v3/clusters/ID?action=generateKubeconfig`
@@ -49,23 +53,17 @@ pub(super) async fn generate(
     let asking = Action::parse(&Method::GET, "/");
     authz::in_cluster(app, who, &cluster, &asking)?;
     authz::own_tokens(who)?;
-    let new = NewToken {
-        user: who.user.to_string(),
-        description: format!("kubeconfig for cluster {id}"),
-        ttl: Some(if input.ttl == 0 {
-            TTL_MILLISECONDS
-        } else {
-            input.ttl
-        }),
-        cluster: id.to_string(),
-        derived: true,
-        provider: who.provider.clone(),
-        principal: who.principal.clone(),
-        kubeconfig: true,
+    let exec = match input.exec {
+        Some(exec) => exec,
+        None => app.directory.setting(GENERATE_TOKEN).as_ref() == "false",
     };
-    let token = tokens::create(app, new).await?.token;
+    let user = if exec {
+        exec_entry(app, &id)
+    } else {
+        json!({"token": new_token(app, who, &id, input.ttl).await?})
+    };
     let entry = server_entry(app, &id, input.server_name);
-    let config = kubeconfig(&names(app, &cluster), &entry, &token);
+    let config = kubeconfig(&names(app, &cluster), &entry, &user);
     let config = yaml(&config).map_err(ApiError::internal)?;
     let output = json!({
         "type": "generateKubeconfigOutput",
@@ -73,6 +71,41 @@ pub(super) async fn generate(
         "config": config,
     });
     Ok(crate::edge::json(StatusCode::OK, &output))
+}
+
+/// A token for the cluster alone.
+async fn new_token(
+    app: &App,
+    who: &Identity,
+    id: &ClusterId,
+    ttl: u64,
+) -> Result<String, ApiError> {
+    let new = NewToken {
+        user: who.user.to_string(),
+        description: format!("kubeconfig for cluster {id}"),
+        ttl: Some(if ttl == 0 { TTL_MILLISECONDS } else { ttl }),
+        cluster: id.to_string(),
+        derived: true,
+        provider: who.provider.clone(),
+        principal: who.principal.clone(),
+        kubeconfig: true,
+    };
+    Ok(tokens::create(app, new).await?.token)
+}
+
+/// What makes kubectl ask the command line for a token.
+fn exec_entry(app: &App, id: &ClusterId) -> Value {
+    let server = app.config.server_url.as_str().trim_end_matches('/');
+    json!({"exec": {
+        "apiVersion": "client.authentication.k8s.io/v1",
+        "command": "lariat",
+        "args": ["token", "--server", server, "--cluster", id.as_str()],
+        "interactiveMode": "IfAvailable",
+        "provideClusterInfo": false,
+        "installHint": format!(
+            "lariat gives kubectl a token; install it, then run: lariat login --browser {server}"
+        ),
+    }})
 }
 
 /// Names of the entries of a kubeconfig file.
@@ -119,12 +152,12 @@ fn server_entry(app: &App, id: &ClusterId, server_name: bool) -> Value {
     entry
 }
 
-fn kubeconfig(names: &Names, server: &Value, token: &str) -> Value {
+fn kubeconfig(names: &Names, server: &Value, user: &Value) -> Value {
     json!({
         "apiVersion": "v1",
         "kind": "Config",
         "clusters": [{"name": names.entry, "cluster": server}],
-        "users": [{"name": names.entry, "user": {"token": token}}],
+        "users": [{"name": names.entry, "user": user}],
         "contexts": [{
             "name": names.context,
             "context": {"cluster": names.entry, "user": names.entry},
@@ -172,7 +205,8 @@ mod tests {
                 context: name.to_owned(),
                 entry: "e".to_owned(),
             };
-            let config = kubeconfig(&names, &json!({"server": "https://x"}), "token-1:s");
+            let user = json!({"token": "token-1:s"});
+            let config = kubeconfig(&names, &json!({"server": "https://x"}), &user);
             let text = yaml(&config).unwrap();
             let read: kube::config::Kubeconfig = serde_saphyr::from_str(&text).unwrap();
             assert_eq!(read.current_context.as_deref(), Some(name), "{text}");

@@ -15,7 +15,7 @@ use super::session::{self, ResponseType};
 use super::{answer, providers};
 use crate::authn::provider::Credentials;
 use crate::edge::{Body, RequestContext, site};
-use crate::logins::{self, Session};
+use crate::logins::{self, Returned, Session};
 use crate::state::App;
 
 #[derive(Deserialize)]
@@ -30,6 +30,11 @@ struct Input {
     password: SecretString,
     #[serde(default)]
     description: String,
+    /// What a provider sent the browser back with, where browsers are sent.
+    #[serde(default)]
+    code: SecretString,
+    #[serde(default)]
+    state: String,
     #[serde(default)]
     response_type: ResponseType,
     /// Milliseconds; 0: the default.
@@ -46,7 +51,8 @@ pub(super) async fn login(
     provider: Option<AuthConfigType>,
 ) -> Result<Response<Body>, ApiError> {
     let site = site(app, &request);
-    let body = collect(request.into_body(), app.config.limits.body).await?;
+    let (parts, body) = request.into_parts();
+    let body = collect(body, app.config.limits.body).await?;
     let input: Input = answer::parse(&body)?;
     input.response_type.may_be_given_to(site)?;
     let provider = match provider {
@@ -57,15 +63,29 @@ pub(super) async fn login(
         })?,
     };
     let address = context.connection.peer.ip();
+    let session = Session {
+        description: input.description,
+        ttl: input.ttl,
+    };
+    if provider.redirects() {
+        app.login_limits.check_address(address)?;
+        app.providers.get(provider).await?;
+        let returned = Returned {
+            code: input.code,
+            state: input.state,
+        };
+        let flow = returned.resume(app, &parts.headers)?;
+        if flow.provider != provider.name() {
+            return Err(answer::invalid("state: is of a login by another provider"));
+        }
+        let token = logins::finish(app, flow, returned.code, session).await?;
+        return session::logged_in(&token, input.response_type);
+    }
     app.login_limits
         .check(address, provider.name(), &input.username)?;
     let credentials = Credentials::Password {
         name: input.username,
         password: input.password,
-    };
-    let session = Session {
-        description: input.description,
-        ttl: input.ttl,
     };
     let token = logins::by_credentials(app, provider, credentials, session).await?;
     session::logged_in(&token, input.response_type)

@@ -5,8 +5,8 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use apiserver::error::ApiError;
-use governor::clock::{Clock as _, DefaultClock};
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use governor::clock::{Clock, DefaultClock};
+use governor::{DefaultKeyedRateLimiter, NotUntil, Quota, RateLimiter};
 
 /// Attempts from one address: as many at once, then one every so often.
 const PER_ADDRESS: (u32, Duration) = (20, Duration::from_secs(3));
@@ -35,29 +35,45 @@ impl Default for LoginLimits {
 }
 
 impl LoginLimits {
+    /// Counts what only needs an address: a login elsewhere that begins or comes back.
+    ///
+    /// # Errors
+    /// 429 with the seconds to wait, when there were too many.
+    pub fn check_address(&self, address: IpAddr) -> Result<(), ApiError> {
+        self.forget_some();
+        let attempt = self.addresses.check_key(&address.to_canonical());
+        attempt.map_err(|refused| too_many(&refused))
+    }
+
     /// Counts an attempt to log in to an account of a login provider.
     ///
     /// # Errors
     /// 429 with the seconds to wait, when there were too many.
     pub fn check(&self, address: IpAddr, provider: &str, account: &str) -> Result<(), ApiError> {
-        if self.addresses.len() + self.accounts.len() > REMEMBERED {
-            self.addresses.retain_recent();
-            self.accounts.retain_recent();
-        }
+        self.forget_some();
         // An account that nobody has is limited as well, so that the limit tells nothing.
         let account = format!("{provider}/{}", same_for_all(account));
         let attempt = self.addresses.check_key(&address.to_canonical());
         // An address that is refused does not use up what the account has.
-        let Err(refused) = attempt.and_then(|()| self.accounts.check_key(&account)) else {
-            return Ok(());
-        };
-        let wait = refused.wait_time_from(DefaultClock::default().now());
-        let seconds = u32::try_from(wait.as_secs())
-            .unwrap_or(u32::MAX)
-            .saturating_add(1);
-        let message = format!("too many attempts to log in; try again in {seconds} s");
-        Err(ApiError::too_many_requests(message, seconds))
+        let attempt = attempt.and_then(|()| self.accounts.check_key(&account));
+        attempt.map_err(|refused| too_many(&refused))
     }
+
+    fn forget_some(&self) {
+        if self.addresses.len() + self.accounts.len() > REMEMBERED {
+            self.addresses.retain_recent();
+            self.accounts.retain_recent();
+        }
+    }
+}
+
+fn too_many(refused: &NotUntil<<DefaultClock as Clock>::Instant>) -> ApiError {
+    let wait = refused.wait_time_from(DefaultClock::default().now());
+    let seconds = u32::try_from(wait.as_secs())
+        .unwrap_or(u32::MAX)
+        .saturating_add(1);
+    let message = format!("too many attempts to log in; try again in {seconds} s");
+    ApiError::too_many_requests(message, seconds)
 }
 
 /// A name in the one form in which all ways to write it count: directories compare without regard to case

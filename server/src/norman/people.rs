@@ -6,7 +6,9 @@ use apiserver::error::ApiError;
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
 
-use super::{answer, auth_configs, login, nothing_here, principals, providers, users};
+use super::{
+    answer, auth_configs, device_logins, login, nothing_here, principals, providers, users,
+};
 use crate::edge::{Body, RequestContext, authenticate, password_is_settled};
 use crate::state::App;
 
@@ -18,14 +20,14 @@ pub(super) fn is_meant(request: &Request<Incoming>, segments: &[&str], public: b
     let action = action.as_deref();
     if public {
         return match segments {
-            ["v1-public", ..] => true,
+            ["v1-public", ..] | ["deviceLogins"] => true,
             [list] => list.eq_ignore_ascii_case("authProviders"),
             [plural, name] => providers::at(plural, name).is_some(),
             _ => false,
         };
     }
     match segments {
-        ["principals", ..] => true,
+        ["principals", ..] | ["deviceLogins", _] => true,
         ["users" | "user", ..] => action == Some(REFRESH),
         [plural, name] => auth_configs::at(plural, name).is_some(),
         _ => false,
@@ -51,6 +53,12 @@ pub(super) async fn answer(
             _ => None,
         };
         return match (segments, provider, (asked.0, &asked.1)) {
+            (["deviceLogins"], None, (None, &Method::POST)) => {
+                device_logins::begin(app, request, context).await
+            }
+            (["deviceLogins"], None, (Some("redeem"), &Method::POST)) => {
+                device_logins::redeem(app, request).await
+            }
             (["v1-public", "login"], None, (None, &Method::POST)) => {
                 login::login(app, request, context, None).await
             }
@@ -73,6 +81,10 @@ pub(super) async fn answer(
             principals::search(app, request, &who).await
         }
         (["principals"], None, &Method::GET) => principals::own(app, &who).await,
+        (["deviceLogins", code], None, &Method::GET) => device_logins::show(app, &who, code),
+        (["deviceLogins", code], Some(decision @ ("approve" | "deny")), &Method::POST) => {
+            device_logins::decide(app, &who, code, decision == "approve")
+        }
         (["principals", id], None, &Method::GET) => principals::get(app, &who, id).await,
         ([plural, name], action, method) => {
             let type_ = auth_configs::at(plural, name).ok_or_else(nothing_here)?;
@@ -80,6 +92,9 @@ pub(super) async fn answer(
                 (None, &Method::GET) => auth_configs::get(app, &who, type_).await,
                 (Some("testAndApply"), &Method::POST) => {
                     auth_configs::test_and_apply(app, request, context, &who, type_).await
+                }
+                (Some("configureTest"), &Method::POST) => {
+                    auth_configs::configure_test(app, request, &who, type_).await
                 }
                 (Some("disable"), &Method::POST) => auth_configs::disable(app, &who, type_).await,
                 _ => Err(nothing_here()),

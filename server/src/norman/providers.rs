@@ -53,19 +53,27 @@ pub(super) fn get(app: &Arc<App>, type_: AuthConfigType) -> Result<Response<Body
 fn shown(app: &App, type_: AuthConfigType) -> Value {
     let name = type_.name();
     let itself = url(app, &format!("{}Providers/{name}", type_.stem()));
-    json!({
+    let mut shown = json!({
         "id": name,
         "name": name,
         "type": type_of(type_),
         "baseType": "authProvider",
         "links": {"self": itself},
         "actions": {"login": format!("{itself}?action=login")},
-    })
+    });
+    if type_.redirects() {
+        shown["redirectUrl"] = json!(server(app) + "/login/with/" + name);
+    }
+    shown
 }
 
 fn url(app: &App, below: &str) -> String {
-    let server = app.config.server_url.as_str().trim_end_matches('/');
-    format!("{server}/v3-public/{below}")
+    format!("{}/v3-public/{below}", server(app))
+}
+
+fn server(app: &App) -> String {
+    let server = app.config.server_url.as_str();
+    server.trim_end_matches('/').to_owned()
 }
 
 #[cfg(test)]

@@ -7,9 +7,11 @@ use lariat_api::Token;
 use serde::{Deserialize, Deserializer};
 
 use super::login::shown;
-use crate::authn::session;
+use crate::authn::{Identity, session};
 use crate::authz::Denied;
 use crate::edge::{Body, Site, empty, json};
+use crate::logins;
+use crate::state::App;
 
 /// What a client wants of a login: `responseType`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,9 +68,24 @@ pub(super) fn logged_in(token: &Token, wanted: ResponseType) -> Result<Response<
     Ok(response)
 }
 
+/// `POST /v3/tokens?action=logoutAll`: ends the session, and says where a browser ends that at the login
+/// provider, if the settings of the provider want it.
+pub(super) async fn log_out_all(app: &App, who: &Identity) -> Result<Response<Body>, ApiError> {
+    let elsewhere = logins::end_elsewhere(app, &who.provider).await;
+    crate::tokens::revoke(app, who.token.as_str()).await?;
+    let shown = serde_json::json!({
+        "type": "authConfigLogoutOutput",
+        "idpRedirectUrl": elsewhere.map(String::from).unwrap_or_default(),
+    });
+    Ok(with_ended_cookies(json(StatusCode::OK, &shown)))
+}
+
 /// Answers a logout. A browser forgets its session.
 pub(super) fn logged_out() -> Response<Body> {
-    let mut response = Response::new(empty());
+    with_ended_cookies(Response::new(empty()))
+}
+
+fn with_ended_cookies(mut response: Response<Body>) -> Response<Body> {
     for cookie in session::end() {
         response.headers_mut().append(SET_COOKIE, cookie);
     }

@@ -4,6 +4,7 @@
 
 mod access;
 mod browser;
+mod browser_logins;
 mod connections;
 mod directory_logins;
 mod escalation;

@@ -24,12 +24,13 @@ use tokio::time::{Instant, timeout};
 
 use super::{
     Account, AuthProvider, Credentials, Known, LoginError, MAX_FOUND, MIN_SEARCHED, Refreshed,
+    SettingsError,
 };
 use connection::Connection;
 use filter::Filter;
 use message::{Entry, Scope};
 use settings::Checked;
-pub use settings::{Dialect, GroupSettings, Security, Settings, SettingsError, UserSettings};
+pub use settings::{Dialect, GroupSettings, Security, Settings, UserSettings};
 
 /// How long all of a login, a refresh or a search may take.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -309,6 +310,7 @@ impl Ldap {
             principal: self.user(&person),
             groups,
             stable_id: self.stable_id(&person),
+            grant: None,
         })
     }
 

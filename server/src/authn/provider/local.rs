@@ -107,6 +107,7 @@ fn account(id: &UserId, user: &User) -> Account {
         principal: principal(id, user),
         groups: Vec::new(),
         stable_id: user.metadata.uid.clone(),
+        grant: None,
     }
 }
 

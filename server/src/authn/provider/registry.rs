@@ -8,10 +8,14 @@ use http::StatusCode;
 use lariat_api::{AuthConfig, AuthConfigType};
 use secrecy::SecretString;
 use store::{Revision, Store};
+use url::Url;
 
+use super::github::{self, Github};
 use super::ldap::{Ldap, Settings};
-use super::{AuthProvider, Local, LoginError};
+use super::oidc::{self, Oidc};
+use super::{AuthProvider, Local, LoginError, SettingsError};
 use crate::authn::{Directory, Passwords};
+use crate::clock::Clock;
 use crate::management::kept_secret;
 
 /// The login providers of the server.
@@ -20,6 +24,8 @@ pub struct Providers {
     directory: Arc<Directory>,
     store: Arc<dyn Store>,
     local: Arc<Local>,
+    clock: Clock,
+    back: Url,
     made: Mutex<HashMap<AuthConfigType, Made>>,
 }
 
@@ -39,10 +45,21 @@ struct Version {
 }
 
 impl Providers {
-    /// The accounts of `directory`, and the providers that it knows. Their secrets are in `store`.
+    /// The accounts of `directory`, and the providers that it knows. Their secrets are in `store`. Browsers
+    /// that were sent elsewhere come back to the server at `server_url`.
     #[must_use]
-    pub fn new(directory: Arc<Directory>, passwords: Passwords, store: Arc<dyn Store>) -> Self {
+    pub fn new(
+        directory: Arc<Directory>,
+        passwords: Passwords,
+        store: Arc<dyn Store>,
+        clock: Clock,
+        server_url: &Url,
+    ) -> Self {
+        let mut back = server_url.clone();
+        back.set_path("verify-auth");
         Self {
+            clock,
+            back,
             local: Arc::new(Local::new(Arc::clone(&directory), passwords)),
             directory,
             store,
@@ -64,7 +81,7 @@ impl Providers {
     #[must_use]
     pub fn enabled_config(&self, type_: AuthConfigType) -> Option<Arc<AuthConfig>> {
         let config = self.directory.auth_config(type_.name())?;
-        (config.enabled && is_directory(type_)).then_some(config)
+        (config.enabled && type_ != AuthConfigType::Local).then_some(config)
     }
 
     /// One of them.
@@ -99,7 +116,7 @@ impl Providers {
         {
             return Ok(Arc::clone(&made.provider));
         }
-        let provider = Self::make(config, secret.unwrap_or_default())?;
+        let provider = self.make(config, secret.unwrap_or_default())?;
         let made = Made {
             version,
             provider: Arc::clone(&provider),
@@ -113,19 +130,37 @@ impl Providers {
     /// # Errors
     /// [`LoginError::Misconfigured`] when they cannot be used.
     pub fn make(
+        &self,
         config: &AuthConfig,
         secret: SecretString,
     ) -> Result<Arc<dyn AuthProvider>, LoginError> {
-        match Settings::of(config, secret) {
-            Some(settings) => match Ldap::new(settings) {
-                Ok(ldap) => Ok(Arc::new(ldap)),
-                Err(error) => Err(LoginError::Misconfigured(error.to_string())),
-            },
-            None => Err(LoginError::Misconfigured(format!(
-                "{} is no directory",
-                config.type_.name()
-            ))),
-        }
+        self.try_make(config, secret)
+            .map_err(|error| LoginError::Misconfigured(error.to_string()))
+    }
+
+    fn try_make(
+        &self,
+        config: &AuthConfig,
+        secret: SecretString,
+    ) -> Result<Arc<dyn AuthProvider>, SettingsError> {
+        use AuthConfigType::{
+            ActiveDirectory, Github as GithubType, KeycloakOidc, Local, OpenLdap,
+        };
+        Ok(match config.type_ {
+            Local => Arc::clone(&self.local) as Arc<dyn AuthProvider>,
+            OpenLdap | ActiveDirectory => {
+                let settings = Settings::of(config, secret);
+                Arc::new(Ldap::new(settings.ok_or(SettingsError::Missing("type"))?)?)
+            }
+            GithubType => {
+                let settings = github::Settings::new(config, secret, &self.back)?;
+                Arc::new(Github::new(settings)?)
+            }
+            AuthConfigType::Oidc | KeycloakOidc => {
+                let settings = oidc::Settings::new(config, secret)?;
+                Arc::new(Oidc::new(settings, self.clock.clone())?)
+            }
+        })
     }
 
     /// The secret that is kept for a provider, and when it was written.
@@ -145,12 +180,6 @@ impl Providers {
     fn made(&self) -> std::sync::MutexGuard<'_, HashMap<AuthConfigType, Made>> {
         self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Whether such a provider can be asked with a name and a password.
-fn is_directory(type_: AuthConfigType) -> bool {
-    use AuthConfigType::{ActiveDirectory, OpenLdap};
-    matches!(type_, OpenLdap | ActiveDirectory)
 }
 
 fn not_enabled(type_: AuthConfigType) -> ApiError {

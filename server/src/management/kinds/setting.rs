@@ -6,7 +6,7 @@ use apiserver::schema::FieldError;
 use lariat_api::{Kind as _, Setting, SettingSource};
 
 use super::{Context, Managed, forbidden};
-use crate::management::Number;
+use crate::management::{GENERATE_TOKEN, Number};
 
 impl Managed for Setting {
     async fn admit(
@@ -24,6 +24,11 @@ impl Managed for Setting {
             && let Err(error) = number.parse(&self.value)
         {
             let error = FieldError::invalid("value", self.value.as_str(), error.to_string());
+            return Err(write.invalid(self.name(), &[error]));
+        }
+        if self.name() == GENERATE_TOKEN && !["", "true", "false"].contains(&self.value.as_str()) {
+            let rule = "must be true or false";
+            let error = FieldError::invalid("value", self.value.as_str(), rule);
             return Err(write.invalid(self.name(), &[error]));
         }
         Ok(Effects::default())

@@ -247,7 +247,8 @@ function login(why) {
     await load();
   });
   $("form").replaceChildren(formOf("Log in", fields, {}, send, () => $("form").replaceChildren()));
-  $("who").replaceChildren();
+  const here = encodeURIComponent(location.pathname + location.search);
+  $("who").replaceChildren(element("a", { href: "/login?next=" + here }, "Log in another way"));
   tell(why || "Log in first");
 }
 

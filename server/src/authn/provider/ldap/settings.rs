@@ -4,14 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lariat_api::{AuthConfig, AuthConfigType};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
-use rustls_platform_verifier::BuilderVerifierExt as _;
+use rustls::ClientConfig;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::connection::Protection;
 use super::filter::{Filter, InvalidFilter, is_name};
+use crate::authn::provider::{SettingsError, tls};
 
 /// The most servers that one directory has.
 const MAX_SERVERS: usize = 16;
@@ -116,22 +114,6 @@ pub struct GroupSettings {
     pub member_user_attribute: String,
     /// Whether who is in a group is also in the groups that this group is in.
     pub nested: bool,
-}
-
-/// Settings cannot be meant.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SettingsError {
-    /// A field must not be empty.
-    #[error("{0} is empty")]
-    Missing(&'static str),
-    /// A field holds something else than it should.
-    #[error("{field}: {reason}")]
-    Invalid {
-        /// Which one.
-        field: &'static str,
-        /// What is wrong with it.
-        reason: String,
-    },
 }
 
 impl Settings {
@@ -378,32 +360,11 @@ fn narrowed(field: &'static str, class: &str, filter: &str) -> Result<Filter, Se
     Ok(Filter::all([is_one, filter]))
 }
 
-/// TLS towards servers of the directory, whose certificates these authorities sign.
 fn tls(authorities: &str) -> Result<Arc<ClientConfig>, SettingsError> {
-    let invalid = |error: &dyn std::fmt::Display| SettingsError::Invalid {
+    tls::client(authorities).map_err(|reason| SettingsError::Invalid {
         field: "certificate",
-        reason: error.to_string(),
-    };
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| invalid(&error))?;
-    let builder = if authorities.trim().is_empty() {
-        builder
-            .with_platform_verifier()
-            .map_err(|error| invalid(&error))?
-    } else {
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(authorities.as_bytes()) {
-            let certificate = certificate.map_err(|error| invalid(&error))?;
-            roots.add(certificate).map_err(|error| invalid(&error))?;
-        }
-        if roots.is_empty() {
-            return Err(invalid(&"it holds no certificate"));
-        }
-        builder.with_root_certificates(roots)
-    };
-    Ok(Arc::new(builder.with_no_client_auth()))
+        reason,
+    })
 }
 
 #[cfg(test)]
