@@ -46,6 +46,7 @@ pub struct ClusterBuilder<'a> {
     kwok_nodes: u32,
     metrics: bool,
     token_webhook: bool,
+    audited: bool,
     logs: Option<PathBuf>,
 }
 
@@ -59,6 +60,7 @@ impl<'a> ClusterBuilder<'a> {
             kwok_nodes: 0,
             metrics: false,
             token_webhook: false,
+            audited: false,
             logs: None,
         }
     }
@@ -96,6 +98,14 @@ impl<'a> ClusterBuilder<'a> {
     #[must_use]
     pub fn token_webhook(mut self, asks: bool) -> Self {
         self.token_webhook = asks;
+        self
+    }
+
+    /// With an API server that writes down who asked for what, as one event a line in
+    /// [`Cluster::audit_log`].
+    #[must_use]
+    pub fn audited(mut self, audited: bool) -> Self {
+        self.audited = audited;
         self
     }
 
@@ -144,6 +154,7 @@ impl<'a> ClusterBuilder<'a> {
             network,
         )?;
         site.token_webhook = self.token_webhook;
+        site.audited = self.audited;
         let control_plane = ControlPlane::start(&site, self.tier != Tier::ApiServer)?;
         let mut cluster = Cluster {
             site,
@@ -321,6 +332,12 @@ impl Cluster {
     #[must_use]
     pub fn authority(&self) -> &str {
         self.site.pki.authority()
+    }
+
+    /// Where an API server that is [`ClusterBuilder::audited`] writes who asked for what.
+    #[must_use]
+    pub fn audit_log(&self) -> PathBuf {
+        self.site.audit_log()
     }
 
     /// Where the API server asks about bearer tokens, in the cluster's network.

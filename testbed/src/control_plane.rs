@@ -12,6 +12,15 @@ use crate::{
 
 const READY: Duration = Duration::from_secs(90);
 
+/// Every answer is written down, but not what was in it.
+const AUDIT_POLICY: &str = "\
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived, ResponseStarted, Panic]
+rules:
+- level: Metadata
+";
+
 /// The running control plane of a cluster; fields are dropped, and so ended, in this order.
 #[derive(Debug)]
 pub(crate) struct ControlPlane {
@@ -207,6 +216,16 @@ pub(crate) fn start_api_server(site: &Site) -> Result<Process> {
                     &file.display().to_string(),
                 ),
                 ("authentication-token-webhook-cache-ttl", "5s"),
+            ],
+        );
+    }
+    if site.audited {
+        let policy = site.write("audit-policy.yaml", AUDIT_POLICY)?;
+        flags(
+            &mut server,
+            &[
+                ("audit-policy-file", &policy.display().to_string()),
+                ("audit-log-path", &site.audit_log().display().to_string()),
             ],
         );
     }

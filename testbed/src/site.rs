@@ -91,6 +91,8 @@ pub(crate) struct Site {
     pub programs: Programs,
     /// Whether the API server asks a webhook about tokens that it does not know.
     pub token_webhook: bool,
+    /// Whether the API server writes down who asked for what.
+    pub audited: bool,
     // Last, so that it goes after all that stands on it.
     pub network: Option<Arc<Network>>,
 }
@@ -132,6 +134,7 @@ impl Site {
             ports,
             programs,
             token_webhook: false,
+            audited: false,
             network,
         })
     }
@@ -185,6 +188,11 @@ impl Site {
 
     pub(crate) fn log(&self, name: &str) -> PathBuf {
         self.logs.join(format!("{name}.log"))
+    }
+
+    /// Where the API server writes who asked for what.
+    pub(crate) fn audit_log(&self) -> PathBuf {
+        self.log("kube-apiserver-audit")
     }
 
     /// Writes a file in the cluster's folder.

@@ -1,5 +1,6 @@
 //! Who may do what in a connected cluster: what the management API says, and what really happens there.
 
+mod audit;
 mod matrix;
 mod objects;
 mod projects;
@@ -15,6 +16,7 @@ use crate::cases::Case;
 pub fn cases<'a>() -> Vec<(&'static str, Case<World<'a>>)> {
     let mut cases = roles::cases();
     cases.extend(projects::cases());
+    cases.extend(audit::cases());
     cases.extend(matrix::cases());
     cases
 }

@@ -70,6 +70,7 @@ impl<'a> World<'a> {
         let cluster = testbed
             .cluster("access")
             .tier(Tier::Loopback)
+            .audited(true)
             .logs(folder.join("cluster"))
             .start()?;
         let server = Server::start(testbed, ServerOptions::loopback(folder.join("server"))).await?;
