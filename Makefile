@@ -94,11 +94,12 @@ ifeq ($(shell id -u),0)
 	cargo-nextest nextest run $(LOCKED)
 	$(DEBUG)/e2e-faults
 	$(DEBUG)/e2e-proxies
+	$(DEBUG)/e2e-endpoint
 	$(DEBUG)/e2e-store --seconds 20 --crash-points 200
 	$(DEBUG)/e2e-recording
 	$(DEBUG)/e2e-logins
 else
-	@echo "test: not root, so what needs namespaces is left out: $(ROOT_ONLY), e2e-faults, e2e-proxies, e2e-store, e2e-recording, e2e-logins"
+	@echo "test: not root, so what needs namespaces is left out: $(ROOT_ONLY), e2e-faults, e2e-proxies, e2e-endpoint, e2e-store, e2e-recording, e2e-logins"
 	cargo-nextest nextest run $(LOCKED) -E 'not ($(ROOT_ONLY))'
 endif
 	$(DEBUG)/e2e-apiserver
@@ -123,6 +124,10 @@ e2e-kubectl: testbed ## Hundreds of kubectl invocations, helm, Python, kube-rs: 
 .PHONY: e2e-access
 e2e-access: testbed ## Roles and bindings in a connected cluster: there at once, exact, repaired, removed, right after an absence
 	$(DEBUG)/e2e-access
+
+.PHONY: e2e-endpoint
+e2e-endpoint: testbed ## kubectl past the server: the same rights, while the server is away, and no longer than allowed (root)
+	$(DEBUG)/e2e-endpoint
 
 .PHONY: e2e-apiserver
 e2e-apiserver: testbed ## Hundreds of requests and kubectl invocations to the management API and to a kube-apiserver: the same answers

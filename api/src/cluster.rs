@@ -109,8 +109,9 @@ fn certificates() -> Value {
 #[serde(rename_all = "camelCase", default)]
 pub struct ClusterStatus {
     /// `Connected` (a request went through the tunnel and back lately), `Ready` (connected, and the
-    /// cluster's API server answers that it is ready) and `RolesMaterialised` (the roles and bindings
-    /// of the management API are in the cluster, or were when it was last connected).
+    /// cluster's API server answers that it is ready), `RolesMaterialised` (the roles and bindings
+    /// of the management API are in the cluster, or were when it was last connected) and
+    /// `AuthorizedEndpoint` (so are the tokens of which it shall know).
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
     /// How the cluster came: `imported`.
@@ -122,6 +123,23 @@ pub struct ClusterStatus {
     /// Facts about the cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub info: Option<ClusterInfo>,
+    /// Where the cluster's API servers say that they are. Only for clusters with an authorized endpoint.
+    #[schemars(length(max = 64))]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub api_servers: Vec<ClusterApiServer>,
+    /// The CA of those API servers: PEM in base64.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub ca_cert: String,
+}
+
+/// One of a cluster's API servers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ClusterApiServer {
+    /// Name of its node, or its address where no node has that.
+    pub node: String,
+    /// Its address, with the port.
+    pub address: String,
 }
 
 /// The one agent that may open sessions for a cluster.
@@ -162,6 +180,10 @@ pub struct ClusterInfo {
 impl Cluster {
     /// The condition that the roles and bindings of the management API are in the cluster.
     pub const ROLES_MATERIALISED: &str = "RolesMaterialised";
+
+    /// The condition that the cluster knows the tokens that are good for it. Only on clusters with an
+    /// authorized endpoint, and on those in which something of one is left.
+    pub const AUTHORIZED_ENDPOINT: &str = "AuthorizedEndpoint";
 
     /// A cluster of that display name. It gets its id when it is created, unless
     /// `metadata.name` is set before.

@@ -14,7 +14,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use kube::core::{NamespaceResourceScope, ObjectMeta};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// The API group of the kinds here.
 pub const GROUP: &str = "cluster.cattle.io";
@@ -32,10 +32,23 @@ pub const OWNED_LABEL: &str = "cluster.cattle.io/authorized-endpoint";
 /// The value of [`OWNED_LABEL`].
 pub const OWNED: &str = "true";
 
+/// The `apiVersion` field.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ApiVersion;
+
+impl Serialize for ApiVersion {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{GROUP}/{VERSION}"))
+    }
+}
+
 /// A token that this cluster accepts. Its name is the part of the bearer token before the colon.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, tag = "kind")]
 pub struct ClusterAuthToken {
+    /// Always that of this group.
+    #[serde(skip_deserializing)]
+    pub api_version: ApiVersion,
     /// Standard object metadata.
     pub metadata: ObjectMeta,
     /// Id of the user, who has a [`ClusterUserAttribute`] of that name.
@@ -52,8 +65,11 @@ pub struct ClusterAuthToken {
 
 /// Who a user is in this cluster. Its name is the user's id.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, tag = "kind")]
 pub struct ClusterUserAttribute {
+    /// Always that of this group.
+    #[serde(skip_deserializing)]
+    pub api_version: ApiVersion,
     /// Standard object metadata.
     pub metadata: ObjectMeta,
     /// Whether the user's tokens are accepted.
@@ -113,5 +129,14 @@ mod tests {
             serde_json::from_value(json!({"metadata": {"name": "u-1"}, "needsRefresh": false}))
                 .unwrap();
         assert!(!user.enabled && user.groups.is_empty());
+    }
+
+    #[test]
+    fn objects_say_what_they_are() {
+        let written = serde_json::to_value(ClusterAuthToken::default()).unwrap();
+        assert_eq!(written["apiVersion"], "cluster.cattle.io/v3");
+        assert_eq!(written["kind"], "ClusterAuthToken");
+        let read: ClusterAuthToken = serde_json::from_value(written).unwrap();
+        assert_eq!(read, ClusterAuthToken::default());
     }
 }

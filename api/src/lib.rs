@@ -40,8 +40,8 @@ pub use auth_config::{
     AccessMode, AuthConfig, AuthConfigStatus, AuthConfigType, DirectorySettings, RedirectSettings,
 };
 pub use cluster::{
-    BoundAgent, Cluster, ClusterInfo, ClusterSpec, ClusterStatus, LocalClusterAuthEndpoint,
-    RecordingSettings,
+    BoundAgent, Cluster, ClusterApiServer, ClusterInfo, ClusterSpec, ClusterStatus,
+    LocalClusterAuthEndpoint, RecordingSettings,
 };
 pub use cluster_registration_token::{
     ClusterRegistrationToken, ClusterRegistrationTokenSpec, ClusterRegistrationTokenStatus,

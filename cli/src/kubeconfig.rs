@@ -39,7 +39,7 @@ pub async fn run(server: &Server, args: Kubeconfig) -> anyhow::Result<()> {
     if args.print {
         let mut merged = Merged::default();
         for file in files {
-            merged.add(file, one)?;
+            merged.add(&file, one)?;
         }
         print!("{}", merged.to_yaml()?);
         return Ok(());

@@ -12,6 +12,27 @@ use crate::private_file;
 #[derive(Debug)]
 pub struct Merged(Map<String, Value>);
 
+/// A context: its name, and the names of what it is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// The entry of the cluster.
+    pub cluster: &'a str,
+    /// The entry of the user.
+    pub user: &'a str,
+}
+
+impl<'a> Entry<'a> {
+    fn of(context: &'a Value) -> Option<Self> {
+        Some(Self {
+            name: context["name"].as_str()?,
+            cluster: context["context"]["cluster"].as_str()?,
+            user: context["context"]["user"].as_str()?,
+        })
+    }
+}
+
 impl Default for Merged {
     fn default() -> Self {
         let empty = [("apiVersion", json!("v1")), ("kind", json!("Config"))];
@@ -25,7 +46,8 @@ impl Default for Merged {
 }
 
 impl Merged {
-    fn parse(text: &str) -> anyhow::Result<Self> {
+    /// The content of a file; an empty one is as good as none.
+    pub fn parse(text: &str) -> anyhow::Result<Self> {
         if text.trim().is_empty() {
             return Ok(Self::default());
         }
@@ -36,29 +58,76 @@ impl Merged {
         }
     }
 
-    /// Adds the entries of a file for one cluster. Returns the name of its context.
-    pub fn add(&mut self, mut file: Value, make_current: bool) -> anyhow::Result<String> {
-        let context = file["contexts"][0].take();
-        let entry = context["context"]["cluster"].clone();
-        let wanted = context["name"]
-            .as_str()
-            .context("the server's kubeconfig has no context")?;
-        let name = self.context_name(wanted, &entry);
+    /// Adds the entries of a file for one cluster, of which the first context leads through the server and
+    /// others past it. Returns the name of the first.
+    pub fn add(&mut self, file: &Value, make_current: bool) -> anyhow::Result<String> {
+        let list = |key: &str| file[key].as_array().into_iter().flatten();
+        self.forget_old_ways(file);
         for key in ["clusters", "users"] {
-            self.set(key, file[key][0].take())?;
+            for entry in list(key) {
+                self.set(key, entry.clone())?;
+            }
         }
+        let mut first = None;
+        for context in list("contexts") {
+            let name = self.add_context(context)?;
+            first.get_or_insert(name);
+        }
+        let name = first.context("the server's kubeconfig has no context")?;
+        if make_current {
+            self.0.insert("current-context".to_owned(), json!(name));
+        }
+        Ok(name)
+    }
+
+    fn add_context(&mut self, added: &Value) -> anyhow::Result<String> {
+        let wanted = added["name"].as_str().context("a context has no name")?;
+        let name = self.context_name(wanted, &added["context"]["cluster"]);
+        let mut context = added["context"].clone();
         // A namespace that was chosen for the context stays chosen.
-        let mut context = context["context"].clone();
         if let Some(before) = self.find("contexts", &name)
             && let Some(namespace) = before["context"].get("namespace")
         {
             context["namespace"] = namespace.clone();
         }
         self.set("contexts", json!({"name": name, "context": context}))?;
-        if make_current {
-            self.0.insert("current-context".to_owned(), json!(name));
-        }
         Ok(name)
+    }
+
+    /// Takes away ways past the server to a cluster that are not in its new file: its API servers change.
+    fn forget_old_ways(&mut self, file: &Value) {
+        let Some(entry) = file["users"][0]["name"].as_str() else {
+            return;
+        };
+        let is_way = |cluster: &Value| {
+            let way = cluster.as_str().and_then(|name| name.strip_prefix(entry));
+            way.is_some_and(|suffix| suffix.starts_with('-'))
+        };
+        let stays = |cluster: &Value| {
+            let new = file["clusters"].as_array();
+            !is_way(cluster) || new.is_some_and(|new| new.iter().any(|one| one["name"] == *cluster))
+        };
+        if let Some(Value::Array(contexts)) = self.0.get_mut("contexts") {
+            contexts.retain(|one| {
+                let context = &one["context"];
+                context["user"] != entry || stays(&context["cluster"])
+            });
+        }
+        if let Some(Value::Array(clusters)) = self.0.get_mut("clusters") {
+            clusters.retain(|one| stays(&one["name"]));
+        }
+    }
+
+    /// The contexts that are complete.
+    pub fn contexts(&self) -> Vec<Entry<'_>> {
+        let contexts = self.0.get("contexts").and_then(Value::as_array);
+        let contexts = contexts.into_iter().flatten();
+        contexts.filter_map(Entry::of).collect()
+    }
+
+    /// The address in an entry of a cluster.
+    pub fn server_of(&self, cluster: &str) -> Option<&str> {
+        self.find("clusters", cluster)?["cluster"]["server"].as_str()
     }
 
     pub fn to_yaml(&self) -> anyhow::Result<String> {
@@ -113,7 +182,7 @@ pub fn add(path: &Path, files: Vec<Value>, make_current: bool) -> anyhow::Result
     let mut merged = Merged::parse(&text).with_context(damaged)?;
     let mut contexts = Vec::new();
     for file in files {
-        contexts.push(merged.add(file, make_current).with_context(damaged)?);
+        contexts.push(merged.add(&file, make_current).with_context(damaged)?);
     }
     private_file::write(path, &merged.to_yaml()?)?;
     Ok(contexts)
@@ -207,7 +276,7 @@ contexts:
     fn a_context_of_another_cluster_is_not_taken_over() {
         let mut merged = Merged::parse(THEIRS).unwrap();
         assert_eq!(
-            merged.add(file("prod", "c-1.h", "t"), true).unwrap(),
+            merged.add(&file("prod", "c-1.h", "t"), true).unwrap(),
             "c-1.h"
         );
         assert_eq!(
@@ -220,12 +289,54 @@ contexts:
     #[test]
     fn adding_again_replaces_the_token_and_keeps_the_namespace() {
         let mut merged = Merged::default();
-        merged.add(file("prod", "c-1.h", "old"), true).unwrap();
+        merged.add(&file("prod", "c-1.h", "old"), true).unwrap();
         merged.0["contexts"][0]["context"]["namespace"] = json!("mine");
-        merged.add(file("prod", "c-1.h", "new"), true).unwrap();
+        merged.add(&file("prod", "c-1.h", "new"), true).unwrap();
         assert_eq!(merged.0["users"].as_array().unwrap().len(), 1);
         assert_eq!(merged.0["users"][0]["user"]["token"], "new");
         assert_eq!(merged.0["contexts"][0]["context"]["namespace"], "mine");
+    }
+
+    #[test]
+    fn ways_past_the_server_come_and_go_with_its_files() {
+        let with_ways = |nodes: &[&str]| {
+            let mut file = file("prod", "c-1.h", "t");
+            for node in nodes {
+                let way = format!("c-1.h-{node}");
+                let cluster = json!({"name": way, "cluster": {"server": "https://y"}});
+                file["clusters"].as_array_mut().unwrap().push(cluster);
+                let context = json!({"cluster": way, "user": "c-1.h"});
+                let context = json!({"name": format!("prod-{node}"), "context": context});
+                file["contexts"].as_array_mut().unwrap().push(context);
+            }
+            file
+        };
+        let mut merged = Merged::parse(THEIRS).unwrap();
+        let name = merged.add(&with_ways(&["a", "b"]), true).unwrap();
+        assert_eq!(
+            (name.as_str(), &merged.0["current-context"]),
+            ("c-1.h", &json!("c-1.h"))
+        );
+        merged.0["contexts"][3]["context"]["namespace"] = json!("mine");
+        merged.add(&with_ways(&["a", "c"]), true).unwrap();
+        let names = |merged: &Merged, key: &str| {
+            let entries = merged.0[key].as_array().unwrap().iter();
+            let mut names: Vec<_> = entries.map(|one| one["name"].clone()).collect();
+            names.sort_by_key(Value::to_string);
+            names
+        };
+        let contexts = ["c-1.h", "prod", "prod-a", "prod-c", "theirs"];
+        assert_eq!(names(&merged, "contexts"), contexts);
+        assert_eq!(
+            names(&merged, "clusters"),
+            ["c-1.h", "c-1.h-a", "c-1.h-c", "k"]
+        );
+        assert_eq!(
+            merged.find("contexts", "prod-a").unwrap()["context"]["namespace"],
+            "mine"
+        );
+        merged.add(&file("prod", "c-1.h", "t"), true).unwrap();
+        assert_eq!(names(&merged, "contexts"), ["c-1.h", "prod", "theirs"]);
     }
 
     #[test]

@@ -9,6 +9,7 @@
 mod args;
 mod clusters;
 mod device_login;
+mod direct;
 mod kubeconfig;
 mod kubeconfig_file;
 mod kubectl;

@@ -192,6 +192,16 @@ impl Server {
         self.client.request_text(request).await.map(drop)
     }
 
+    /// Whether nobody answers at its address, or only something that cannot reach it.
+    pub async fn is_away(&self) -> bool {
+        let asked = tokio::time::timeout(TIMEOUT, self.ping()).await;
+        match asked {
+            Ok(Ok(())) => false,
+            Ok(Err(kube::Error::Api(status))) => status.code >= 500,
+            Ok(Err(_)) | Err(_) => true,
+        }
+    }
+
     /// An error as a sentence with what to do about it.
     pub fn explain(&self, error: kube::Error) -> anyhow::Error {
         match error {

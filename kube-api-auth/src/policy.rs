@@ -9,6 +9,9 @@ use serde::Deserialize;
 /// Reserved groups that everybody may be in.
 const HARMLESS_GROUPS: [&str; 1] = ["system:authenticated"];
 
+/// What the names of users begin with that are nobody's token.
+const RESERVED_USERS: [&str; 2] = ["system:", "lariat:"];
+
 /// Why the policy does not let somebody in.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
@@ -86,7 +89,11 @@ impl Policy {
         if let Some(reason) = &self.denies {
             return Err(Denied::Everybody(reason.clone()));
         }
-        if user.starts_with("system:") || !covered(&self.impersonate.users, user) {
+        // Those are the cluster's own components and the server's controllers: no people.
+        let reserved = RESERVED_USERS
+            .iter()
+            .any(|beginning| user.starts_with(beginning));
+        if reserved || !covered(&self.impersonate.users, user) {
             return Err(Denied::User(user.to_owned()));
         }
         // Reserved groups hold the cluster's own components and, with system:masters, everything.
@@ -152,6 +159,7 @@ mod tests {
         let policy = Policy::read(&USUAL.replace("'u-*'", "'*'").replace("'lariat:*'", "'*'"));
         assert_eq!(policy.check("ann", &groups(&["ops"])), Ok(()));
         assert!(policy.check("system:admin", &[]).is_err());
+        assert!(policy.check("lariat:controllers", &[]).is_err());
         assert!(policy.check("ann", &groups(&["system:masters"])).is_err());
     }
 

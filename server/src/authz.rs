@@ -98,6 +98,24 @@ pub(crate) fn must_be_recorded(app: &App, who: &Identity, cluster: &Cluster) -> 
             .access(|access| access.recorded(&api::user(who), cluster.name()))
 }
 
+/// The groups under which a cluster sees somebody who may send it that request.
+///
+/// # Errors
+/// With the reason, if not.
+pub(crate) fn groups_in_cluster(
+    app: &App,
+    who: &Identity,
+    id: &ClusterId,
+    cluster: &Cluster,
+    what: &Action,
+) -> Result<Vec<String>, Denied> {
+    let there = in_cluster(app, who, cluster, what)?;
+    let at_providers = app.controllers.groups_in(id, &who.provider_groups);
+    let own = who.groups.iter().cloned();
+    let there = there.into_iter().map(str::to_owned);
+    Ok(own.chain(there).chain(at_providers).collect())
+}
+
 /// Whether somebody may get an object of this server's kinds that is in no namespace.
 pub(crate) fn may_get(app: &App, user: &User, resource: &str, name: &str) -> bool {
     let what = Attributes::Resource(ResourceAttributes {

@@ -5,19 +5,29 @@
 //!
 //! A controller acts in the cluster as [`USER_CONTROLLERS`](lariat_api::USER_CONTROLLERS), over the tunnel
 //! and under the agent's policy as anybody else: the cluster decides what it may do there. [`client`] is
-//! the way; [`keeper`] keeps roles and bindings, and projects.
+//! the way; [`keeper`] keeps roles and bindings, and projects; [`endpoint`] whom the cluster knows while this
+//! server is away. Both see in a [`mirror`] what is there, make a [`plan`] of what differs, and [`apply`] it.
 
+mod apply;
+mod clear;
 mod client;
+mod endpoint;
 mod keeper;
 mod metrics;
+mod mirror;
+mod object;
+mod pace;
+mod plan;
 
 use std::collections::{BTreeSet, HashMap};
+use std::future::pending;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use lariat_api::ClusterId;
 use tokio_util::task::AbortOnDropHandle;
-use tracing::{Instrument as _, error};
+use tracing::{Instrument as _, error, info, warn};
 use tunnel::session::Phase;
 
 use crate::state::App;
@@ -40,28 +50,72 @@ pub(crate) struct Kept {
     counts: Counts,
 }
 
-/// Keeps a cluster for as long as its session takes new requests.
+/// How long it may take to take away what was made in a cluster.
+const CLEARING: Duration = Duration::from_secs(60);
+
+/// Keeps a cluster for as long as its session takes new requests. When the Cluster is deleted, what was made
+/// there is taken away, as far as the cluster lets that be done; then `tunnel.cleared` is cancelled, as it is
+/// when this ends for any other reason.
 pub(crate) async fn keep(app: &Arc<App>, cluster: &ClusterId, tunnel: &Arc<Tunnel>) {
+    let _told = tunnel.cleared.clone().drop_guard();
     let working = {
         let (app, cluster) = (Arc::clone(app), cluster.clone());
         let (tunnel, kept) = (Arc::clone(tunnel), app.controllers.of(&cluster));
         async move {
             let _turn = kept.turn.lock().await;
-            keeper::keep(&app, &cluster, &tunnel, &kept).await;
+            let keeping = keeper::keep(&app, &cluster, &tunnel, &kept);
+            let endpoint = endpoint::keep(&app, &cluster, &tunnel, &kept);
+            futures::future::join(keeping, endpoint).await;
         }
     };
     // A task of its own: the session's must not wait while much is compared.
-    let working = AbortOnDropHandle::new(tokio::spawn(working.in_current_span()));
+    let mut working = AbortOnDropHandle::new(tokio::spawn(working.in_current_span()));
     let mut phase = tunnel.session.phase();
+    let leaves = async {
+        // An error means that the session is gone.
+        let _ = phase.wait_for(|phase| *phase != Phase::Live).await;
+    };
     tokio::select! {
-        ended = working => if let Err(error) = ended {
+        ended = &mut working => if let Err(error) = ended {
             error!(%cluster, %error, "the controllers of a cluster have ended");
         },
-        // An error means that the session is gone.
-        _ = phase.wait_for(|phase| *phase != Phase::Live) => {}
+        () = leaves => {}
+        () = deleted(app, cluster) => {
+            // Nobody makes again what is taken away.
+            working.abort();
+            let _ = working.await;
+            Box::pin(clear(cluster, tunnel)).await;
+        }
     }
     if app.directory.cluster(cluster).is_none() {
         app.controllers.forget(cluster);
+    }
+}
+
+async fn deleted(app: &App, cluster: &ClusterId) {
+    let id = cluster.as_str();
+    let mut changes = app.directory.access(|access| access.changes_in(id));
+    while app.directory.cluster(cluster).is_some() {
+        if changes.changed().await.is_err() {
+            pending::<()>().await;
+        }
+    }
+}
+
+/// Takes away what was made in a cluster that is deleted.
+async fn clear(cluster: &ClusterId, tunnel: &Arc<Tunnel>) {
+    let client = client::client(cluster, tunnel);
+    let cleared = tokio::time::timeout(CLEARING, clear::everything(&client)).await;
+    match cleared {
+        Ok(Ok(objects)) => info!(%cluster, objects, "what was made in the deleted cluster is gone"),
+        Ok(Err(failure)) => {
+            let message = failure.message;
+            warn!(%cluster, "something is left in the deleted cluster: {message}");
+        }
+        Err(_) => {
+            let seconds = CLEARING.as_secs();
+            warn!(%cluster, "something is left in the deleted cluster after {seconds} s");
+        }
     }
 }
 

@@ -117,7 +117,7 @@ async fn run(app: Arc<App>, accepted: Accepted, cluster: ClusterId, context: Req
         .add(&cluster, &session, &verified.hello.instance);
     let watching = health::watch(&app, &cluster, &tunnel, &verified.hello);
     let controlling = controllers::keep(&app, &cluster, &tunnel);
-    let leaving = leave(&app, &cluster, &session);
+    let leaving = leave(&app, &cluster, &tunnel);
     let end = {
         let mut driver = std::pin::pin!(driver);
         let refusing = refuse_streams(&session);
@@ -154,9 +154,10 @@ async fn refuse_streams(session: &Session) {
 }
 
 /// When the server or the agent stops, what runs may finish, and then this side closes the session:
-/// it has opened the streams, and knows when they were read to their ends. When the cluster is
-/// deleted or its agent replaced, it is closed at once.
-async fn leave(app: &Arc<App>, cluster: &ClusterId, session: &Session) {
+/// it has opened the streams, and knows when they were read to their ends. When the agent is replaced
+/// it is closed at once, and when the cluster is deleted, as soon as what was made there is gone.
+async fn leave(app: &Arc<App>, cluster: &ClusterId, tunnel: &Tunnel) {
+    let session = &tunnel.session;
     let drained = async {
         let mut phase = session.phase();
         let reason = tokio::select! {
@@ -175,6 +176,9 @@ async fn leave(app: &Arc<App>, cluster: &ClusterId, session: &Session) {
     tokio::select! {
         reason = drained => session.close(CloseCode::Normal, reason),
         () = registration::revoked(app, cluster, session) => {
+            if app.directory.cluster(cluster).is_none() {
+                tunnel.cleared.cancelled().await;
+            }
             session.close(CloseCode::Revoked, "the cluster no longer knows this agent");
         }
     }

@@ -1,6 +1,7 @@
 //! Who may do what in a connected cluster: what the management API says, and what really happens there.
 
 mod audit;
+mod deleted;
 mod matrix;
 mod objects;
 mod projects;
@@ -17,6 +18,7 @@ pub fn cases<'a>() -> Vec<(&'static str, Case<World<'a>>)> {
     let mut cases = roles::cases();
     cases.extend(projects::cases());
     cases.extend(audit::cases());
+    cases.extend(deleted::cases());
     cases.extend(matrix::cases());
     cases
 }

@@ -4,6 +4,7 @@ pub mod access;
 pub mod apiserver;
 pub mod cases;
 pub mod clients;
+pub mod endpoint;
 pub mod helm;
 pub mod lariat;
 pub mod logins;

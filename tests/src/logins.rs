@@ -5,5 +5,6 @@ mod life;
 mod world;
 
 pub use directory::Directory;
+pub(crate) use directory::{INSIDER, OUTER, PASSWORD};
 pub use life::life_of;
 pub use world::World;

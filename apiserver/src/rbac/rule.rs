@@ -75,7 +75,8 @@ impl Rule {
     }
 
     /// Whether the rule allows that with an object of some name.
-    pub(super) fn is_about(&self, what: &ResourceAttributes<'_>) -> bool {
+    #[must_use]
+    pub fn is_about(&self, what: &ResourceAttributes<'_>) -> bool {
         has_or_all(&self.verbs, what.verb)
             && has_or_all(&self.api_groups, what.group)
             && self.means(what.resource, what.subresource)

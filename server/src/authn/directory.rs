@@ -1,6 +1,7 @@
 //! Who and what there is, in memory: users, tokens, registration tokens, clusters, and who may do what.
 //! Fed by a watch of the store, so that no request waits for it.
 
+mod narrow;
 mod people;
 
 use std::collections::{HashMap, HashSet};
@@ -24,6 +25,7 @@ use crate::authz::{Access, access_prefixes};
 use crate::clock::Clock;
 use crate::management::Number;
 use crate::stored::{prefix, readable};
+use narrow::Narrow;
 use people::People;
 
 /// How long a writer waits for the directory to know what was written.
@@ -66,6 +68,7 @@ struct Content {
     /// Hashes of passwords in PHC form.
     passwords: HashMap<UserId, Arc<str>>,
     tokens: HashMap<String, Arc<TokenRecord>>,
+    narrow: Narrow,
     registrations: HashMap<SecretHash, (String, String)>,
     clusters: HashMap<ClusterId, Arc<Cluster>>,
     /// By the public keys of their agents.
@@ -140,18 +143,24 @@ impl Directory {
         if token.is_session && content.is_idle(token, now) {
             return Err(TokenError::Idle);
         }
-        let user = content.users.get(&token.user).ok_or(TokenError::Unknown)?;
-        if !token.enabled || !user.enabled {
-            return Err(TokenError::Disabled);
-        }
-        if !content.people.may_come_by(&token.provider) {
-            return Err(TokenError::ProviderDisabled);
-        }
+        let identity = content.identify(token)?;
         token.used(now);
-        let (groups, administrator) = content.standing(token.user.as_str());
-        let attribute = content.people.attribute(user);
-        let known = attribute.and_then(|one| one.extra(&token.provider, UserAttribute::USERNAME));
-        Ok(Identity::new(user, token, known, groups, administrator))
+        Ok(identity)
+    }
+
+    /// The tokens that are good for that cluster alone, with whose they are. Those that have expired are
+    /// among them until they are deleted; those that are refused for another reason are not.
+    pub(crate) fn tokens_for(&self, cluster: &ClusterId) -> Vec<(Arc<TokenRecord>, Identity)> {
+        let now = self.clock.now();
+        let content = self.read();
+        let names = content.narrow.for_cluster(cluster);
+        let tokens = names.filter_map(|name| content.tokens.get(name));
+        let tokens = tokens.filter(|token| !(token.is_session && content.is_idle(token, now)));
+        let good = tokens.filter_map(|token| {
+            let identity = content.identify(token).ok()?;
+            Some((Arc::clone(token), identity))
+        });
+        good.collect()
     }
 
     /// Somebody with the groups that they are in by now.
@@ -339,11 +348,29 @@ impl Content {
         now.duration_since(token.last_active()) >= limit
     }
 
+    /// Who shows a token, if that, its user and the provider of its login are enabled.
+    fn identify(&self, token: &TokenRecord) -> Result<Identity, TokenError> {
+        let user = self.users.get(&token.user).ok_or(TokenError::Unknown)?;
+        if !token.enabled || !user.enabled {
+            return Err(TokenError::Disabled);
+        }
+        if !self.people.may_come_by(&token.provider) {
+            return Err(TokenError::ProviderDisabled);
+        }
+        let (groups, administrator) = self.standing(token.user.as_str());
+        let attribute = self.people.attribute(user);
+        let known = attribute.and_then(|one| one.extra(&token.provider, UserAttribute::USERNAME));
+        Ok(Identity::new(user, token, known, groups, administrator))
+    }
+
     fn set(&mut self, key: &Bytes, entry: Option<&Entry>) {
         let Ok(text) = std::str::from_utf8(key) else {
             return;
         };
         let of_access = self.access.set(text, entry);
+        if let Some(id) = text.strip_prefix(&prefix::<UserAttribute>()) {
+            self.wake_clusters_of(id);
+        }
         if let Some(id) = text.strip_prefix(&prefix::<User>()) {
             self.set_user(id, entry.and_then(readable));
         } else if let Some(id) = text.strip_prefix(PASSWORDS) {
@@ -379,6 +406,7 @@ impl Content {
             user.enabled &= user.metadata.deletion_timestamp.is_none();
         }
         let enabled = user.as_ref().is_some_and(|user| user.enabled);
+        self.wake_clusters_of(id);
         let before = match (id.parse::<UserId>(), user) {
             (Ok(id), Some(user)) => self.users.insert(id, Arc::new(user)),
             _ => self.users.remove(id),
@@ -393,6 +421,9 @@ impl Content {
     fn toggle_tokens(&mut self, enabled: bool, are_meant: impl Fn(&TokenRecord) -> bool) {
         for token in self.tokens.values_mut().filter(|token| are_meant(token)) {
             token.ended.cancel();
+            if let Some(cluster) = &token.cluster {
+                self.access.changed_in(cluster.as_str());
+            }
             if enabled {
                 *token = Arc::new(token.renewed());
             }
@@ -407,8 +438,20 @@ impl Content {
         };
     }
 
+    /// Clusters know whose the tokens are that are good for them alone.
+    fn wake_clusters_of(&self, user: &str) {
+        let id = user.parse::<UserId>().ok();
+        for cluster in id.iter().flat_map(|id| self.narrow.clusters_of(id)) {
+            self.access.changed_in(cluster.as_str());
+        }
+    }
+
     fn set_token(&mut self, name: &str, token: Option<&Token>) {
         let before = self.tokens.remove(name);
+        if let Some(before) = &before {
+            self.narrow.remove(before);
+            self.wake_cluster_of(before);
+        }
         let Some(record) = token.and_then(TokenRecord::new) else {
             if let Some(before) = before {
                 before.ended.cancel();
@@ -419,12 +462,28 @@ impl Content {
             Some(before) => record.succeed(&before),
             None => record,
         };
+        self.narrow.add(&record);
+        self.wake_cluster_of(&record);
         self.tokens.insert(name.to_owned(), Arc::new(record));
+    }
+
+    fn wake_cluster_of(&self, token: &TokenRecord) {
+        if let Some(cluster) = &token.cluster {
+            self.access.changed_in(cluster.as_str());
+        }
     }
 
     fn set_cluster(&mut self, id: &str, cluster: Option<Cluster>) {
         let agent = |cluster: &Cluster| Some(cluster.agent()?.public_key.clone());
         let before = self.clusters.remove(id);
+        let endpoint = |cluster: &Cluster| {
+            let recording = cluster.spec.session_recording.as_ref();
+            let recorded = recording.is_some_and(|recording| recording.required);
+            (cluster.endpoint().is_some(), recorded)
+        };
+        if before.as_deref().map(endpoint) != cluster.as_ref().map(endpoint) {
+            self.access.changed_in(id);
+        }
         if let Some(key) = before.and_then(|before| agent(&before)) {
             self.agents.remove(&key);
         }

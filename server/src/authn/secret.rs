@@ -1,5 +1,7 @@
 //! Secrets that are shown once and kept as a hash.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -50,6 +52,12 @@ impl SecretHash {
         hex::encode(self.0)
     }
 
+    /// In the form in which connected clusters have hashes: `$2:SALT:HASH` in base64, without a salt.
+    #[must_use]
+    pub fn unsalted(self) -> String {
+        format!("$2::{}", STANDARD_NO_PAD.encode(self.0))
+    }
+
     /// Whether it is the hash of that secret. Takes the same time for every wrong one.
     #[must_use]
     pub fn matches(&self, secret: &str) -> bool {
@@ -70,5 +78,7 @@ mod tests {
         assert!(hash.matches(&one) && !hash.matches(&other) && !hash.matches(""));
         assert_eq!(SecretHash::from_hex(&hash.to_hex()), Some(hash));
         assert_eq!(SecretHash::from_hex("zz"), None);
+        let in_clusters = "$2::n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg";
+        assert_eq!(SecretHash::of("test").unsalted(), in_clusters);
     }
 }

@@ -151,6 +151,12 @@ impl TokenRecord {
         known.into_iter().flatten().max().unwrap_or(self.born)
     }
 
+    /// The hash of its secret.
+    #[must_use]
+    pub fn hash(&self) -> SecretHash {
+        self.hash
+    }
+
     /// When the token was last used since the server started.
     #[must_use]
     pub fn last_used(&self) -> Option<Timestamp> {

@@ -162,6 +162,11 @@ impl Access {
         true
     }
 
+    /// Something else has changed that a cluster is to be told of.
+    pub(crate) fn changed_in(&self, cluster: &str) {
+        self.waiting.wake(cluster);
+    }
+
     /// Wakes whenever what people may do in a cluster may have changed.
     pub(crate) fn changes_in(&self, cluster: &str) -> watch::Receiver<()> {
         self.waiting.at(cluster)

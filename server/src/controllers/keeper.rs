@@ -5,20 +5,16 @@
 //! changes on either, the two are compared again, and what differs is made right. Only what has the
 //! label [`names::MANAGED`] is ever changed or deleted.
 
-mod apply;
+mod kinds;
 mod limits;
-mod mirror;
 mod names;
 mod namespaces;
-mod object;
-mod plan;
 mod probe;
 mod wanted;
 
 use std::collections::{BTreeSet, HashMap};
 use std::future::pending;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::stream::{BoxStream, SelectAll};
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -38,24 +34,20 @@ use serde_json::json;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use super::{Kept, client::client};
+use super::client::client;
+use super::pace::{GATHER, retry, sooner};
+use super::{Kept, apply, mirror, object, plan};
 use crate::authz::Rights;
 use crate::management::answered;
 use crate::state::App;
 use crate::tunnels::{self, Tunnel};
-use apply::{Failure, Hand, Report};
+use apply::{Failure, Hand, Report, is_refused};
 use limits::Limits;
 use mirror::{Key, Mirror};
 use namespaces::Space;
 use object::{Kept as _, Seen};
 use plan::Plan;
 use wanted::Wanted;
-
-/// How long changes are gathered before they are carried out together.
-const GATHER: Duration = Duration::from_millis(20);
-
-/// How soon a failure is tried again, and how late after many.
-const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 /// Longest message of the condition, in characters.
 const MAX_MESSAGE: usize = 500;
@@ -167,7 +159,7 @@ impl Keeper<'_> {
                     debug!(cluster, %error, "a watch is begun again");
                     Ok(false)
                 }
-                Err(error) => Err(of_watch(&error)),
+                Err(error) => Err(Failure::of_watch(&error)),
             };
             match taken {
                 Ok(true) => due = Some(sooner(due, GATHER)),
@@ -369,7 +361,7 @@ impl Keeper<'_> {
         let still = still.filter(|group| intact && plans.groups.contains(*group));
         let still: BTreeSet<String> = still.cloned().collect();
         if still != **known {
-            self.kept.groups.store(Arc::new(still));
+            self.set_groups(still);
         }
     }
 
@@ -380,7 +372,7 @@ impl Keeper<'_> {
         if !wanted.is_subset(&known) {
             let (usable, failures) = probe::usable(&self.client, wanted).await;
             report.failures.extend(failures);
-            self.kept.groups.store(Arc::new(usable));
+            self.set_groups(usable);
         }
         self.confirmed = Some(self.by_what());
     }
@@ -389,6 +381,13 @@ impl Keeper<'_> {
     fn by_what(&self) -> [Option<Seen>; 2] {
         let key = Key::whole(names::GROUPS);
         [self.roles.get(&key), self.cluster_bindings.get(&key)].map(Option::<&Seen>::cloned)
+    }
+
+    fn set_groups(&self, groups: BTreeSet<String>) {
+        self.kept.groups.store(Arc::new(groups));
+        // The cluster may know people by them.
+        let cluster = self.cluster.as_str();
+        (self.app.directory).access(|access| access.changed_in(cluster));
     }
 
     /// Says in the log, in the metrics and on the Cluster how it went.
@@ -456,39 +455,6 @@ fn follow(client: &kube::Client) -> Watches {
     ])
 }
 
-fn sooner(due: Option<Instant>, wait: Duration) -> Instant {
-    let at = Instant::now() + wait;
-    due.map_or(at, |due| due.min(at))
-}
-
-fn retry(failed: u32) -> Duration {
-    let (first, last) = RETRY;
-    let doubled = first.saturating_mul(1 << (failed.saturating_sub(1)).min(10));
-    doubled.min(last)
-}
-
-fn is_refused(error: &WatchError) -> bool {
-    of_api(error)
-        .is_some_and(|error| matches!(error, kube::Error::Api(status) if status.code == 403))
-}
-
-fn of_api(error: &WatchError) -> Option<&kube::Error> {
-    match error {
-        WatchError::InitialListFailed(error)
-        | WatchError::WatchStartFailed(error)
-        | WatchError::WatchFailed(error) => Some(error),
-        WatchError::WatchError(_) | WatchError::NoResourceVersion => None,
-    }
-}
-
-fn of_watch(error: &WatchError) -> Failure {
-    let what = "the cluster cannot be looked at";
-    match of_api(error) {
-        Some(error) => Failure::new(what, error),
-        None => Failure::other(format!("{what}: {error}")),
-    }
-}
-
 /// The first failure, and how many more there are.
 fn said(first: &Failure, others: usize) -> String {
     let mut message: String = first.message.chars().take(MAX_MESSAGE).collect();
@@ -501,16 +467,4 @@ fn said(first: &Failure, others: usize) -> String {
         message.push_str(&format!(" (and {others} more)"));
     }
     message
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn failures_are_tried_again_later_and_later() {
-        let waits: Vec<_> = (1..8).map(|failed| retry(failed).as_secs()).collect();
-        assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30]);
-        assert_eq!(retry(u32::MAX).as_secs(), 30);
-    }
 }

@@ -76,8 +76,7 @@ impl Collector for Controllers {
             let objects = i64::try_from(read(&kept.counts.objects)).unwrap_or(i64::MAX);
             ConstGauge::new(objects).encode(family.encode_family(&labels)?)?;
         }
-        let help =
-            "Roles and bindings that were created, changed and deleted in a connected cluster";
+        let help = "Objects that were created, changed and deleted in a connected cluster";
         let mut family =
             encoder.encode_descriptor("downstream_changes", help, None, MetricType::Counter)?;
         for (id, kept) in &kept {

@@ -63,7 +63,7 @@ pub(super) async fn generate(
         json!({"token": new_token(app, who, &id, input.ttl).await?})
     };
     let entry = server_entry(app, &id, input.server_name);
-    let config = kubeconfig(&names(app, &cluster), &entry, &user);
+    let config = kubeconfig(&names(app, &cluster), &entry, &direct(&cluster), &user);
     let config = yaml(&config).map_err(ApiError::internal)?;
     let output = json!({
         "type": "generateKubeconfigOutput",
@@ -152,16 +152,63 @@ fn server_entry(app: &App, id: &ClusterId, server_name: bool) -> Value {
     entry
 }
 
-fn kubeconfig(names: &Names, server: &Value, user: &Value) -> Value {
+/// A way to a cluster past this server.
+#[derive(Debug, PartialEq)]
+struct Direct {
+    /// What its names end in.
+    suffix: String,
+    entry: Value,
+}
+
+/// The ways to a cluster with an authorized endpoint: by its name, or to each of its API servers.
+fn direct(cluster: &Cluster) -> Vec<Direct> {
+    let Some(endpoint) = cluster.endpoint() else {
+        return Vec::new();
+    };
+    let status = cluster.status.clone().unwrap_or_default();
+    let way = |suffix: &str, address: &str, authority: &str| {
+        let mut entry = json!({"server": format!("https://{address}")});
+        if !authority.is_empty() {
+            entry["certificate-authority-data"] = json!(authority);
+        }
+        Direct {
+            suffix: suffix.to_owned(),
+            entry,
+        }
+    };
+    if endpoint.fqdn.is_empty() {
+        let servers = status.api_servers.iter();
+        let ways = servers.map(|server| way(&server.node, &server.address, &status.ca_cert));
+        return ways.collect();
+    }
+    let authority = match endpoint.ca_certs.as_str() {
+        "" => status.ca_cert,
+        given => STANDARD.encode(given),
+    };
+    vec![way("fqdn", &endpoint.fqdn, &authority)]
+}
+
+/// The file. The current context is the one through this server.
+fn kubeconfig(names: &Names, server: &Value, direct: &[Direct], user: &Value) -> Value {
+    let mut clusters = vec![json!({"name": names.entry, "cluster": server})];
+    let mut contexts = vec![json!({
+        "name": names.context,
+        "context": {"cluster": names.entry, "user": names.entry},
+    })];
+    for Direct { suffix, entry } in direct {
+        let name = format!("{}-{suffix}", names.entry);
+        clusters.push(json!({"name": name, "cluster": entry}));
+        contexts.push(json!({
+            "name": format!("{}-{suffix}", names.context),
+            "context": {"cluster": name, "user": names.entry},
+        }));
+    }
     json!({
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [{"name": names.entry, "cluster": server}],
+        "clusters": clusters,
         "users": [{"name": names.entry, "user": user}],
-        "contexts": [{
-            "name": names.context,
-            "context": {"cluster": names.entry, "user": names.entry},
-        }],
+        "contexts": contexts,
         "current-context": names.context,
     })
 }
@@ -206,10 +253,75 @@ mod tests {
                 entry: "e".to_owned(),
             };
             let user = json!({"token": "token-1:s"});
-            let config = kubeconfig(&names, &json!({"server": "https://x"}), &user);
+            let server = json!({"server": "https://x"});
+            let config = kubeconfig(&names, &server, &[], &user);
             let text = yaml(&config).unwrap();
             let read: kube::config::Kubeconfig = serde_saphyr::from_str(&text).unwrap();
             assert_eq!(read.current_context.as_deref(), Some(name), "{text}");
         }
+    }
+
+    fn with_endpoint(endpoint: Value) -> Cluster {
+        let mut cluster = Cluster::new("prod");
+        cluster.spec.local_cluster_auth_endpoint = serde_json::from_value(endpoint).unwrap();
+        cluster.status = serde_json::from_value(json!({
+            "apiServers": [
+                {"node": "cp-1", "address": "10.0.0.1:6443"},
+                {"node": "cp-2", "address": "[fd00::2]:6443"},
+            ],
+            "caCert": "T1dO",
+        }))
+        .unwrap();
+        cluster
+    }
+
+    fn servers(cluster: &Cluster) -> Vec<(String, String, String)> {
+        let ways = direct(cluster).into_iter();
+        let text = |entry: &Value, key: &str| entry[key].as_str().unwrap_or_default().to_owned();
+        let ways = ways.map(|way| {
+            let authority = text(&way.entry, "certificate-authority-data");
+            (way.suffix, text(&way.entry, "server"), authority)
+        });
+        ways.collect()
+    }
+
+    fn way(suffix: &str, server: &str, authority: &str) -> (String, String, String) {
+        (suffix.to_owned(), server.to_owned(), authority.to_owned())
+    }
+
+    #[test]
+    fn a_cluster_with_an_authorized_endpoint_is_reached_past_the_server_as_well() {
+        let nodes = with_endpoint(json!({"enabled": true}));
+        let expected = [
+            way("cp-1", "https://10.0.0.1:6443", "T1dO"),
+            way("cp-2", "https://[fd00::2]:6443", "T1dO"),
+        ];
+        assert_eq!(servers(&nodes), expected);
+        let named = with_endpoint(json!({"enabled": true, "fqdn": "api.example.org:6443"}));
+        let expected = [way("fqdn", "https://api.example.org:6443", "T1dO")];
+        assert_eq!(servers(&named), expected);
+        let own = json!({"enabled": true, "fqdn": "api.example.org", "caCerts": "PEM"});
+        let expected = [way("fqdn", "https://api.example.org", "UEVN")];
+        assert_eq!(servers(&with_endpoint(own)), expected);
+        let off = with_endpoint(json!({"enabled": false, "fqdn": "api.example.org"}));
+        assert_eq!(servers(&off), []);
+    }
+
+    #[test]
+    fn the_way_through_the_server_stays_the_current_one() {
+        let names = Names {
+            context: "prod".to_owned(),
+            entry: "c-1.lariat".to_owned(),
+        };
+        let cluster = with_endpoint(json!({"enabled": true}));
+        let server = json!({"server": "https://lariat/k8s/clusters/c-1"});
+        let user = json!({"token": "token-1:s"});
+        let config = kubeconfig(&names, &server, &direct(&cluster), &user);
+        assert_eq!(config["current-context"], "prod");
+        let second = json!({"name": "prod-cp-1",
+            "context": {"cluster": "c-1.lariat-cp-1", "user": "c-1.lariat"}});
+        assert_eq!(config["contexts"][1], second);
+        assert_eq!(config["clusters"][1]["name"], "c-1.lariat-cp-1");
+        assert_eq!(config["users"].as_array().unwrap().len(), 1);
     }
 }

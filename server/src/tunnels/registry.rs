@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use lariat_api::ClusterId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_util::sync::CancellationToken;
 use tunnel::accept::Acceptor;
 use tunnel::http::StreamClient;
 use tunnel::session::{Phase, Session};
@@ -41,6 +42,8 @@ pub struct Tunnel {
     interactive: StreamClient<RequestBody>,
     /// Made when the first watch comes.
     watches: OnceLock<StreamClient<RequestBody>>,
+    /// Whether a cluster that is deleted needs the session no more.
+    pub(crate) cleared: CancellationToken,
     /// How long the last request to the API server and back took, if it came back.
     pub(super) answered_in: watch::Sender<Option<Duration>>,
 }
@@ -123,6 +126,7 @@ impl Tunnels {
             instance: instance.to_owned(),
             interactive: client(session, Class::Interactive),
             watches: OnceLock::new(),
+            cleared: CancellationToken::new(),
             answered_in: watch::Sender::new(None),
         });
         let mut by_cluster = self

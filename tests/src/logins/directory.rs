@@ -11,15 +11,15 @@ use testbed::slapd::Slapd;
 use testbed::{Testbed, directory};
 
 /// The password of everybody: long, and of several kinds of characters.
-pub(super) const PASSWORD: &str = "0pen, Sesame";
+pub(crate) const PASSWORD: &str = "0pen, Sesame";
 
 /// Somebody in `on-call`, which is in `operators`.
-pub(super) const INSIDER: &str = "alice";
+pub(crate) const INSIDER: &str = "alice";
 /// Somebody in neither.
-pub(super) const OUTSIDER: &str = "bob";
+pub(crate) const OUTSIDER: &str = "bob";
 /// The group that holds a person, and the one that holds the group.
-pub(super) const INNER: &str = "on-call";
-pub(super) const OUTER: &str = "operators";
+pub(crate) const INNER: &str = "on-call";
+pub(crate) const OUTER: &str = "operators";
 
 /// A directory of the testbed.
 pub enum Directory {
@@ -66,24 +66,24 @@ impl Directory {
     }
 
     /// What names of types in `/v3` begin with.
-    pub(super) fn stem(&self) -> &'static str {
+    pub(crate) fn stem(&self) -> &'static str {
         match self {
             Self::OpenLdap(_) => "openLdap",
             Self::ActiveDirectory(_) => "activeDirectory",
         }
     }
 
-    pub(super) fn login_path(&self) -> String {
+    pub(crate) fn login_path(&self) -> String {
         let (stem, name) = (self.stem(), self.name());
         format!("/v3-public/{stem}Providers/{name}?action=login")
     }
 
-    pub(super) fn config_path(&self) -> String {
+    pub(crate) fn config_path(&self) -> String {
         format!("/v3/{}Configs/{}", self.stem(), self.name())
     }
 
     /// What is tried out by an administrator who is `name` there.
-    pub(super) fn trial(&self, name: &str, password: &str) -> Result<Value> {
+    pub(crate) fn trial(&self, name: &str, password: &str) -> Result<Value> {
         let mut settings = match self {
             Self::OpenLdap(slapd) => json!({
                 "servers": [host(slapd.url())],
@@ -114,7 +114,7 @@ impl Directory {
         Ok(json!({field: settings, "username": name, "password": password}))
     }
 
-    pub(super) fn group(&self, name: &str) -> String {
+    pub(crate) fn group(&self, name: &str) -> String {
         let dn = match self {
             Self::OpenLdap(slapd) => slapd.group_dn(name),
             Self::ActiveDirectory(samba) => samba.group_dn(name),
@@ -122,7 +122,7 @@ impl Directory {
         format!("{}_group://{dn}", self.name())
     }
 
-    pub(super) fn put_in(&self, name: &str) -> Result<()> {
+    pub(crate) fn put_in(&self, name: &str) -> Result<()> {
         let member = Member::Person(name);
         Ok(match self {
             Self::OpenLdap(slapd) => slapd.add_member(INNER, member),
@@ -130,7 +130,7 @@ impl Directory {
         }?)
     }
 
-    pub(super) fn take_out(&self, name: &str) -> Result<()> {
+    pub(crate) fn take_out(&self, name: &str) -> Result<()> {
         let member = Member::Person(name);
         Ok(match self {
             Self::OpenLdap(slapd) => slapd.remove_member(INNER, member),
@@ -138,21 +138,21 @@ impl Directory {
         }?)
     }
 
-    pub(super) fn disable(&self, name: &str) -> Result<()> {
+    pub(crate) fn disable(&self, name: &str) -> Result<()> {
         Ok(match self {
             Self::OpenLdap(slapd) => slapd.disable(name),
             Self::ActiveDirectory(samba) => samba.disable(name),
         }?)
     }
 
-    pub(super) fn enable(&self, name: &str) -> Result<()> {
+    pub(crate) fn enable(&self, name: &str) -> Result<()> {
         Ok(match self {
             Self::OpenLdap(slapd) => slapd.enable(name),
             Self::ActiveDirectory(samba) => samba.enable(name),
         }?)
     }
 
-    pub(super) fn stop(&self) -> Result<()> {
+    pub(crate) fn stop(&self) -> Result<()> {
         match self {
             Self::OpenLdap(slapd) => slapd.stop(),
             Self::ActiveDirectory(samba) => samba.stop()?,
@@ -160,7 +160,7 @@ impl Directory {
         Ok(())
     }
 
-    pub(super) fn start(&self) -> Result<()> {
+    pub(crate) fn start(&self) -> Result<()> {
         Ok(match self {
             Self::OpenLdap(slapd) => slapd.start(),
             Self::ActiveDirectory(samba) => samba.start(),

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use lariat_api::{Kind as _, PolicyRule, RoleContext};
+use apiserver::serve::ResourceAttributes;
+use lariat_api::{Cluster, GROUP, Kind as _, PolicyRule, RoleContext};
 
 use super::bound::{Bound, BoundIn, Given, Whom};
 use super::{ADMIN, Access, Global, InCluster};
@@ -197,7 +198,16 @@ impl Access {
     }
 }
 
-/// Whether a GlobalRole gives something in clusters.
+/// Whether a GlobalRole gives something in clusters, be it to get there.
 pub(super) fn reaches_clusters(name: &str, role: &Global) -> bool {
-    (name == ADMIN && role.builtin) || !role.inherited.is_empty()
+    let get = ResourceAttributes {
+        verb: "get",
+        group: GROUP,
+        resource: Cluster::PLURAL,
+        subresource: "",
+        namespace: "",
+        name: "",
+    };
+    let opens = || role.rules.iter().any(|rule| rule.is_about(&get));
+    (name == ADMIN && role.builtin) || !role.inherited.is_empty() || opens()
 }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::authz::Right;
+use crate::controllers::object::Kept as _;
 
 fn rule(groups: &[&str], resources: &[&str], verbs: &[&str]) -> lariat_api::PolicyRule {
     let list = |names: &[&str]| names.iter().map(ToString::to_string).collect();
@@ -126,7 +127,7 @@ fn a_role_of_clusters_is_a_cluster_role_and_a_binding_with_the_cause_on_it() {
     let labels = wanted.cluster_bindings[names[0]].metadata.labels.as_ref();
     assert_eq!(labels.unwrap()[names::OWNER], "c-1_of-nodes");
     for meta in wanted.cluster_bindings.values().map(|it| &it.metadata) {
-        assert!(super::super::object::is_ours(meta));
+        assert!(ClusterRoleBinding::is_ours(meta));
     }
 }
 

@@ -58,14 +58,12 @@ mod tests {
     use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleRef, Subject};
     use kube::core::ObjectMeta;
 
-    use super::super::names;
-
     fn binding(name: &str, role: &str, user: &str) -> ClusterRoleBinding {
         ClusterRoleBinding {
             metadata: ObjectMeta {
                 name: Some(name.to_owned()),
                 uid: Some(format!("uid of {name}")),
-                labels: Some([(names::MANAGED.to_owned(), "true".to_owned())].into()),
+                labels: Some([(ClusterRoleBinding::LABEL.to_owned(), "true".to_owned())].into()),
                 ..ObjectMeta::default()
             },
             role_ref: RoleRef {

@@ -5,16 +5,17 @@ use std::collections::BTreeSet;
 use futures::StreamExt as _;
 use http::StatusCode;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::runtime::watcher::Error as WatchError;
 
+use super::client::MANAGER;
+use super::metrics::{Change, Counts};
 use super::mirror::{Key, Mirror, TooMany};
-use super::object::{Kept, Seen, is_ours};
+use super::object::{Kept, Seen};
 use super::plan::Plan;
-use crate::controllers::client::MANAGER;
-use crate::controllers::metrics::{Change, Counts};
 use crate::management::answered;
 
 /// Requests to one cluster at the same time.
-const AT_ONCE: usize = 8;
+pub(super) const AT_ONCE: usize = 8;
 
 /// What came of it.
 #[derive(Debug, Default)]
@@ -23,12 +24,18 @@ pub(super) struct Report {
     pub(super) changes: usize,
     /// What could not be done, each with the reason.
     pub(super) failures: Vec<Failure>,
-    /// Names of ClusterRoles that belong to somebody else.
+    /// Names of objects that belong to somebody else.
     pub(super) taken: BTreeSet<String>,
 }
 
 /// The reason of a failure that lies in what the cluster allows the server.
 pub(super) const FORBIDDEN: &str = "Forbidden";
+
+/// The reason of a failure that lies in what the cluster has not, a kind for example.
+pub(super) const NOT_FOUND: &str = "NotFound";
+
+/// The reason of any other.
+const FAILED: &str = "Failed";
 
 /// Something that could not be done.
 #[derive(Debug)]
@@ -43,8 +50,12 @@ impl Failure {
     /// A cluster did not do what it was asked for.
     pub(super) fn new(what: impl std::fmt::Display, error: &kube::Error) -> Self {
         let reason = match error {
-            kube::Error::Api(status) if status.code == StatusCode::FORBIDDEN.as_u16() => FORBIDDEN,
-            _ => "Failed",
+            kube::Error::Api(status) => match StatusCode::from_u16(status.code) {
+                Ok(StatusCode::FORBIDDEN) => FORBIDDEN,
+                Ok(StatusCode::NOT_FOUND) => NOT_FOUND,
+                _ => FAILED,
+            },
+            _ => FAILED,
         };
         let why = match error {
             kube::Error::Api(status) => status.message.clone(),
@@ -54,10 +65,35 @@ impl Failure {
         Self { reason, message }
     }
 
+    /// A cluster cannot be looked at.
+    pub(super) fn of_watch(error: &WatchError) -> Self {
+        let what = "the cluster cannot be looked at";
+        match of_api(error) {
+            Some(error) => Self::new(what, error),
+            None => Self::other(format!("{what}: {error}")),
+        }
+    }
+
     /// Something else went wrong.
     pub(super) fn other(message: String) -> Self {
-        let reason = "Failed";
+        let reason = FAILED;
         Self { reason, message }
+    }
+}
+
+/// Whether a cluster does not let the server look at it, or has not that at which it looks.
+pub(super) fn is_refused(error: &WatchError) -> bool {
+    of_api(error).is_some_and(
+        |error| matches!(error, kube::Error::Api(status) if [403, 404].contains(&status.code)),
+    )
+}
+
+fn of_api(error: &WatchError) -> Option<&kube::Error> {
+    match error {
+        WatchError::InitialListFailed(error)
+        | WatchError::WatchStartFailed(error)
+        | WatchError::WatchFailed(error) => Some(error),
+        WatchError::WatchError(_) | WatchError::NoResourceVersion => None,
     }
 }
 
@@ -188,7 +224,7 @@ async fn create<K: Kept>(client: &kube::Client, key: &Key, object: K) -> kube::R
     }
     // Not by an apply alone: that would take over what somebody else has made.
     match api.get_opt(&key.name).await? {
-        Some(found) if is_ours(found.meta()) => {
+        Some(found) if K::is_ours(found.meta()) => {
             let uid = found.meta().uid.clone().unwrap_or_default();
             change(client, key, object, uid).await
         }
