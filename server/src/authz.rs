@@ -98,22 +98,33 @@ pub(crate) fn must_be_recorded(app: &App, who: &Identity, cluster: &Cluster) -> 
             .access(|access| access.recorded(&api::user(who), cluster.name()))
 }
 
-/// The groups under which a cluster sees somebody who may send it that request.
+/// The groups in which a cluster sees somebody.
+#[derive(Debug, Default)]
+pub(crate) struct Groups {
+    /// All of them: those of the identity, those by roles in the cluster, and of those at login providers the
+    /// ones in whose name the cluster can be asked.
+    pub(crate) all: Vec<String>,
+    /// Those by roles in the cluster.
+    pub(crate) by_role: Vec<&'static str>,
+}
+
+/// The groups in which a cluster sees somebody who may send it that request. See [`in_cluster`].
 ///
 /// # Errors
 /// With the reason, if not.
 pub(crate) fn groups_in_cluster(
     app: &App,
     who: &Identity,
-    id: &ClusterId,
     cluster: &Cluster,
     what: &Action,
-) -> Result<Vec<String>, Denied> {
-    let there = in_cluster(app, who, cluster, what)?;
-    let at_providers = app.controllers.groups_in(id, &who.provider_groups);
-    let own = who.groups.iter().cloned();
-    let there = there.into_iter().map(str::to_owned);
-    Ok(own.chain(there).chain(at_providers).collect())
+) -> Result<Groups, Denied> {
+    let by_role = in_cluster(app, who, cluster, what)?;
+    let own = who.groups.iter().map(String::as_str);
+    let own = own.chain(by_role.iter().copied()).map(str::to_owned);
+    let of = &who.provider_groups;
+    let at_providers = app.controllers.groups_in(cluster.name(), of);
+    let all = own.chain(at_providers).collect();
+    Ok(Groups { all, by_role })
 }
 
 /// Whether somebody may get an object of this server's kinds that is in no namespace.

@@ -35,7 +35,7 @@ pub(super) fn admit(
     context: &RequestContext,
 ) -> Result<Admitted, ApiError> {
     let cluster = authz::find_cluster(app, id)?;
-    let decided = authz::in_cluster(app, who, &cluster, action);
+    let decided = authz::groups_in_cluster(app, who, &cluster, action);
     let refused = decided.as_ref().err().map(|Denied(why)| why.as_str());
     let audit = &context.audit;
     audit.set_decision(refused.is_none(), refused.unwrap_or_default());
@@ -50,12 +50,10 @@ pub(super) fn admit(
     let (user, stays) = (who.user.as_str(), action.is_long_running());
     let limits = &app.proxy_limits;
     audit.hold(limits.admit(user, id.as_str(), project.as_deref(), stays)?);
-    let at_providers = app.controllers.groups_in(id, &who.provider_groups);
-    let at_providers = at_providers.iter().map(String::as_str);
-    let names = impersonation::headers(who, groups.iter().copied().chain(at_providers))?;
+    let names = impersonation::headers(who, &groups.all)?;
     Ok(Admitted {
         cluster,
-        groups,
+        groups: groups.by_role,
         names,
     })
 }

@@ -42,8 +42,8 @@ impl Wanted {
             if authz::must_be_recorded(app, &who, &object) {
                 continue;
             }
-            if let Ok(groups) = authz::groups_in_cluster(app, &who, cluster, &object, &asking) {
-                wanted.add(&token, &who, groups);
+            if let Ok(groups) = authz::groups_in_cluster(app, &who, &object, &asking) {
+                wanted.add(&token, &who, groups.all);
             }
         }
         wanted
