@@ -138,7 +138,7 @@ e2e-clients: testbed ## helm, Python, client-go and Kubernetes' own tests of API
 	$(DEBUG)/e2e-clients
 
 .PHONY: e2e-rancher
-e2e-rancher: testbed ## What clients of Rancher ask of /v3, replayed: the answers have the shapes that they read
+e2e-rancher: testbed ## What clients of Rancher ask of /v3, replayed, and the page of /v3 in a real browser
 	$(DEBUG)/e2e-rancher
 
 .PHONY: e2e-hostile
@@ -158,7 +158,7 @@ e2e-recording: testbed ## Record kubectl exec and attach over WebSocket and SPDY
 	$(DEBUG)/e2e-recording
 
 .PHONY: e2e-logins
-e2e-logins: testbed ## The life of a login provider: OpenLDAP and Active Directory, kubectl by the groups there (root)
+e2e-logins: testbed ## The life of login providers: directories, OpenID Connect and GitHub with a real browser, kubectl by the groups there (root)
 	$(DEBUG)/e2e-logins
 
 .PHONY: bench-proxy

@@ -1,7 +1,9 @@
 //! What clients of Rancher ask of a server, replayed: requests as its CLI, its Go client, its Terraform provider
 //! and its pages make them, written down in files beside this one, and the shapes of the answers that they read.
+//! Beside that, somebody with a browser.
 
 mod client;
+mod page;
 mod shape;
 
 use std::{
@@ -67,6 +69,7 @@ fn administrator() -> String {
 
 /// A server with a connected cluster, and what is known of both.
 pub struct World<'a> {
+    testbed: &'a Testbed,
     stage: Stage<'a>,
     raw: Raw,
     known: BTreeMap<String, String>,
@@ -96,6 +99,7 @@ impl<'a> World<'a> {
         Ok(Self {
             known: known.into(),
             raw,
+            testbed,
             stage,
         })
     }
@@ -119,6 +123,21 @@ impl<'a> World<'a> {
                     Err(error) => {
                         failed += 1;
                         println!("FAILED  {script}: {}: {error:#}", step.name);
+                    }
+                }
+            }
+        }
+        if "page".contains(only) {
+            let browser = self.testbed.chromium(&self.folder().join("chromium"))?;
+            for (step, look) in page::STEPS {
+                match look(&browser.person("administrator"), self) {
+                    Ok(()) => {
+                        passed += 1;
+                        println!("ok      page: {step}");
+                    }
+                    Err(error) => {
+                        failed += 1;
+                        println!("FAILED  page: {step}: {error:#}");
                     }
                 }
             }

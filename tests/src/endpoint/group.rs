@@ -2,7 +2,7 @@
 
 use super::{GROUP, ONLY_READ, World};
 use crate::lariat::Api;
-use crate::logins::{Directory, INSIDER, OUTER, PASSWORD};
+use crate::logins::{INSIDER, OUTER, PASSWORD, Provider};
 use anyhow::{Context as _, Result, ensure};
 use http::Method;
 use serde_json::json;
@@ -14,7 +14,7 @@ use std::time::Duration;
 /// # Errors
 /// When something of that is not so.
 pub async fn group(world: &World<'_>, learns: Duration, forgets: Duration) -> Result<String> {
-    let directory = Directory::openldap(world.testbed, &world.folder.join("slapd"))?;
+    let directory = Provider::openldap(world.testbed, &world.folder.join("slapd"))?;
     let path = format!("{}?action=testAndApply", directory.config_path());
     let trial = directory.trial("root", PASSWORD)?;
     world.api.call(Method::POST, &path, Some(&trial)).await?;

@@ -54,6 +54,15 @@ impl Api {
         let token = answer["token"]
             .as_str()
             .context("no token in the answer to the login")?;
+        Self::with_token(url, token).await
+    }
+
+    /// Who has this token.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub async fn with_token(url: &str, token: &str) -> anyhow::Result<Self> {
+        let ca = Self::fetch_ca(url).await?;
         Ok(Self {
             client: client(url, &ca, Some(token))?,
             token: token.to_owned(),

@@ -7,81 +7,101 @@ use futures::future::BoxFuture;
 use http::Method;
 use serde_json::json;
 
-use super::directory::{Directory, INSIDER, OUTER, OUTSIDER, PASSWORD};
+use super::elsewhere;
+use super::provider::{INSIDER, OUTER, OUTSIDER, PASSWORD, Provider};
 use super::world::{Somebody, World};
 
 /// Within this what is open ends when access is taken away here.
 const SOON: Duration = Duration::from_secs(5);
-/// Within this it ends when it is taken away in the directory: the refresh time of two seconds, and as
+/// Within this it ends when it is taken away at the provider: the refresh time of two seconds, and as
 /// much as it takes to look and to ask.
 const REFRESH: Duration = Duration::from_secs(10);
 
-type Case = for<'w> fn(&'w World<'w>, &'w Directory) -> BoxFuture<'w, Result<String>>;
+type Case = for<'w> fn(&'w World<'w>, &'w Provider) -> BoxFuture<'w, Result<String>>;
 
 /// The cases in their order: later ones stand on what earlier ones have set up.
 const LIFE: &[(&str, Case)] = &[
     (
         "settings that do not work are not saved",
-        |world, directory| Box::pin(bad_settings(world, directory)),
+        |world, provider| match provider {
+            Provider::OpenLdap(_) | Provider::ActiveDirectory(_) => {
+                Box::pin(bad_settings(world, provider))
+            }
+            Provider::OpenId(_) | Provider::GitHub(_) => {
+                Box::pin(elsewhere::bad_settings(world, provider))
+            }
+        },
     ),
     (
         "a test that succeeds saves and enables",
-        |world, directory| Box::pin(set_up(world, directory)),
+        |world, provider| match provider {
+            Provider::OpenLdap(_) | Provider::ActiveDirectory(_) => {
+                Box::pin(set_up(world, provider))
+            }
+            Provider::OpenId(_) | Provider::GitHub(_) => {
+                Box::pin(elsewhere::set_up(world, provider))
+            }
+        },
     ),
     (
         "a nested group lets somebody into the cluster",
-        |world, directory| Box::pin(nested_group(world, directory)),
+        |world, provider| Box::pin(nested_group(world, provider)),
     ),
     (
-        "wrong password, nobody, disabled, directory down",
-        |world, directory| Box::pin(refusals(world, directory)),
+        "wrong password, nobody, disabled, provider down",
+        |world, provider| match provider {
+            Provider::OpenLdap(_) | Provider::ActiveDirectory(_) => {
+                Box::pin(refusals(world, provider))
+            }
+            Provider::OpenId(_) | Provider::GitHub(_) => {
+                Box::pin(elsewhere::refusals(world, provider))
+            }
+        },
     ),
+    ("out of the group, out of the cluster", |world, provider| {
+        Box::pin(out_of_the_group(world, provider))
+    }),
+    ("disabled there, logged out here", |world, provider| {
+        Box::pin(disabled_there(world, provider))
+    }),
     (
-        "out of the group, out of the cluster",
-        |world, directory| Box::pin(out_of_the_group(world, directory)),
-    ),
-    (
-        "disabled in the directory, logged out here",
-        |world, directory| Box::pin(disabled_there(world, directory)),
-    ),
-    (
-        "a directory that is down changes nothing",
-        |world, directory| Box::pin(down(world, directory)),
+        "a provider that is down changes nothing",
+        |world, provider| Box::pin(down(world, provider)),
     ),
     (
         "a token revoked while kubectl logs -f runs",
-        |world, directory| Box::pin(revoked(world, directory)),
+        |world, provider| Box::pin(revoked(world, provider)),
     ),
     (
         "a binding deleted while kubectl logs -f runs",
-        |world, directory| Box::pin(unbound(world, directory)),
+        |world, provider| Box::pin(unbound(world, provider)),
     ),
-    ("logged out", |world, directory| {
-        Box::pin(logged_out(world, directory))
+    ("logged out", |world, provider| {
+        Box::pin(logged_out(world, provider))
     }),
-    ("the provider disabled", |world, directory| {
-        Box::pin(disabled_here(world, directory))
+    ("the provider disabled", |world, provider| {
+        Box::pin(disabled_here(world, provider))
     }),
 ];
 
 /// Plays the life of a provider and prints what came of each part; how many passed and failed.
 #[expect(clippy::print_stdout, reason = "its output is its purpose")]
-pub async fn life_of<'w>(world: &'w World<'w>, directory: &'w Directory) -> (usize, usize) {
+pub async fn life_of<'w>(world: &'w World<'w>, provider: &'w Provider) -> (usize, usize) {
     let (mut passed, mut failed) = (0, 0);
     for (name, case) in LIFE {
-        let (started, provider) = (Instant::now(), directory.name());
-        match case(world, directory).await {
+        let (started, called) = (Instant::now(), provider.name());
+        match case(world, provider).await {
             Ok(said) => {
                 passed += 1;
                 println!(
-                    "ok      {provider}: {name} ({:.1?}): {said}",
+                    "ok      {called}: {name} ({:.1?}): {said}",
                     started.elapsed()
                 );
             }
             Err(error) => {
                 failed += 1;
                 println!(
-                    "FAILED  {provider}: {name} ({:.1?}): {error:#}",
+                    "FAILED  {called}: {name} ({:.1?}): {error:#}",
                     started.elapsed()
                 );
             }
@@ -91,41 +111,43 @@ pub async fn life_of<'w>(world: &'w World<'w>, directory: &'w Directory) -> (usi
 }
 
 /// Somebody who gets into the cluster by the binding of a group, and the name of that.
-async fn let_in<'w>(world: &'w World<'w>, directory: &Directory) -> Result<(Somebody<'w>, String)> {
-    let binding = world.bind(&directory.group(OUTER)).await?;
-    let insider = world.log_in(directory, INSIDER).await?;
+async fn let_in<'w>(world: &'w World<'w>, provider: &Provider) -> Result<(Somebody<'w>, String)> {
+    let binding = world.bind(&provider.group(OUTER)).await?;
+    let insider = world.log_in(provider, INSIDER).await?;
     insider.until_in(Instant::now()).await?;
     Ok((insider, binding))
 }
 
-async fn bad_settings(world: &World<'_>, directory: &Directory) -> Result<String> {
-    let path = format!("{}?action=testAndApply", directory.config_path());
-    let wrong = directory.trial("root", "certainly wrong")?;
+async fn bad_settings(world: &World<'_>, provider: &Provider) -> Result<String> {
+    let path = format!("{}?action=testAndApply", provider.config_path());
+    let wrong = provider.trial("root", "certainly wrong")?;
     let (code, words) = world.refused(&path, &wrong).await?;
     ensure!(
         code == 422 && words.contains("username or password is wrong"),
         "{code} {words}"
     );
-    directory.stop()?;
-    let right = directory.trial("root", PASSWORD)?;
+    provider.stop()?;
+    let right = provider.trial("root", PASSWORD)?;
     let down = world.refused(&path, &right).await;
-    directory.start()?;
+    provider.start()?;
     let (code, words) = down?;
     ensure!(code == 503, "{code} {words}");
-    let name = directory.name();
-    let (code, _) = world.refusal(directory, INSIDER, PASSWORD).await?;
-    ensure!(code == 404, "{name} was saved: {code}");
+    world.is_shut(provider).await?;
     Ok("422 for a wrong password, 503 for no answer".to_owned())
 }
 
-async fn set_up(world: &World<'_>, directory: &Directory) -> Result<String> {
-    let path = format!("{}?action=testAndApply", directory.config_path());
-    let trial = directory.trial("root", PASSWORD)?;
+async fn set_up(world: &World<'_>, provider: &Provider) -> Result<String> {
+    let path = format!("{}?action=testAndApply", provider.config_path());
+    let trial = provider.trial("root", PASSWORD)?;
     let api = &world.stage.api;
     let applied = api.call(Method::POST, &path, Some(&trial)).await?;
     ensure!(applied["enabled"] == true, "{applied}");
-    // The administrator has both ways in.
-    let root = world.log_in(directory, "root").await?;
+    two_ways_in(world, provider).await
+}
+
+/// The administrator who has tried a provider is known by it as well.
+pub(super) async fn two_ways_in(world: &World<'_>, provider: &Provider) -> Result<String> {
+    let root = world.log_in(provider, "root").await?;
     let users = "/apis/management.cattle.io/v3/users";
     root.api.call(Method::GET, users, None).await?;
     let (name, password) = world.stage.server.administrator();
@@ -133,49 +155,47 @@ async fn set_up(world: &World<'_>, directory: &Directory) -> Result<String> {
     Ok("the administrator is one user with two ways in".to_owned())
 }
 
-async fn nested_group(world: &World<'_>, directory: &Directory) -> Result<String> {
-    let insider = world.log_in(directory, INSIDER).await?;
+async fn nested_group(world: &World<'_>, provider: &Provider) -> Result<String> {
+    let insider = world.log_in(provider, INSIDER).await?;
     let outside = insider.gets_in()?;
     ensure!(outside.is_err(), "gets in without a role");
-    let binding = world.bind(&directory.group(OUTER)).await?;
+    let binding = world.bind(&provider.group(OUTER)).await?;
     insider.until_in(Instant::now()).await?;
-    let outsider = world.log_in(directory, OUTSIDER).await?;
+    let outsider = world.log_in(provider, OUTSIDER).await?;
     let words = outsider.gets_in()?.err().unwrap_or_default();
     ensure!(words.contains("no role in it"), "{words}");
     world.unbind(&binding).await?;
     Ok("by a binding of the outer group; who is in neither is refused".to_owned())
 }
 
-async fn refusals(world: &World<'_>, directory: &Directory) -> Result<String> {
-    let wrong = world.refusal(directory, INSIDER, "certainly wrong").await?;
-    let nobody = world
-        .refusal(directory, "nobody", "certainly wrong")
-        .await?;
+async fn refusals(world: &World<'_>, provider: &Provider) -> Result<String> {
+    let wrong = world.refusal(provider, INSIDER, "certainly wrong").await?;
+    let nobody = world.refusal(provider, "nobody", "certainly wrong").await?;
     ensure!(wrong == nobody && wrong.0 == 401, "{wrong:?} {nobody:?}");
-    directory.disable(OUTSIDER)?;
-    let disabled = world.refusal(directory, OUTSIDER, PASSWORD).await;
-    directory.enable(OUTSIDER)?;
+    provider.disable(OUTSIDER)?;
+    let disabled = world.refusal(provider, OUTSIDER, PASSWORD).await;
+    provider.enable(OUTSIDER)?;
     let (code, words) = disabled?;
     ensure!(
         code == 401 && words.contains("is disabled"),
         "{code} {words}"
     );
-    directory.stop()?;
-    let down = world.refusal(directory, INSIDER, PASSWORD).await;
-    directory.start()?;
+    provider.stop()?;
+    let down = world.refusal(provider, INSIDER, PASSWORD).await;
+    provider.start()?;
     let (code, words) = down?;
     ensure!(
         code == 503 && words.contains("does not answer"),
         "{code} {words}"
     );
-    world.log_in(directory, INSIDER).await?;
+    world.log_in(provider, INSIDER).await?;
     Ok("401, 401 with other words, 503".to_owned())
 }
 
-async fn out_of_the_group(world: &World<'_>, directory: &Directory) -> Result<String> {
-    let (insider, binding) = let_in(world, directory).await?;
+async fn out_of_the_group(world: &World<'_>, provider: &Provider) -> Result<String> {
+    let (insider, binding) = let_in(world, provider).await?;
     let log = insider.follow()?;
-    directory.take_out(INSIDER)?;
+    provider.take_out(INSIDER)?;
     let since = Instant::now();
     let (out, words) = insider.until_out(since).await?;
     ensure!(
@@ -183,7 +203,7 @@ async fn out_of_the_group(world: &World<'_>, directory: &Directory) -> Result<St
         "{out:.1?}: {words}"
     );
     let ended = log.ended(since, REFRESH).await?;
-    directory.put_in(INSIDER)?;
+    provider.put_in(INSIDER)?;
     insider.until_in(Instant::now()).await?;
     world.unbind(&binding).await?;
     Ok(format!(
@@ -191,14 +211,14 @@ async fn out_of_the_group(world: &World<'_>, directory: &Directory) -> Result<St
     ))
 }
 
-async fn disabled_there(world: &World<'_>, directory: &Directory) -> Result<String> {
-    let (insider, binding) = let_in(world, directory).await?;
+async fn disabled_there(world: &World<'_>, provider: &Provider) -> Result<String> {
+    let (insider, binding) = let_in(world, provider).await?;
     let log = insider.follow()?;
-    directory.disable(INSIDER)?;
+    provider.disable(INSIDER)?;
     let since = Instant::now();
     let ended = log.ended(since, REFRESH).await;
     let out = insider.until_out(since).await;
-    directory.enable(INSIDER)?;
+    provider.enable(INSIDER)?;
     let (ended, (out, _)) = (ended?, out?);
     world.unbind(&binding).await?;
     Ok(format!(
@@ -206,13 +226,13 @@ async fn disabled_there(world: &World<'_>, directory: &Directory) -> Result<Stri
     ))
 }
 
-async fn down(world: &World<'_>, directory: &Directory) -> Result<String> {
-    let (insider, binding) = let_in(world, directory).await?;
+async fn down(world: &World<'_>, provider: &Provider) -> Result<String> {
+    let (insider, binding) = let_in(world, provider).await?;
     let log = insider.follow()?;
-    directory.stop()?;
+    provider.stop()?;
     let path = format!(
         "/apis/management.cattle.io/v3/authconfigs/{}",
-        directory.name()
+        provider.name()
     );
     let since = Instant::now();
     let seen = loop {
@@ -225,14 +245,14 @@ async fn down(world: &World<'_>, directory: &Directory) -> Result<String> {
             break reachable["reason"].clone();
         }
         if since.elapsed() > super::world::PATIENCE {
-            directory.start()?;
+            provider.start()?;
             anyhow::bail!("no condition says so: {reachable}");
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     };
     let inside = insider.gets_in();
-    directory.start()?;
-    ensure!(inside?.is_ok(), "lost access because the directory is down");
+    provider.start()?;
+    ensure!(inside?.is_ok(), "lost access because the provider is down");
     ensure!(
         log.ended(Instant::now(), Duration::ZERO).await.is_err(),
         "the stream ended"
@@ -241,8 +261,8 @@ async fn down(world: &World<'_>, directory: &Directory) -> Result<String> {
     Ok(format!("the condition Reachable says {seen}"))
 }
 
-async fn revoked(world: &World<'_>, directory: &Directory) -> Result<String> {
-    let (insider, binding) = let_in(world, directory).await?;
+async fn revoked(world: &World<'_>, provider: &Provider) -> Result<String> {
+    let (insider, binding) = let_in(world, provider).await?;
     let log = insider.follow()?;
     let name = insider.api.token.split(':').next().unwrap_or_default();
     let path = format!("/apis/management.cattle.io/v3/tokens/{name}");
@@ -254,8 +274,8 @@ async fn revoked(world: &World<'_>, directory: &Directory) -> Result<String> {
     Ok(format!("the stream ended after {ended:.1?}"))
 }
 
-async fn unbound(world: &World<'_>, directory: &Directory) -> Result<String> {
-    let (insider, binding) = let_in(world, directory).await?;
+async fn unbound(world: &World<'_>, provider: &Provider) -> Result<String> {
+    let (insider, binding) = let_in(world, provider).await?;
     let log = insider.follow()?;
     world.unbind(&binding).await?;
     let ended = log.ended(Instant::now(), SOON).await?;
@@ -264,10 +284,15 @@ async fn unbound(world: &World<'_>, directory: &Directory) -> Result<String> {
     Ok(format!("the stream ended after {ended:.1?}"))
 }
 
-async fn logged_out(world: &World<'_>, directory: &Directory) -> Result<String> {
-    let (insider, binding) = let_in(world, directory).await?;
+async fn logged_out(world: &World<'_>, provider: &Provider) -> Result<String> {
+    let (insider, binding) = let_in(world, provider).await?;
     let log = insider.follow()?;
-    insider.api.log_out().await?;
+    match provider {
+        Provider::OpenLdap(_) | Provider::ActiveDirectory(_) => insider.api.log_out().await?,
+        Provider::OpenId(_) | Provider::GitHub(_) => {
+            elsewhere::log_out(world, provider, INSIDER).await?;
+        }
+    }
     let ended = log.ended(Instant::now(), SOON).await?;
     let refused = insider.api.call(Method::GET, "/apis", None).await;
     ensure!(refused.is_err(), "the token is still good");
@@ -275,15 +300,14 @@ async fn logged_out(world: &World<'_>, directory: &Directory) -> Result<String> 
     Ok(format!("the stream ended after {ended:.1?}"))
 }
 
-async fn disabled_here(world: &World<'_>, directory: &Directory) -> Result<String> {
-    let (insider, binding) = let_in(world, directory).await?;
+async fn disabled_here(world: &World<'_>, provider: &Provider) -> Result<String> {
+    let (insider, binding) = let_in(world, provider).await?;
     let log = insider.follow()?;
-    let path = format!("{}?action=disable", directory.config_path());
+    let path = format!("{}?action=disable", provider.config_path());
     let api = &world.stage.api;
     api.call(Method::POST, &path, Some(&json!({}))).await?;
     let ended = log.ended(Instant::now(), SOON).await?;
-    let (code, _) = world.refusal(directory, INSIDER, PASSWORD).await?;
-    ensure!(code == 404, "{code}");
+    world.is_shut(provider).await?;
     ensure!(insider.gets_in()?.is_err(), "the token is still good");
     world.unbind(&binding).await?;
     Ok(format!(

@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use http::Method;
 use serde_json::{Value, json};
+use testbed::chromium::Chromium;
 use testbed::{BUSYBOX, Cluster, Testbed};
 
-use super::directory::{Directory, PASSWORD};
+use super::person;
+use super::provider::{INSIDER, PASSWORD, Provider};
 use crate::lariat::{Api, Raw, Stage, apply_manifest, write_secret};
 
 /// How long anything may take that has no limit of its own here.
@@ -19,8 +21,9 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// A connected cluster.
 pub struct World<'a> {
     pub(super) stage: Stage<'a>,
+    pub(super) chromium: Chromium,
     raw: Raw,
-    folder: std::path::PathBuf,
+    pub(super) folder: std::path::PathBuf,
 }
 
 /// Somebody who has logged in, with a kubeconfig.
@@ -60,6 +63,7 @@ impl<'a> World<'a> {
         let address = url.trim_start_matches("https://").parse()?;
         let world = Self {
             raw: Raw::new(address, &ca)?,
+            chromium: testbed.chromium(&folder.join("chromium"))?,
             stage,
             folder: folder.to_owned(),
         };
@@ -69,6 +73,27 @@ impl<'a> World<'a> {
             .await
             .context("set the refresh time")?;
         Ok(world)
+    }
+
+    /// Where the server is.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.stage.server.url()
+    }
+
+    /// Lets people log in by a provider again.
+    pub(super) async fn enable(&self, provider: &Provider) -> Result<()> {
+        let path = format!(
+            "/apis/management.cattle.io/v3/authconfigs/{}",
+            provider.name()
+        );
+        let mut config = self.stage.api.call(Method::GET, &path, None).await?;
+        config["enabled"] = json!(true);
+        self.stage
+            .api
+            .call(Method::PUT, &path, Some(&config))
+            .await?;
+        Ok(())
     }
 
     async fn set(&self, setting: &str, value: &str) -> Result<()> {
@@ -108,11 +133,19 @@ impl<'a> World<'a> {
         format!("/apis/management.cattle.io/v3/namespaces/{cluster}/clusterroletemplatebindings")
     }
 
-    /// Logs in by a directory and takes a kubeconfig.
-    pub(super) async fn log_in(&self, directory: &Directory, name: &str) -> Result<Somebody<'_>> {
+    /// Logs in by a provider and takes a kubeconfig.
+    pub(super) async fn log_in(&self, provider: &Provider, name: &str) -> Result<Somebody<'_>> {
         let url = self.stage.server.url();
-        let path = directory.login_path();
-        let api = Api::login_at(&url, &path, name, PASSWORD).await?;
+        let api = match provider {
+            Provider::OpenLdap(_) | Provider::ActiveDirectory(_) => {
+                Api::login_at(&url, &provider.login_path(), name, PASSWORD).await?
+            }
+            Provider::OpenId(_) | Provider::GitHub(_) => {
+                let person = self.chromium.person(name);
+                let token = person::log_in(self, person, provider, name).await?;
+                Api::with_token(&url, &token).await?
+            }
+        };
         // With the token of the login: it is that which is to end.
         let cluster = format!("{url}/k8s/clusters/{}", self.stage.id);
         let kubeconfig = json!({
@@ -125,7 +158,7 @@ impl<'a> World<'a> {
         });
         let file = self
             .folder
-            .join(format!("{}-{name}.kubeconfig", directory.name()));
+            .join(format!("{}-{name}.kubeconfig", provider.name()));
         write_secret(&file, &kubeconfig.to_string())?;
         Ok(Somebody {
             api,
@@ -134,21 +167,67 @@ impl<'a> World<'a> {
         })
     }
 
+    /// Checks that nobody logs in by a provider.
+    pub(super) async fn is_shut(&self, provider: &Provider) -> Result<()> {
+        let name = provider.name();
+        match provider {
+            Provider::OpenLdap(_) | Provider::ActiveDirectory(_) => {
+                let (code, words) = self.refusal(provider, INSIDER, PASSWORD).await?;
+                ensure!(code == 404, "{name} is open: {code} {words}");
+            }
+            Provider::OpenId(_) | Provider::GitHub(_) => {
+                let stranger = self.chromium.person("stranger");
+                let at = person::open(self, stranger, &format!("/login/with/{name}")).await?;
+                ensure!(at.ends_with("problem=not-enabled"), "{name} is open: {at}");
+                stranger.leave()?;
+            }
+        }
+        Ok(())
+    }
+
     /// What a login is refused with: the code, and the words.
     pub(super) async fn refusal(
         &self,
-        directory: &Directory,
+        provider: &Provider,
         name: &str,
         password: &str,
     ) -> Result<(u16, String)> {
         let body = json!({"username": name, "password": password});
-        self.ask(&directory.login_path(), &[], &body).await
+        self.ask(&provider.login_path(), &[], &body).await
     }
 
     /// What the administrator's request is refused with.
     pub(super) async fn refused(&self, path: &str, body: &Value) -> Result<(u16, String)> {
         let bearer = format!("Bearer {}", self.stage.api.token);
         self.ask(path, &[("Authorization", &bearer)], body).await
+    }
+
+    /// Where a login at a provider begins, and the cookie that goes with it.
+    pub(super) async fn begun(&self, path: &str) -> Result<(String, String)> {
+        let answer = self.visit(path, &[]).await?;
+        let cookie = header(&answer, "set-cookie").context("no cookie")?;
+        let cookie = cookie.split(';').next().unwrap_or_default().to_owned();
+        let place = header(&answer, "location").context("sent nowhere")?;
+        Ok((place.to_owned(), cookie))
+    }
+
+    /// Where somebody is sent who comes with that cookie.
+    pub(super) async fn sent_to(&self, path: &str, cookie: &str) -> Result<String> {
+        let answer = self.visit(path, &[("Cookie", cookie)]).await?;
+        let place = header(&answer, "location").context("sent nowhere")?;
+        Ok(place.to_owned())
+    }
+
+    async fn visit(&self, path: &str, headers: &[(&str, &str)]) -> Result<String> {
+        let since = Instant::now();
+        loop {
+            let (_, answer) = self.raw.request("GET", path, headers, "").await?;
+            if !answer.contains("problem=too-many") {
+                return Ok(answer);
+            }
+            ensure!(since.elapsed() < PATIENCE, "still too many attempts");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
     }
 
     /// Asks once: clients of Kubernetes ask again when they are refused for a while. Who has tried too often
@@ -175,6 +254,14 @@ impl<'a> World<'a> {
         let words = refused["message"].as_str().context("no message")?;
         Ok((code, words.to_owned()))
     }
+}
+
+fn header<'a>(answer: &'a str, name: &str) -> Option<&'a str> {
+    let mut lines = answer
+        .split("\r\n")
+        .filter_map(|line| line.split_once(": "));
+    let found = lines.find(|(key, _)| key.eq_ignore_ascii_case(name));
+    found.map(|(_, value)| value)
 }
 
 impl Somebody<'_> {
