@@ -122,7 +122,7 @@ e2e-kubectl: testbed ## Hundreds of kubectl invocations, helm, Python, kube-rs: 
 	$(DEBUG)/e2e-kubectl
 
 .PHONY: e2e-access
-e2e-access: testbed ## Roles and bindings in a connected cluster: there at once, exact, repaired, removed, right after an absence
+e2e-access: testbed e2e-logins ## Roles and bindings in a connected cluster: there at once, exact, repaired, removed, right after an absence. And e2e-logins (root)
 	$(DEBUG)/e2e-access
 
 .PHONY: e2e-endpoint

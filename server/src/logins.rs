@@ -50,9 +50,14 @@ pub(crate) async fn by_credentials(
     shown: Credentials,
     session: Session,
 ) -> Result<Token, ApiError> {
-    let provider = app.providers.get(type_).await?;
-    let account = provider.authenticate(shown).await?;
-    welcome(app, type_, &account, session).await
+    let welcomed = async {
+        let provider = app.providers.get(type_).await?;
+        let account = provider.authenticate(shown).await?;
+        welcome(app, type_, &account, session).await
+    };
+    let welcomed = welcomed.await;
+    app.login_limits.ended(type_, &welcomed);
+    welcomed
 }
 
 /// Lets in somebody whom a provider has proved.

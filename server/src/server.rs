@@ -131,6 +131,8 @@ impl Server {
         metrics.register(|registry| recordings.register(registry));
         let proxy_limits = kube_proxy::Limits::new(config.limits.proxy);
         metrics.register(|registry| proxy_limits.register(registry));
+        let login_limits = LoginLimits::default();
+        metrics.register(|registry| login_limits.register(registry));
         let providers = Providers::new(
             Arc::clone(&directory),
             passwords.clone(),
@@ -149,7 +151,7 @@ impl Server {
             own,
             passwords,
             providers,
-            login_limits: LoginLimits::default(),
+            login_limits,
             flows: Flows::default(),
             device_logins: DeviceLogins::default(),
             granting: Granting::default(),

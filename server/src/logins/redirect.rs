@@ -77,10 +77,15 @@ pub(crate) async fn finish(
     let app = Arc::clone(app);
     // A code is good once: a client that goes away must not leave half a login.
     let finished = tokio::spawn(async move {
-        let provider = app.providers.get(type_).await?;
-        let redirects = redirects(type_, &*provider)?;
-        let account = redirects.finish(&flow.secrets, &code).await?;
-        welcome(&app, type_, &account, session).await
+        let welcomed = async {
+            let provider = app.providers.get(type_).await?;
+            let redirects = redirects(type_, &*provider)?;
+            let account = redirects.finish(&flow.secrets, &code).await?;
+            welcome(&app, type_, &account, session).await
+        };
+        let welcomed = welcomed.await;
+        app.login_limits.ended(type_, &welcomed);
+        welcomed
     });
     finished.await.map_err(ApiError::internal)?
 }

@@ -1,5 +1,6 @@
-//! How often somebody may try to log in.
+//! How often somebody may try to log in, and how often it succeeds.
 
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -7,6 +8,11 @@ use std::time::Duration;
 use apiserver::error::ApiError;
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, NotUntil, Quota, RateLimiter};
+use lariat_api::AuthConfigType;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
 
 /// Attempts from one address: as many at once, then one every so often.
 const PER_ADDRESS: (u32, Duration) = (20, Duration::from_secs(3));
@@ -18,11 +24,24 @@ const REMEMBERED: usize = 10_000;
 /// So much of a name counts, in characters.
 const LONGEST: usize = 128;
 
-/// Limits attempts per address and per account.
+/// Limits attempts per address and per account, and counts how they end.
 #[derive(Debug)]
 pub struct LoginLimits {
     addresses: DefaultKeyedRateLimiter<IpAddr>,
     accounts: DefaultKeyedRateLimiter<String>,
+    limited: Family<Limited, Counter>,
+    ended: Family<Ended, Counter>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Limited {
+    whose: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Ended {
+    provider: &'static str,
+    result: &'static str,
 }
 
 impl Default for LoginLimits {
@@ -30,19 +49,39 @@ impl Default for LoginLimits {
         Self {
             addresses: RateLimiter::keyed(quota(PER_ADDRESS)),
             accounts: RateLimiter::keyed(quota(PER_ACCOUNT)),
+            limited: Family::default(),
+            ended: Family::default(),
         }
     }
 }
 
 impl LoginLimits {
+    /// Adds the metrics of logins.
+    pub fn register(&self, registry: &mut Registry) {
+        let help = "Attempts to log in, by how they ended at which provider";
+        registry.register("logins", help, self.ended.clone());
+        let help = "Attempts to log in that were refused because there were too many, and whose";
+        registry.register("logins_limited", help, self.limited.clone());
+    }
+
+    /// Counts how an attempt ended that was not too many.
+    pub(crate) fn ended<T>(&self, provider: AuthConfigType, answered: &Result<T, ApiError>) {
+        let result = match answered {
+            Ok(_) => "success",
+            Err(error) if error.code().is_server_error() => "error",
+            Err(_) => "refused",
+        };
+        let provider = provider.name();
+        self.ended.get_or_create(&Ended { provider, result }).inc();
+    }
+
     /// Counts what only needs an address: a login elsewhere that begins or comes back.
     ///
     /// # Errors
     /// 429 with the seconds to wait, when there were too many.
     pub fn check_address(&self, address: IpAddr) -> Result<(), ApiError> {
         self.forget_some();
-        let attempt = self.addresses.check_key(&address.to_canonical());
-        attempt.map_err(|refused| too_many(&refused))
+        self.check_key("address", &self.addresses, &address.to_canonical())
     }
 
     /// Counts an attempt to log in to an account of a login provider.
@@ -53,10 +92,21 @@ impl LoginLimits {
         self.forget_some();
         // An account that nobody has is limited as well, so that the limit tells nothing.
         let account = format!("{provider}/{}", same_for_all(account));
-        let attempt = self.addresses.check_key(&address.to_canonical());
         // An address that is refused does not use up what the account has.
-        let attempt = attempt.and_then(|()| self.accounts.check_key(&account));
-        attempt.map_err(|refused| too_many(&refused))
+        self.check_key("address", &self.addresses, &address.to_canonical())?;
+        self.check_key("account", &self.accounts, &account)
+    }
+
+    fn check_key<K: Clone + Eq + Hash>(
+        &self,
+        whose: &'static str,
+        limiter: &DefaultKeyedRateLimiter<K>,
+        key: &K,
+    ) -> Result<(), ApiError> {
+        limiter.check_key(key).map_err(|refused| {
+            self.limited.get_or_create(&Limited { whose }).inc();
+            too_many(&refused)
+        })
     }
 
     fn forget_some(&self) {
@@ -129,5 +179,7 @@ mod tests {
             limits.check(address, "local", "21").unwrap_err().code(),
             429
         );
+        let limited = |whose| limits.limited.get_or_create(&Limited { whose }).get();
+        assert_eq!((limited("address"), limited("account")), (1, 0));
     }
 }

@@ -54,6 +54,9 @@ async fn a_disabled_user_can_neither_log_in_nor_use_a_token() {
     );
     let answer = server.stranger().log_in("ann", PASSWORD).await;
     assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+    let metrics = admin.get("/metrics").await.text();
+    let refused = "lariat_logins_total{provider=\"local\",result=\"refused\"} 1\n";
+    assert!(metrics.contains(refused), "{metrics}");
     let mut user = admin.get(&path).await.json();
     user["enabled"] = json!(true);
     assert_eq!(admin.put(&path, &user).await.status, StatusCode::OK);
