@@ -132,11 +132,17 @@ impl World {
     /// Changes the settings.
     async fn set(&self, change: Value) {
         let path = format!("{}/openldap", all("authconfigs"));
-        let mut config = self.admin.get(&path).await.json();
-        for (field, value) in change.as_object().unwrap() {
-            config[field] = value.clone();
-        }
-        let changed = self.admin.put(&path, &config).await;
+        // As Kubernetes' clients do: the server may write the status in between.
+        let changed = loop {
+            let mut config = self.admin.get(&path).await.json();
+            for (field, value) in change.as_object().unwrap() {
+                config[field] = value.clone();
+            }
+            let changed = self.admin.put(&path, &config).await;
+            if changed.status != StatusCode::CONFLICT {
+                break changed;
+            }
+        };
         assert_eq!(changed.status, StatusCode::OK, "{}", changed.text());
     }
 
