@@ -6,7 +6,7 @@ mod answer;
 use crate::policy::Policy;
 use answer::{Body, error_status};
 use anyhow::Context as _;
-use http::{Request, Response, StatusCode, Uri, header, uri};
+use http::{HeaderMap, Request, Response, StatusCode, Uri, header, uri};
 use http_body_util::BodyExt as _;
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 use hyper_util::{
@@ -94,6 +94,7 @@ impl Forwarder {
         let headers = request.headers_mut();
         headers.remove(header::AUTHORIZATION);
         headers.remove(header::HOST);
+        forget_claims(headers);
         let client_side = upgrades.then(|| hyper::upgrade::on(&mut request));
         match self.client.clone().oneshot(request).await {
             Ok(mut response) => {
@@ -135,6 +136,17 @@ impl Forwarder {
             .authority(self.authority.clone())
             .path_and_query(format!("{}{path}", self.base_path))
             .build()
+    }
+}
+
+/// Takes away what an authenticating proxy in front of the API server would say of the user: whoever has the
+/// request sent says it by `Impersonate-…`, which the policy checks.
+fn forget_claims(headers: &mut HeaderMap) {
+    let claims = headers
+        .keys()
+        .filter(|name| name.as_str().starts_with("x-remote-"));
+    for name in claims.cloned().collect::<Vec<_>>() {
+        headers.remove(name);
     }
 }
 

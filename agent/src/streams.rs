@@ -52,16 +52,9 @@ impl Streams {
                 return;
             }
         };
-        match &inbound.open.target {
-            Target::KubeApi => self.serve_kube_api(inbound, drain, tasks).await,
-            Target::AgentApi | Target::ServerApi | Target::ServerListener => {
-                let message = format!("this agent does not serve {:?}", inbound.open.target);
-                inbound.refuse(RefusalReason::NotServed, message).await;
-            }
-            Target::Dial(address) => {
-                let message = format!("the agent's policy does not allow dialling {address:?}");
-                inbound.refuse(RefusalReason::NotPermitted, message).await;
-            }
+        match refusal(&inbound.open.target) {
+            None => self.serve_kube_api(inbound, drain, tasks).await,
+            Some((reason, message)) => inbound.refuse(reason, message).await,
         }
     }
 
@@ -112,6 +105,44 @@ impl Streams {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
+        }
+    }
+}
+
+/// Why a stream to that is refused; `None` for the API server.
+fn refusal(target: &Target) -> Option<(RefusalReason, String)> {
+    match target {
+        Target::KubeApi => None,
+        Target::AgentApi | Target::ServerApi | Target::ServerListener => {
+            let message = format!("this agent does not serve {target:?}");
+            Some((RefusalReason::NotServed, message))
+        }
+        Target::Dial(address) => {
+            let message = format!("the agent's policy does not allow dialling {address:?}");
+            Some((RefusalReason::NotPermitted, message))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_server_reaches_the_api_server_and_dials_nothing_else() {
+        assert_eq!(refusal(&Target::KubeApi), None);
+        for address in [
+            "169.254.169.254:80",
+            "127.0.0.1:22",
+            "kubernetes.default:443",
+            "",
+        ] {
+            let (reason, message) = refusal(&Target::Dial(address.to_owned())).unwrap();
+            assert_eq!(reason, RefusalReason::NotPermitted, "{address}");
+            assert!(message.contains("does not allow"), "{message}");
+        }
+        for target in [Target::AgentApi, Target::ServerApi, Target::ServerListener] {
+            assert_eq!(refusal(&target).unwrap().0, RefusalReason::NotServed);
         }
     }
 }

@@ -21,6 +21,7 @@ pub use context::{Connection, RequestContext};
 pub(crate) use credentials::{Site, authenticate, site};
 pub use file_limit::raise as raise_file_limit;
 pub use limits::ConnectionLimits;
+pub(crate) use limits::whose;
 pub use listener::serve;
 pub use route::{PathError, Route};
 pub use router::ProxyRequest;

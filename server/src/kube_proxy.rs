@@ -14,6 +14,7 @@ mod upgrade;
 
 pub(crate) use ask::{Asked, ask};
 pub(crate) use bodies::{RequestBody, no_body};
+pub(crate) use impersonation::refuse as refuse_impersonation;
 pub use limits::Limits;
 pub(crate) use limits::Permit;
 
@@ -57,7 +58,6 @@ pub(crate) async fn handle(
         groups,
         names,
     } = admit(app, &identity, &id, &action, &context)?;
-    impersonation::refuse(request.headers())?;
     let method = request.method().clone();
     let (headers, query) = (request.headers_mut(), query_of(&rest));
     let demanded = recording::demanded(app, &identity, &cluster, &action, &method, headers, query)?;
@@ -144,6 +144,7 @@ fn prepare<B>(
     ] {
         headers.remove(name);
     }
+    impersonation::forget_claims(headers);
     if let Ok(id) = HeaderValue::from_str(id) {
         headers.insert(AUDIT_ID, id);
     }
@@ -191,6 +192,9 @@ mod tests {
             .header("authorization", "Bearer token-1:secret")
             .header("cookie", "R_SESS=x")
             .header("x-api-csrf", "x")
+            .header("X-Remote-User", "system:admin")
+            .header("X-REMOTE-GROUP", "system:masters")
+            .header("x-remote-extra-scopes", "all")
             .header("host", "lariat")
             .header("connection", "Upgrade")
             .header("upgrade", "SPDY/3.1")

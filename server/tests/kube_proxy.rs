@@ -482,6 +482,25 @@ async fn a_refused_upgrade_keeps_the_status_of_the_cluster() {
 }
 
 #[tokio::test]
+async fn a_cluster_upgrades_nothing_that_nobody_asked_to_upgrade() {
+    let server = Running::start().await;
+    server
+        .connected(|_| async {
+            let mut response = answer(101, "");
+            let headers = response.headers_mut();
+            headers.insert("connection", "Upgrade".parse().unwrap());
+            headers.insert("upgrade", "websocket".parse().unwrap());
+            response
+        })
+        .await;
+    let request = server.request("GET", "/k8s/clusters/c-1/api");
+    let (parts, body) = server.ask(request, "").await;
+    assert_eq!(parts.status, StatusCode::BAD_GATEWAY);
+    assert!(!parts.headers.contains_key("upgrade"), "{parts:?}");
+    assert!(!message(&body).is_empty());
+}
+
+#[tokio::test]
 async fn what_acts_by_reading_is_done_by_who_may_create_it() {
     const REVIEWS: &str = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
     const EXEC: &str = "/api/v1/namespaces/a/pods/b/exec?command=sh";

@@ -7,9 +7,11 @@ mod agents;
 use agents::{Running, mirror, serve, until, within};
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
-use tunnel::dial::DialError;
+use tunnel::dial::{DialError, Introduction};
 use tunnel::identity::KeyPair;
-use tunnel_proto::hello::{Rejection, RejectionCode};
+use tunnel::session::refusal_in;
+use tunnel_proto::hello::{AgentKind, Rejection, RejectionCode};
+use tunnel_proto::stream::{Class, OpenV1, RefusalReason, Target};
 
 fn rejection(error: DialError) -> Rejection {
     let DialError::Rejected(rejection) = error else {
@@ -145,4 +147,98 @@ async fn a_restarted_agent_replaces_its_own_session_and_a_sibling_stays_beside_i
             .is_some_and(|tunnel| tunnel.session.id() == again.session.id())
     })
     .await;
+}
+
+fn introduction(agent: AgentKind, token: Option<&str>) -> Introduction {
+    Introduction {
+        agent,
+        software: "test/0".into(),
+        instance: "i".into(),
+        registration_token: token.map(str::to_owned),
+    }
+}
+
+#[tokio::test]
+async fn an_agent_that_runs_in_another_cluster_than_its_key_is_refused() {
+    let server = Running::start().await;
+    server.cluster("c-1").await;
+    let token = server.registration("c-1", "t").await;
+    let key = KeyPair::generate().unwrap();
+    server.dial(&key, Some(&token)).await.unwrap();
+    let known = Patch::Merge(json!({"status": {"info": {"uid": "the-first"}}}));
+    let (clusters, params) = (server.clusters(), PatchParams::default());
+    clusters.patch_status("c-1", &params, &known).await.unwrap();
+    until(|| {
+        let cluster = server.app.directory.cluster(&"c-1".parse().unwrap());
+        let status = cluster.and_then(|cluster| cluster.status.clone());
+        let info = status.and_then(|status| status.info);
+        info.is_some_and(|info| info.uid == "the-first")
+    })
+    .await;
+    let running_in = async |uid: &str| {
+        let agent = AgentKind::Cluster {
+            cluster_uid: Some(uid.to_owned()),
+            kubernetes_version: None,
+        };
+        let introduction = introduction(agent, Some(&token));
+        within(server.dialer().dial(&key, &introduction)).await
+    };
+    let refused = rejection(running_in("another").await.err().unwrap());
+    assert_eq!(refused.code, RejectionCode::KeyMismatch);
+    assert!(
+        refused.message.contains("runs in another one"),
+        "{}",
+        refused.message
+    );
+    running_in("the-first").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_node_is_no_cluster_even_with_its_token() {
+    let server = Running::start().await;
+    server.cluster("c-1").await;
+    let token = server.registration("c-1", "t").await;
+    let agent = AgentKind::Node {
+        node_name: "c-1".into(),
+    };
+    let (key, introduction) = (
+        KeyPair::generate().unwrap(),
+        introduction(agent, Some(&token)),
+    );
+    let dialled = within(server.dialer().dial(&key, &introduction)).await;
+    let refused = rejection(dialled.err().unwrap());
+    assert_eq!(refused.code, RejectionCode::UnsupportedVersion);
+    let cluster = server.clusters().get("c-1").await.unwrap();
+    assert!(cluster.status.and_then(|status| status.agent).is_none());
+}
+
+/// Nothing of the server, of what it reaches, or of other clusters.
+#[tokio::test]
+async fn an_agent_opens_nothing_at_the_server() {
+    let server = Running::start().await;
+    let session = server.connected(mirror).await;
+    for target in [
+        Target::KubeApi,
+        Target::ServerApi,
+        Target::AgentApi,
+        Target::ServerListener,
+        Target::Dial("127.0.0.1:22".into()),
+        Target::Dial("c-2".into()),
+    ] {
+        let open = OpenV1 {
+            target: target.clone(),
+            class: Class::Interactive,
+            trace: [0; 16],
+            deadline_ms: 5_000,
+        };
+        let mut stream = session.open(&open).await.unwrap();
+        let error = within(stream.confirmed()).await.unwrap_err();
+        let refusal = refusal_in(&error).expect("a refusal");
+        assert_eq!(refusal.reason, RefusalReason::NotServed, "{target:?}");
+    }
+    // And goes on serving.
+    let (parts, _) = server
+        .ask(server.request("GET", "/k8s/clusters/c-1/api"), "")
+        .await;
+    assert_eq!(parts.status, http::StatusCode::OK);
 }

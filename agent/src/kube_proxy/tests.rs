@@ -91,8 +91,18 @@ async fn credentials_that_come_with_a_request_stay_here() {
     let headers = [
         ("impersonate-user", "u-1"),
         ("authorization", "Bearer other"),
+        ("X-Remote-User", "system:admin"),
+        ("x-remote-group", "system:masters"),
+        ("X-REMOTE-EXTRA-SCOPES", "all"),
     ];
     let (status, seen) = ask(&headers).await;
     assert_eq!((status, seen.len()), (StatusCode::OK, 1));
-    assert!(!seen[0].contains_key("authorization"));
+    for name in [
+        "authorization",
+        "x-remote-user",
+        "x-remote-group",
+        "x-remote-extra-scopes",
+    ] {
+        assert!(!seen[0].contains_key(name), "{name}");
+    }
 }

@@ -179,10 +179,10 @@ impl Policy {
                 return Err(Denied::Ambiguous(name.to_string()));
             };
             match what {
-                "user" if user.is_none() => user = Some(value),
-                "group" => self.check_group(value)?,
-                "uid" => {}
-                extra if extra.starts_with("extra-") => {}
+                "-user" if user.is_none() => user = Some(value),
+                "-group" => self.check_group(value)?,
+                "-uid" => {}
+                extra if extra.starts_with("-extra-") => {}
                 _ => return Err(Denied::Ambiguous(name.to_string())),
             }
         }
@@ -208,10 +208,16 @@ impl Policy {
     /// The server does not change what bounds it, nor ask for the agent's key. (Whoever administers
     /// the cluster through the tunnel can list all Secrets; RBAC decides over that.)
     fn check_own(&self, method: &Method, segments: &[String]) -> Result<(), Denied> {
-        let [api, _, namespaces, namespace, resource, rest @ ..] = segments else {
+        // `/api/v1/watch/…` is an old way to watch the same.
+        let below = match segments {
+            [api, _, watch, below @ ..] if api == "api" && watch == "watch" => below,
+            [api, _, below @ ..] if api == "api" => below,
+            _ => return Ok(()),
+        };
+        let [namespaces, namespace, resource, rest @ ..] = below else {
             return Ok(());
         };
-        if api != "api" || namespaces != "namespaces" || *namespace != self.own_namespace {
+        if namespaces != "namespaces" || *namespace != self.own_namespace {
             return Ok(());
         }
         let reads = reads(method);
@@ -285,8 +291,9 @@ fn covered(patterns: &[Pattern], name: &str) -> bool {
     patterns.iter().any(|pattern| pattern.covers(name))
 }
 
+/// The end of such a header's name. What somebody on the way could take for one, as `impersonate_user`, counts.
 fn impersonation(name: &HeaderName) -> Option<&str> {
-    name.as_str().strip_prefix("impersonate-")
+    name.as_str().strip_prefix("impersonate")
 }
 
 fn has_impersonation(headers: &HeaderMap) -> bool {

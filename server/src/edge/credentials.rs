@@ -10,6 +10,7 @@ use url::Url;
 use super::context::RequestContext;
 use crate::authn::{Bearer, Identity, session};
 use crate::authz::Denied;
+use crate::kube_proxy::refuse_impersonation;
 use crate::state::App;
 
 /// Written by browsers, and by no page.
@@ -30,7 +31,8 @@ pub(crate) enum Site {
 /// else by its session cookie. One of them decides alone; what it shows is accepted or refused.
 ///
 /// # Errors
-/// 401 when nothing good is shown; 403 when a page of another site may have asked for it.
+/// 401 when nothing good is shown; 403 when a page of another site may have asked for it, and for whoever
+/// means to act in another name.
 pub(crate) fn authenticate<B>(
     app: &App,
     request: &Request<B>,
@@ -46,6 +48,10 @@ pub(crate) fn authenticate<B>(
         None => by_cookie(app, request)?,
     };
     context.audit.set_identity(&identity);
+    if let Err(refused) = refuse_impersonation(headers) {
+        context.audit.set_decision(false, &refused.0);
+        return Err(refused.into());
+    }
     Ok(identity)
 }
 

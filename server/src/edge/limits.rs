@@ -38,11 +38,7 @@ impl ConnectionLimits {
     /// Counts a connection from that address; `None` if it has too many.
     #[must_use]
     pub fn admit(&self, room: Room, address: IpAddr) -> Option<ConnectionPermit> {
-        // One customer has all of an IPv6 /64.
-        let address = match address.to_canonical() {
-            IpAddr::V6(address) => IpAddr::V6((u128::from(address) >> 64 << 64).into()),
-            four => four,
-        };
+        let address = whose(address);
         let mut addresses = self
             .addresses
             .lock()
@@ -63,6 +59,14 @@ impl ConnectionLimits {
     #[must_use]
     pub fn open(&self) -> usize {
         self.capacity - self.total.available_permits()
+    }
+}
+
+/// The address that stands for whoever has that one: one customer has all of an IPv6 /64.
+pub(crate) fn whose(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6((u128::from(address) >> 64 << 64).into()),
+        four => four,
     }
 }
 

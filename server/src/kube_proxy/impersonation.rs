@@ -10,20 +10,37 @@ use crate::authz::Denied;
 /// What every impersonation header begins with, in the lower case of `HeaderName`.
 const PREFIX: &str = "impersonate";
 
+/// What the headers begin with in which an authenticating proxy names a user.
+const CLAIMS: &str = "x-remote-";
+
 /// What may stand in a header name unescaped (client-go escapes the rest the same way).
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_');
 
-/// A request that brings impersonation headers of its own is refused: to drop them would let
-/// somebody act under a name they did not mean to.
-pub(super) fn refuse(headers: &HeaderMap) -> Result<(), Denied> {
+/// A request that brings impersonation headers of its own is refused, wherever it goes: to drop them would
+/// let somebody act under a name they did not mean to.
+///
+/// # Errors
+/// Names the first of them.
+pub(crate) fn refuse(headers: &HeaderMap) -> Result<(), Denied> {
     let mut names = headers.keys().map(HeaderName::as_str);
     let Some(name) = names.find(|name| name.starts_with(PREFIX)) else {
         return Ok(());
     };
     Err(Denied(format!(
-        "header {name} is not allowed: this server names the user to the cluster itself \
+        "header {name} is not allowed: nobody acts in the name of somebody else \
          (kubectl: leave out --as, --as-group and --as-uid)"
     )))
+}
+
+/// Takes away what an authenticating proxy in front of an API server would say of the user. API servers believe
+/// it of who shows that proxy's certificate, and what is behind their own proxies may believe it of anybody.
+pub(super) fn forget_claims(headers: &mut HeaderMap) {
+    let claims = headers
+        .keys()
+        .filter(|name| name.as_str().starts_with(CLAIMS));
+    for name in claims.cloned().collect::<Vec<_>>() {
+        headers.remove(name);
+    }
 }
 
 /// The headers that name the user to the cluster, in those groups.

@@ -18,6 +18,7 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use crate::authn::{Identity, SecretHash, new_secret};
+use crate::edge::whose;
 use crate::random;
 
 /// How long a login waits for its confirmation.
@@ -144,7 +145,8 @@ impl DeviceLogins {
         }
         let from = from.to_canonical();
         let mut waiting = self.waiting(now);
-        let of_address = waiting.values().filter(|one| one.shown.from == from);
+        let same = |one: &&Waiting| whose(one.shown.from) == whose(from);
+        let of_address = waiting.values().filter(same);
         if waiting.len() >= MAX_WAITING || of_address.count() >= MAX_WAITING_OF_ADDRESS {
             return Err(DeviceError::TooMany);
         }
@@ -387,6 +389,12 @@ mod tests {
         let more = |from: [u8; 4]| logins.begin(&challenge("v"), "", from.into(), NOW);
         assert_eq!(more([127, 0, 0, 1]).unwrap_err(), DeviceError::TooMany);
         assert!(more([10, 0, 0, 1]).is_ok());
+        // Whoever has one address of an IPv6 network has all of it.
+        let of_network = |last: u16| {
+            let from = std::net::Ipv6Addr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, last]);
+            logins.begin(&challenge("v"), "", from.into(), NOW)
+        };
+        assert!((0..200).any(|last| of_network(last).is_err()));
         for wrong in ["", "short", "§", &"A".repeat(44)] {
             let refused = logins.begin(wrong, "", HERE, after(700));
             assert_eq!(refused.unwrap_err(), DeviceError::Challenge);

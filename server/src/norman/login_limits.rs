@@ -14,6 +14,8 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
+use crate::edge::whose;
+
 /// Attempts from one address: as many at once, then one every so often.
 const PER_ADDRESS: (u32, Duration) = (20, Duration::from_secs(3));
 /// Attempts for one account.
@@ -81,7 +83,7 @@ impl LoginLimits {
     /// 429 with the seconds to wait, when there were too many.
     pub fn check_address(&self, address: IpAddr) -> Result<(), ApiError> {
         self.forget_some();
-        self.check_key("address", &self.addresses, &address.to_canonical())
+        self.check_key("address", &self.addresses, &whose(address))
     }
 
     /// Counts an attempt to log in to an account of a login provider.
@@ -93,7 +95,7 @@ impl LoginLimits {
         // An account that nobody has is limited as well, so that the limit tells nothing.
         let account = format!("{provider}/{}", same_for_all(account));
         // An address that is refused does not use up what the account has.
-        self.check_key("address", &self.addresses, &address.to_canonical())?;
+        self.check_key("address", &self.addresses, &whose(address))?;
         self.check_key("account", &self.accounts, &account)
     }
 
@@ -181,5 +183,25 @@ mod tests {
         );
         let limited = |whose| limits.limited.get_or_create(&Limited { whose }).get();
         assert_eq!((limited("address"), limited("account")), (1, 0));
+    }
+    /// Whoever has one address of such a network has all of it.
+    #[test]
+    fn addresses_of_one_ipv6_network_are_limited_together() {
+        let limits = LoginLimits::default();
+        let attempt = |address: &str, name: u8| {
+            let address = address.parse().unwrap();
+            limits.check(address, "local", &name.to_string())
+        };
+        for number in 0..20 {
+            let address = format!("2001:db8::{number}:1");
+            assert!(attempt(&address, number).is_ok());
+        }
+        let refused = attempt("2001:db8::ffff:ffff:ffff:ffff", 21);
+        assert_eq!(refused.unwrap_err().code(), 429);
+        assert!(attempt("2001:db8:0:1::1", 22).is_ok());
+        for number in 23..43 {
+            let address = format!("::ffff:10.0.0.{number}");
+            assert!(attempt(&address, number).is_ok());
+        }
     }
 }

@@ -354,3 +354,87 @@ async fn a_user_made_again_under_an_old_id_inherits_nothing() {
     assert_eq!(put.status, StatusCode::OK, "{}", put.text());
     assert_eq!(seen(&second, &clusters()).await, [""; 0]);
 }
+
+#[tokio::test]
+async fn a_right_in_one_api_group_or_of_one_part_is_none_in_another() {
+    let server = TestServer::start().await;
+    let admin = server.admin().await;
+    let (ann, ann_id) = server.user(&admin, "ann").await;
+    cluster_with_project(&admin, "one").await;
+    let kinds = [
+        "clusters",
+        "users",
+        "tokens",
+        "secrets",
+        "projects",
+        "globalrolebindings",
+        "clusterroletemplatebindings",
+        "clusterroles",
+    ];
+    let elsewhere = json!({"verbs": ["*"], "apiGroups": ["example.org", "apps", "management.cattle.io/v3", "cattle.io"],
+        "resources": kinds});
+    let parts = json!({"verbs": ["*"], "apiGroups": ["*"],
+        "resources": ["clusters/status", "users/status", "*/scale", "Clusters", "cluster"]});
+    let one = json!({"verbs": ["*"], "apiGroups": ["management.cattle.io"], "resources": kinds,
+        "resourceNames": ["another"]});
+    let urls = json!({"verbs": ["*"], "nonResourceURLs": ["/apis/management.cattle.io/*", "/api/v1/*", "/v3/*", "/k8s/*"]});
+    let rules = json!({"rules": [elsewhere, parts, one, urls]});
+    made(
+        &admin,
+        &all("globalroles"),
+        &object("GlobalRole", "odd", rules.clone()),
+    )
+    .await;
+    made(&admin, &all("globalrolebindings"), &grb(&ann_id, "odd")).await;
+    let rbac = "/apis/rbac.authorization.k8s.io/v1";
+    let mut role = rules;
+    role["metadata"] = json!({"name": "odd"});
+    made(&admin, &format!("{rbac}/clusterroles"), &role).await;
+    let binding = json!({"metadata": {"name": "odd"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "odd"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": ann_id}]});
+    made(&admin, &format!("{rbac}/clusterrolebindings"), &binding).await;
+
+    for path in [
+        "/api/v1/secrets",
+        "/api/v1/namespaces/one/secrets/x",
+        "/apis/rbac.authorization.k8s.io/v1/clusterroles",
+        "/k8s/clusters/one/api",
+        "/k8s/clusters/one/api/v1/secrets",
+    ] {
+        ann.get(path).await.refusal(403);
+    }
+    for path in [
+        format!("{}/p-one", within("one", "projects")),
+        format!("{}/u-other", users()),
+        cluster("one"),
+    ] {
+        ann.get(&path).await.refusal(403);
+    }
+    // Of lists, what has the name.
+    for path in [
+        all("globalrolebindings"),
+        within("one", "clusterroletemplatebindings"),
+        within("one", "projects"),
+        all("projects"),
+    ] {
+        let answer = ann.get(&path).await;
+        let none = answer.json()["items"] == json!([]);
+        assert!(
+            none || answer.status == StatusCode::FORBIDDEN,
+            "{path}: {}",
+            answer.text()
+        );
+    }
+    assert_eq!(seen(&ann, &clusters()).await, [""; 0]);
+    assert_eq!(seen(&ann, &users()).await, std::slice::from_ref(&ann_id));
+    ann.delete(&cluster("one")).await.refusal(403);
+    ann.post(&users(), &object("User", "", json!({"username": "x"})))
+        .await
+        .refusal(403);
+    ann.post(&all("globalrolebindings"), &grb(&ann_id, "admin"))
+        .await
+        .refusal(403);
+    let answer = ann.get("/v3/cluster/one/namespaces").await;
+    assert_eq!(answer.status, StatusCode::FORBIDDEN, "{}", answer.text());
+}

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use http::StatusCode;
+use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
-use super::harness::{Client, LIMIT, TestServer};
+use super::harness::{Client, LIMIT, TestServer, cluster, clusters, object};
 
 /// Sends raw bytes and returns everything that comes back until the server closes.
 async fn raw(client: &Client, server_name: &str, bytes: &[u8]) -> String {
@@ -78,6 +79,119 @@ async fn smuggled_and_doubled_headers_are_refused() {
                  Authorization: Bearer a:b\r\nAuthorization: Bearer c:d\r\n\r\n";
     let answer = raw(&stranger, "localhost", twice.as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+}
+
+#[tokio::test]
+async fn nobody_acts_in_the_name_of_somebody_else_anywhere() {
+    let server = TestServer::start().await;
+    let admin = server.admin().await;
+    let token = admin.token.clone().unwrap();
+    let prod = object("Cluster", "prod", json!({}));
+    assert_eq!(
+        admin.post(&clusters(), &prod).await.status,
+        StatusCode::CREATED
+    );
+    let ask = async |line: &str, header: &str| {
+        let head = "Host: localhost\r\nConnection: close\r\nContent-Length: 0\r\n";
+        let text =
+            format!("{line} HTTP/1.1\r\n{head}Authorization: Bearer {token}\r\n{header}\r\n\r\n");
+        raw(&admin, "localhost", text.as_bytes()).await
+    };
+    let itself = cluster("prod");
+    let refused = |answer: &str| answer.starts_with("HTTP/1.1 403 ") && answer.contains("--as");
+    for header in [
+        "Impersonate-User: u-nobody",
+        "impersonate-user: u-nobody",
+        "IMPERSONATE-USER: u-nobody",
+        "iMPERSONATE-uSER: u-nobody",
+        "Impersonate-User:",
+        "Impersonate-Uid: 1",
+        "Impersonate-Group: system:masters",
+        "IMPERSONATE-GROUP: lariat:administrators",
+        "Impersonate-Extra-Scopes: all",
+        "impersonate-extra-a%2Fb: all",
+        "Impersonate-Whatever: yes",
+        "Impersonate_User: u-nobody",
+        "Impersonate: u-nobody",
+        "X-First: 1\r\nImpersonate-User: u-nobody\r\nImpersonate-User: u-other",
+        "Connection: Impersonate-User\r\nImpersonate-User: u-nobody",
+    ] {
+        for line in [
+            format!("DELETE {itself}"),
+            "GET /k8s/clusters/prod/api".to_owned(),
+        ] {
+            let answer = ask(&line, header).await;
+            assert!(refused(&answer), "{line} {header}: {answer}");
+        }
+    }
+    for line in [
+        "GET /apis",
+        "GET /openapi/v3",
+        "GET /api/v1/secrets",
+        "GET /metrics",
+        "POST /apis/management.cattle.io/v3/tokens",
+        "GET /apis/management.cattle.io/v3/namespaces/prod/sessionrecordings/x/cast",
+        "GET /v3",
+        "GET /v3/clusters",
+        "DELETE /v3/clusters/prod",
+        "POST /v3/clusters/prod?action=generateKubeconfig",
+        "POST /v3/users?action=refreshauthprovideraccess",
+        "POST /v3/tokens?action=logout",
+        "GET /v3/principals",
+        "GET /v3/subscribe",
+        "GET /v3/cluster/prod/namespaces",
+    ] {
+        let answer = ask(line, "Impersonate-User: u-nobody").await;
+        assert!(refused(&answer), "{line}: {answer}");
+    }
+    // Such a header is none: one parser decides.
+    for broken in ["Impersonate-User : u-nobody", " Impersonate-User: u-nobody"] {
+        let answer = ask(&format!("DELETE {itself}"), broken).await;
+        let refused = answer.is_empty() || answer.starts_with("HTTP/1.1 400 ");
+        assert!(refused, "{broken}: {answer}");
+    }
+    // Nothing of it was done, and who tried is on record.
+    assert_eq!(admin.get(&itself).await.status, StatusCode::OK);
+    server.app.audit.flush();
+    let log = server.audit_log();
+    let tried = log.lines().find(|line| line.contains("--as")).unwrap();
+    let tried: serde_json::Value = serde_json::from_str(tried).unwrap();
+    let (admin, _, _) = server.app.directory.login("admin").unwrap();
+    assert_eq!(tried["user"]["username"], admin.as_str(), "{tried}");
+}
+
+#[tokio::test]
+async fn nothing_is_fetched_from_elsewhere_for_anybody() {
+    let server = TestServer::start().await;
+    let admin = server.admin().await;
+    let token = admin.token.clone().unwrap();
+    let inside = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    inside.set_nonblocking(true).unwrap();
+    let at = inside.local_addr().unwrap();
+    for line in [
+        format!("GET /meta/proxy/http:/{at}/latest/meta-data"),
+        format!("GET /meta/proxy/http://{at}/latest/meta-data"),
+        format!("PUT /v3/meta/proxy/http:/{at}/latest"),
+        format!("GET /v1/meta/proxy/http:/{at}/latest"),
+        format!("GET /proxy/http://{at}/"),
+        format!("GET /k8s/proxy/{at}/"),
+        format!("GET /k8s/clusters/{at}/api"),
+        format!("GET http://{at}/latest"),
+        format!("GET //{at}/latest"),
+        format!("CONNECT {at}"),
+        format!("GET /v3/import/http:%2f%2f{at}"),
+        format!("GET /?url=http://{at}/"),
+    ] {
+        let head = format!("Host: {at}\r\nConnection: close\r\nX-API-Auth-Header: Basic x");
+        let text = format!("{line} HTTP/1.1\r\n{head}\r\nAuthorization: Bearer {token}\r\n\r\n");
+        let answer = raw(&admin, "localhost", text.as_bytes()).await;
+        assert!(
+            answer.starts_with("HTTP/1.1 404 ") || answer.starts_with("HTTP/1.1 400 "),
+            "{line}: {answer}"
+        );
+    }
+    let came = inside.accept().map(drop).map_err(|error| error.kind());
+    assert_eq!(came, Err(std::io::ErrorKind::WouldBlock));
 }
 
 #[tokio::test]

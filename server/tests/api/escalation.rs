@@ -1,13 +1,13 @@
 //! Nobody hands on more than they hold.
 
-use http::{Method, Request, StatusCode};
+use http::{Request, StatusCode};
 use http_body_util::Full;
 use serde_json::{Value, json};
 
 use super::access::{
     all, cluster_with_project, crtb, grb, made, name, prtb, rule, template, within,
 };
-use super::harness::{Answer, Client, TestServer, cluster, object};
+use super::harness::{Client, TestServer, cluster, object};
 
 const MANAGE: [&str; 7] = [
     "get", "list", "watch", "create", "update", "patch", "delete",
@@ -86,15 +86,6 @@ fn secrets() -> Value {
     json!({"verbs": ["get"], "apiGroups": [""], "resources": ["secrets"]})
 }
 
-async fn patch(client: &Client, path: &str, patch: &Value) -> Answer {
-    let request = Request::builder()
-        .method(Method::PATCH)
-        .uri(path)
-        .header("content-type", "application/merge-patch+json");
-    let body = Full::new(patch.to_string().into());
-    client.answer(request.body(body).unwrap()).await
-}
-
 #[tokio::test]
 async fn a_role_in_a_cluster_is_given_by_who_holds_it_there() {
     let stage = Stage::set().await;
@@ -145,7 +136,7 @@ async fn a_role_in_a_cluster_is_given_by_who_holds_it_there() {
         json!({"userName": stage.id}),
         json!({"groupPrincipalName": "openldap_group://all", "userName": null}),
     ] {
-        patch(mallory, &binding, &moved).await.refusal(422);
+        mallory.patch(&binding, &moved).await.refusal(422);
     }
     // What it names can be held by nobody.
     for subject in ["groupName", "groupPrincipalName"] {
@@ -165,14 +156,18 @@ async fn the_role_of_people_in_projects_is_held_by_who_chooses_it() {
     let choose = json!({"rules": [rule(&["get", "update", "patch"], &["clusters"])]});
     stage.give("choose", choose).await;
     let field = |role: &str| json!({"spec": {"defaultClusterRoleForProjectMembers": role}});
-    patch(&stage.mallory, &cluster("one"), &field("might"))
+    stage
+        .mallory
+        .patch(&cluster("one"), &field("might"))
         .await
         .refusal(403);
-    patch(&stage.mallory, &cluster("one"), &field("pods"))
+    stage
+        .mallory
+        .patch(&cluster("one"), &field("pods"))
         .await
         .refusal(403);
     stage.give_in("one", "pods").await;
-    let given = patch(&stage.mallory, &cluster("one"), &field("pods")).await;
+    let given = stage.mallory.patch(&cluster("one"), &field("pods")).await;
     assert_eq!(given.status, StatusCode::OK, "{}", given.text());
 }
 
@@ -264,7 +259,7 @@ async fn a_template_has_no_more_than_its_writer_holds_in_every_cluster() {
         ),
         (json!({"clusterCreatorDefault": true}), 403),
     ] {
-        let refused = patch(mallory, &at, &fields).await;
+        let refused = mallory.patch(&at, &fields).await;
         refused.refusal(status);
     }
     for (name, fields) in [
@@ -296,26 +291,26 @@ async fn a_template_has_no_more_than_its_writer_holds_in_every_cluster() {
         .refusal(422);
 
     // What others are bound to is not raised either, and what gives nothing may be changed.
-    patch(
-        mallory,
-        &format!("{path}/dev"),
-        &json!({"rules": [pods(), secrets()]}),
-    )
-    .await
-    .refusal(403);
-    let told = patch(
-        mallory,
-        &format!("{path}/might"),
-        &json!({"description": "all"}),
-    )
-    .await;
+    mallory
+        .patch(
+            &format!("{path}/dev"),
+            &json!({"rules": [pods(), secrets()]}),
+        )
+        .await
+        .refusal(403);
+    let told = mallory
+        .patch(&format!("{path}/might"), &json!({"description": "all"}))
+        .await;
     assert_eq!(told.status, StatusCode::OK, "{}", told.text());
-    let fewer = patch(mallory, &at, &json!({"rules": []})).await;
+    let fewer = mallory.patch(&at, &json!({"rules": []})).await;
     assert_eq!(fewer.status, StatusCode::OK, "{}", fewer.text());
     assert_eq!(mine["rules"], json!([pods()]));
     // Recording is no matter of who is recorded.
-    patch(admin, &at, &json!({"sessionRecording": "required"})).await;
-    patch(mallory, &at, &json!({"sessionRecording": ""}))
+    admin
+        .patch(&at, &json!({"sessionRecording": "required"}))
+        .await;
+    mallory
+        .patch(&at, &json!({"sessionRecording": ""}))
         .await
         .refusal(403);
 
@@ -325,7 +320,7 @@ async fn a_template_has_no_more_than_its_writer_holds_in_every_cluster() {
             json!({"rules": [rule(&["escalate"], &["roletemplates"])]}),
         )
         .await;
-    let raised = patch(mallory, &at, &json!({"rules": [secrets()]})).await;
+    let raised = mallory.patch(&at, &json!({"rules": [secrets()]})).await;
     assert_eq!(raised.status, StatusCode::OK, "{}", raised.text());
 }
 
@@ -358,7 +353,7 @@ async fn a_global_role_has_no_more_than_its_writer_holds() {
         local,
         json!({"newUserDefault": true}),
     ] {
-        patch(mallory, &at, &fields).await.refusal(403);
+        mallory.patch(&at, &fields).await.refusal(403);
         let fresh = object("GlobalRole", "fresh", fields);
         mallory.post(&roles, &fresh).await.refusal(403);
     }
@@ -383,7 +378,7 @@ async fn a_global_role_has_no_more_than_its_writer_holds() {
     let request = request.body(own.to_string().into_bytes()).unwrap();
     let _: Value = stage.server.app.own.request(request).await.unwrap();
     for change in [json!({"builtin": false}), json!({"rules": [pods()]})] {
-        let changed = patch(mallory, &format!("{roles}/built"), &change).await;
+        let changed = mallory.patch(&format!("{roles}/built"), &change).await;
         if changed.status == StatusCode::OK {
             assert_eq!(changed.json()["builtin"], true);
         } else {
@@ -411,19 +406,19 @@ async fn who_manages_users_takes_nobody_over_who_may_do_more() {
     stage.give("manager", json!({"rules": [manage]})).await;
     let at = format!("{}/{}", all("users"), stage.other);
     let taken = json!({"password": "mallory's own password"});
-    let changed = patch(mallory, &at, &taken).await;
+    let changed = mallory.patch(&at, &taken).await;
     assert_eq!(changed.status, StatusCode::OK, "{}", changed.text());
 
     let path = within("one", "clusterroletemplatebindings");
     let binding = made(admin, &path, &crtb(&stage.other, "pods")).await;
     for change in [&taken, &json!({"enabled": false})] {
-        let refused = patch(mallory, &at, change).await.refusal(403);
+        let refused = mallory.patch(&at, change).await.refusal(403);
         assert!(refused.contains("not currently held"), "{refused}");
     }
-    let told = patch(mallory, &at, &json!({"description": "told"})).await;
+    let told = mallory.patch(&at, &json!({"description": "told"})).await;
     assert_eq!(told.status, StatusCode::OK, "{}", told.text());
     stage.give_in("one", "giver").await;
-    let changed = patch(mallory, &at, &taken).await;
+    let changed = mallory.patch(&at, &taken).await;
     assert_eq!(changed.status, StatusCode::OK, "{}", changed.text());
     let at_binding = format!("{path}/{}", name(&binding));
     assert_eq!(admin.delete(&at_binding).await.status, StatusCode::OK);
@@ -436,7 +431,7 @@ async fn who_manages_users_takes_nobody_over_who_may_do_more() {
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "r"},
         "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": stage.other}]});
     made(admin, &format!("{rbac}/rolebindings"), &binding).await;
-    let refused = patch(mallory, &at, &taken).await.refusal(403);
+    let refused = mallory.patch(&at, &taken).await.refusal(403);
     assert!(
         refused.contains("not currently held in cattle-system"),
         "{refused}"
@@ -447,7 +442,7 @@ async fn who_manages_users_takes_nobody_over_who_may_do_more() {
             json!({"rules": [rule(&["manage-users"], &["users"])]}),
         )
         .await;
-    let changed = patch(mallory, &at, &taken).await;
+    let changed = mallory.patch(&at, &taken).await;
     assert_eq!(changed.status, StatusCode::OK, "{}", changed.text());
 }
 
@@ -460,7 +455,7 @@ async fn a_locked_template_is_given_to_nobody_and_kept_by_who_has_it() {
     let old = made(mallory, &path, &crtb(&stage.other, "pods")).await;
     for locked in ["giver", "pods"] {
         let path = format!("{}/{locked}", all("roletemplates"));
-        let answer = patch(admin, &path, &json!({"locked": true})).await;
+        let answer = admin.patch(&path, &json!({"locked": true})).await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
     }
     for client in [admin, mallory] {
@@ -471,10 +466,13 @@ async fn a_locked_template_is_given_to_nobody_and_kept_by_who_has_it() {
         assert!(refused.contains("is locked"), "{refused}");
     }
     let at = format!("{path}/{}", name(&old));
-    patch(mallory, &at, &json!({"roleTemplateName": "giver"}))
+    mallory
+        .patch(&at, &json!({"roleTemplateName": "giver"}))
         .await
         .refusal(422);
-    let touched = patch(mallory, &at, &json!({"metadata": {"labels": {"a": "b"}}})).await;
+    let touched = mallory
+        .patch(&at, &json!({"metadata": {"labels": {"a": "b"}}}))
+        .await;
     assert_eq!(touched.status, StatusCode::OK, "{}", touched.text());
     assert_eq!(mallory.get(&cluster("one")).await.status, StatusCode::OK);
 }

@@ -191,6 +191,13 @@ impl Client {
         self.send(Method::PUT, path, Some(body)).await
     }
 
+    /// Changes fields of an object, as a merge patch says.
+    pub async fn patch(&self, path: &str, patch: &Value) -> Answer {
+        let request = Request::patch(path).header("content-type", "application/merge-patch+json");
+        let body = Full::new(patch.to_string().into());
+        self.answer(request.body(body).unwrap()).await
+    }
+
     pub async fn delete(&self, path: &str) -> Answer {
         self.send(Method::DELETE, path, None).await
     }

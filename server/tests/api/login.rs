@@ -1,7 +1,8 @@
 //! Logging in and out, and passwords.
 
 use futures::future::join_all;
-use http::StatusCode;
+use http::{Request, StatusCode};
+use http_body_util::Full;
 use serde_json::json;
 
 use super::harness::{Answer, PASSWORD, TestServer, clusters, object, users};
@@ -165,4 +166,92 @@ async fn two_users_cannot_share_a_username() {
         admin.post(&path, &both[0]).await.status,
         StatusCode::CREATED
     );
+}
+
+/// All of it before anybody has said who they are.
+#[tokio::test]
+async fn a_login_that_is_too_large_or_too_deep_is_refused() {
+    let server = TestServer::start().await;
+    let stranger = server.stranger();
+    let nested = |open: &str, close: &str| open.repeat(50_000) + "1" + &close.repeat(50_000);
+    let large = |begin: &str| begin.to_owned() + &"x".repeat((3 << 20) + 1);
+    for (what, body) in [
+        ("lists in lists", nested("[", "]")),
+        ("objects in objects", nested("{\"a\":", "}")),
+        (
+            "a name that nests",
+            format!("{{\"username\": {}}}", nested("[", "]")),
+        ),
+        (
+            "objects for texts",
+            r#"{"username": {"$ne": ""}}"#.to_owned(),
+        ),
+        ("a number that is none", r#"{"ttl": 1e400}"#.to_owned()),
+        ("what is compressed", "\u{1f}\u{8b}\u{8}".to_owned()),
+        ("3 MiB of a name", large("{\"username\": \"")),
+        ("3 MiB of nothing", large("")),
+    ] {
+        for path in [
+            "/v3-public/localProviders/local?action=login",
+            "/v3-public/openLdapProviders/openldap?action=login",
+            "/v1-public/login",
+        ] {
+            let request = Request::post(path).header("content-type", "application/json");
+            let request = request.body(Full::from(body.clone())).unwrap();
+            let status = stranger.request(request).await.status();
+            let is_large = what.starts_with("3 MiB");
+            assert!(status.is_client_error(), "{what}, {path}: {status}");
+            assert_eq!(
+                status == StatusCode::PAYLOAD_TOO_LARGE,
+                is_large,
+                "{what}, {path}"
+            );
+        }
+    }
+    assert_eq!(stranger.get("/ping").await.text(), "pong");
+}
+
+#[tokio::test]
+async fn an_address_is_that_of_the_connection_whatever_a_client_says() {
+    let server = TestServer::start().await;
+    let stranger = server.stranger();
+    let attempt = |number: usize| {
+        let (from, name) = (format!("203.0.113.{number}"), number.to_string());
+        let input = json!({"username": name, "password": "wrong"}).to_string();
+        // One that is not set up: it costs no hash, and counts.
+        let request = Request::post("/v3-public/openLdapProviders/openldap?action=login")
+            .header("x-forwarded-for", &from)
+            .header("x-real-ip", &from)
+            .header("forwarded", format!("for={from}"))
+            .header("x-client-ip", &from)
+            .header("true-client-ip", &from)
+            .body(Full::new(input.into()));
+        let stranger = stranger.clone();
+        async move { stranger.answer(request.unwrap()).await.status }
+    };
+    let statuses = join_all((0..30).map(attempt)).await;
+    let refused = statuses
+        .iter()
+        .filter(|status| **status == StatusCode::TOO_MANY_REQUESTS);
+    assert!(refused.count() >= 5, "{statuses:?}");
+    server.app.audit.flush();
+    let log = server.audit_log();
+    assert!(log.contains("127.0.0.1") && !log.contains("203.0.113."));
+}
+
+#[tokio::test]
+async fn a_token_is_no_way_to_try_passwords() {
+    let server = TestServer::start().await;
+    let admin = server.admin().await;
+    let path = "/v3/users?action=changepassword";
+    let guess = json!({"currentPassword": "wrong", "newPassword": "another password"});
+    let tried = join_all((0..12).map(|_| admin.post(path, &guess))).await;
+    let refused = (tried.iter()).find(|answer| answer.status == StatusCode::TOO_MANY_REQUESTS);
+    let refused = refused.expect("the twelfth attempt is too many");
+    assert!(refused.headers.contains_key("retry-after"));
+    // Nor are logins another count.
+    let stranger = server.stranger();
+    let login = join_all((0..5).map(|_| stranger.log_in("Admin", "wrong"))).await;
+    let is_refused = |answer: &Answer| answer.status == StatusCode::TOO_MANY_REQUESTS;
+    assert!(login.iter().any(is_refused));
 }

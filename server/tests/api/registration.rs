@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use http::StatusCode;
 use serde_json::{Value, json};
+use sha2::Digest as _;
 
+use super::access::{crtb, made, within};
 use super::harness::{Client, TestServer, cluster, clusters, object, registration_tokens};
 
 async fn prepared(server: &TestServer, spec: Value) -> (Client, Value) {
@@ -55,12 +57,8 @@ async fn the_manifest_says_where_the_server_is_and_how_to_know_it() {
     )));
     assert!(manifest.contains(&format!("token: {}", made["status"]["token"])));
     assert!(manifest.contains("management.cattle.io/cluster-id: \"prod\""));
-    let checksum = {
-        use sha2::Digest;
-        hex::encode(sha2::Sha256::digest(
-            server.stranger().get("/cacerts").await.body,
-        ))
-    };
+    let authority = server.stranger().get("/cacerts").await.body;
+    let checksum = hex::encode(sha2::Sha256::digest(authority));
     assert!(manifest.contains(&format!("caChecksum: \"{checksum}\"")));
     let other = server
         .stranger()
@@ -147,4 +145,43 @@ async fn a_token_is_for_a_cluster_that_exists() {
         .post(&registration_tokens("none"), &token)
         .await
         .refusal(404);
+}
+
+#[tokio::test]
+async fn a_registration_token_is_for_its_own_cluster_and_made_by_who_may() {
+    let server = TestServer::start().await;
+    let admin = server.admin().await;
+    let (ann, ann_id) = server.user(&admin, "ann").await;
+    for name in ["one", "two"] {
+        admin
+            .post(&clusters(), &object("Cluster", name, json!({})))
+            .await;
+    }
+    let bindings = within("one", "clusterroletemplatebindings");
+    made(&admin, &bindings, &crtb(&ann_id, "cluster-owner")).await;
+    let token = |spec: Value| object("ClusterRegistrationToken", "", json!({"spec": spec}));
+    let (one, two) = (registration_tokens("one"), registration_tokens("two"));
+    ann.post(&two, &token(json!({}))).await.refusal(403);
+    let lied = token(json!({"clusterName": "two"}));
+    ann.post(&one, &lied).await.refusal(422);
+    ann.get(&two).await.refusal(403);
+
+    // A token that somebody chooses is none.
+    let chosen = hex::encode(sha2::Sha256::digest("chosen"));
+    let mut forged = token(json!({"maxUses": 1}));
+    forged["status"] = json!({"tokenHash": chosen, "uses": 0});
+    let made = made(&ann, &one, &forged).await;
+    let path = format!("{one}/{}", made["metadata"]["name"].as_str().unwrap());
+    let import = "/v3/import/chosen.yaml";
+    let mut changed = ann.get(&path).await.json();
+    changed["status"]["tokenHash"] = json!(chosen);
+    changed["spec"] = json!({"clusterName": "two", "maxUses": 100, "ttl": 100_000});
+    ann.put(&path, &changed).await;
+    ann.put(&format!("{path}/status"), &changed)
+        .await
+        .refusal(403);
+    server.stranger().get(import).await.refusal(404);
+    let after = ann.get(&path).await.json();
+    assert_eq!(after["spec"]["clusterName"], "one", "{after}");
+    assert_eq!(after["spec"]["maxUses"], 1, "{after}");
 }

@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use serde_json::json;
+use sha2::Digest as _;
 
-use super::harness::{LIMIT, TestServer, cluster, clusters, object, tokens, users};
+use super::harness::{
+    LIMIT, PASSWORD, TestServer, cluster, clusters, object, registration_tokens, tokens, users,
+};
 
 #[tokio::test]
 async fn without_a_good_token_nothing_is_told() {
@@ -256,5 +260,219 @@ async fn one_login_too_many_ends_the_one_that_is_longest_unused() {
     second.get(&clusters()).await.refusal(401);
     for client in [&first, &third] {
         assert_eq!(client.get(&clusters()).await.status, StatusCode::OK);
+    }
+}
+
+#[tokio::test]
+async fn credentials_of_other_kinds_are_no_tokens() {
+    let server = TestServer::start().await;
+    let admin = server.admin().await;
+    admin
+        .post(&clusters(), &object("Cluster", "prod", json!({})))
+        .await;
+    let made = object("ClusterRegistrationToken", "", json!({}));
+    let made = admin.post(&registration_tokens("prod"), &made).await.json();
+    let code = made["status"]["token"].as_str().unwrap();
+    let registration = made["metadata"]["name"].as_str().unwrap();
+    let token = admin.token.as_deref().unwrap();
+    let (name, secret) = token.split_once(':').unwrap();
+    let hash = hex::encode(sha2::Sha256::digest(secret));
+    let encoded = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
+    let protocol = encoded(token).replace('=', "");
+    for (header, value) in [
+        ("authorization", format!("Bearer {code}")),
+        ("authorization", format!("Bearer {registration}:{code}")),
+        ("authorization", format!("Bearer prod:{code}")),
+        ("authorization", format!("Bearer {name}:{code}")),
+        // What is stored is not what is shown.
+        ("authorization", format!("Bearer {name}:{hash}")),
+        ("authorization", format!("Bearer {hash}")),
+        ("authorization", format!("Bearer admin:{PASSWORD}")),
+        (
+            "authorization",
+            format!("Basic {}", encoded(&format!("admin:{PASSWORD}"))),
+        ),
+        ("authorization", format!("Token {token}")),
+        ("authorization", token.to_owned()),
+        ("proxy-authorization", format!("Bearer {token}")),
+        ("x-api-auth-header", format!("Bearer {token}")),
+        ("x-auth-token", token.to_owned()),
+        ("x-remote-user", "admin".to_owned()),
+        ("x-forwarded-user", "admin".to_owned()),
+        ("impersonate-user", "admin".to_owned()),
+        (
+            "sec-websocket-protocol",
+            format!("base64url.bearer.authorization.k8s.io.{protocol}, v4.channel.k8s.io"),
+        ),
+    ] {
+        for path in [
+            clusters(),
+            "/v3/clusters".to_owned(),
+            "/k8s/clusters/prod/api".to_owned(),
+        ] {
+            let request = Request::get(&path).header(header, &value);
+            let request = request.body(http_body_util::Full::default()).unwrap();
+            let answer = server.stranger().answer(request).await;
+            assert_eq!(
+                answer.status,
+                StatusCode::UNAUTHORIZED,
+                "{path} {header}: {value}"
+            );
+        }
+    }
+    for query in ["access_token", "token", "authorization", "bearer"] {
+        let path = format!("{}?{query}={token}", clusters());
+        server.stranger().get(&path).await.refusal(401);
+    }
+}
+
+#[tokio::test]
+async fn a_token_is_not_made_good_for_more_afterwards() {
+    let server = TestServer::start().await;
+    let admin = server.admin().await;
+    for name in ["c-one", "c-two"] {
+        admin
+            .post(&clusters(), &object("Cluster", name, json!({})))
+            .await;
+    }
+    let (ann, ann_id) = server.user(&admin, "ann").await;
+    let own = json!({"clusterName": "c-one", "ttl": 60_000});
+    let made = ann.post(&tokens(), &object("Token", "", own)).await.json();
+    let narrow = ann.with_token(made["token"].as_str().unwrap());
+    let path = format!(
+        "{}/{}",
+        tokens(),
+        made["metadata"]["name"].as_str().unwrap()
+    );
+    let said = async || {
+        let mut token = ann.get(&path).await.json();
+        token["metadata"] = json!(null);
+        token
+    };
+    let before = said().await;
+    let admin_id = server.app.directory.login("admin").unwrap().0;
+    for (field, value) in [
+        ("clusterName", json!("c-two")),
+        ("clusterName", json!("")),
+        ("clusterName", json!(null)),
+        ("userId", json!(admin_id.as_str())),
+        ("ttl", json!(31_536_000_000_u64)),
+        ("expiresAt", json!("2099-01-01T00:00:00Z")),
+        ("expiresAt", json!(null)),
+        ("isDerived", json!(false)),
+        ("authProvider", json!("openldap")),
+        ("userPrincipal", json!(format!("local://{admin_id}"))),
+        ("tokenHash", json!("00".repeat(32))),
+        ("token", json!("chosen")),
+        ("lastUsedAt", json!("2099-01-01T00:00:00Z")),
+    ] {
+        let change = json!({field: value});
+        for client in [&ann, &admin] {
+            let answer = client.patch(&path, &change).await;
+            let status = answer.status.as_u16();
+            assert!([200, 422].contains(&status), "{field}: {}", answer.text());
+        }
+        narrow.patch(&path, &change).await.refusal(403);
+        assert_eq!(said().await, before, "{field}: {value}");
+    }
+    // It was made again under its name: another secret, and still its own user's.
+    assert_eq!(ann.delete(&path).await.status, StatusCode::OK);
+    narrow.get("/apis").await.refusal(401);
+    let stolen = object(
+        "Token",
+        "",
+        json!({"userId": admin_id.as_str(), "tokenHash": "00".repeat(32)}),
+    );
+    ann.post(&tokens(), &stolen).await.refusal(403);
+    let listed = ann.get(&tokens()).await.json();
+    let mut listed = listed["items"].as_array().unwrap().iter();
+    assert!(listed.all(|token| token["userId"] == json!(ann_id)));
+    server.advance(Duration::from_secs(3600));
+    assert_eq!(ann.get(&tokens()).await.status, StatusCode::OK);
+}
+
+/// Of an administrator, whom nothing else would stop.
+#[tokio::test]
+async fn a_token_for_one_cluster_manages_nothing() {
+    let server = TestServer::start().await;
+    let admin = server.admin().await;
+    for name in ["c-one", "c-two"] {
+        admin
+            .post(&clusters(), &object("Cluster", name, json!({})))
+            .await;
+    }
+    let (_, ann) = server.user(&admin, "ann").await;
+    let narrow = object("Token", "", json!({"clusterName": "c-one"}));
+    let narrow = admin.post(&tokens(), &narrow).await.json();
+    let narrow = admin.with_token(narrow["token"].as_str().unwrap());
+    let group = "/apis/management.cattle.io/v3";
+    for path in [
+        "/api/v1/secrets",
+        "/api/v1/namespaces/c-one/secrets",
+        "/api/v1/namespaces/cattle-system/secrets",
+        "/api/v1/namespaces",
+        "/apis/rbac.authorization.k8s.io/v1/clusterroles",
+        "/metrics",
+        "/k8s/clusters/c-two/api/v1/secrets",
+        "/v3/clusters/c-two",
+        "/v3/cluster/c-two/namespaces",
+        "/v3/users",
+        "/v3/openLdapConfigs/openldap",
+    ] {
+        let answer = narrow.get(path).await;
+        assert_eq!(
+            answer.status,
+            StatusCode::FORBIDDEN,
+            "{path}: {}",
+            answer.text()
+        );
+    }
+    for plural in [
+        "users",
+        "tokens",
+        "settings",
+        "authconfigs",
+        "userattributes",
+        "globalroles",
+        "globalrolebindings",
+        "roletemplates",
+        "projects",
+        "namespaces/c-one/clusterroletemplatebindings",
+        "namespaces/c-one/clusterregistrationtokens",
+        "namespaces/c-one/sessionrecordings",
+        "namespaces/c-two/projects",
+    ] {
+        narrow.get(&format!("{group}/{plural}")).await.refusal(403);
+    }
+    let binding = json!({"userName": ann, "roleTemplateName": "cluster-owner"});
+    let binding = object("ClusterRoleTemplateBinding", "", binding);
+    let bindings = format!("{group}/namespaces/c-one/clusterroletemplatebindings");
+    narrow.post(&bindings, &binding).await.refusal(403);
+    let registration = object("ClusterRegistrationToken", "", json!({}));
+    let at = registration_tokens("c-one");
+    narrow.post(&at, &registration).await.refusal(403);
+    let one = admin.get(&cluster("c-one")).await.json();
+    narrow.put(&cluster("c-one"), &one).await.refusal(403);
+    narrow.delete(&cluster("c-one")).await.refusal(403);
+    narrow.delete(&cluster("c-two")).await.refusal(403);
+    let another = object("Cluster", "", json!({}));
+    narrow.post(&clusters(), &another).await.refusal(403);
+    for action in [
+        "/v3/users?action=refreshauthprovideraccess".to_owned(),
+        format!("/v3/users/{ann}?action=setpassword"),
+        "/v3/principals?action=search".to_owned(),
+        "/v3/openLdapConfigs/openldap?action=disable".to_owned(),
+        "/v3/openLdapConfigs/openldap?action=testAndApply".to_owned(),
+        "/v3/clusters/c-one?action=generateKubeconfig".to_owned(),
+        "/v3/clusters/c-two?action=generateKubeconfig".to_owned(),
+    ] {
+        let input = json!({"newPassword": "another password"});
+        let answer = narrow.post(&action, &input).await;
+        assert_eq!(
+            answer.status,
+            StatusCode::FORBIDDEN,
+            "{action}: {}",
+            answer.text()
+        );
     }
 }

@@ -110,14 +110,17 @@ fn users_outside_the_policy_and_ambiguous_headers_are_denied() {
         ask(OPEN, "GET", "/api", &twice),
         Err(Denied::Ambiguous(_))
     ));
-    let unknown = [
-        ("Impersonate-User", "u-1"),
-        ("Impersonate-Everything", "yes"),
-    ];
-    assert!(matches!(
-        ask(OPEN, "GET", "/api", &unknown),
-        Err(Denied::Ambiguous(_))
-    ));
+    for unknown in [
+        "Impersonate-Everything",
+        "Impersonate-Extra",
+        "Impersonate_Group",
+        "IMPERSONATE_USER",
+        "Impersonate",
+    ] {
+        let headers = [("Impersonate-User", "u-1"), (unknown, "yes")];
+        let denied = ask(OPEN, "GET", "/api", &headers);
+        assert!(matches!(denied, Err(Denied::Ambiguous(_))), "{unknown}");
+    }
     let extras = [
         ("Impersonate-User", "u-1"),
         ("Impersonate-Uid", "1"),
@@ -226,6 +229,26 @@ fn the_policy_is_not_changed_and_the_key_not_read_through_the_tunnel() {
         ),
         (
             "GET",
+            "/api/v1/namespaces/cattle-system/secrets/cattle-credentials",
+            false,
+        ),
+        (
+            "GET",
+            "/api/v1/watch/namespaces/cattle-system/secrets/cattle-credentials",
+            false,
+        ),
+        (
+            "GET",
+            "/api/v1/watch/namespaces/cattle-system/secrets/cattle%2Dcredentials",
+            false,
+        ),
+        (
+            "GET",
+            "/api/v1//namespaces/cattle-system//secrets/cattle-credentials/",
+            false,
+        ),
+        (
+            "HEAD",
             "/api/v1/namespaces/cattle-system/secrets/cattle-credentials",
             false,
         ),
