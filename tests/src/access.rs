@@ -1,5 +1,6 @@
 //! Who may do what in a connected cluster: what the management API says, and what really happens there.
 
+mod attempts;
 mod audit;
 mod deleted;
 mod matrix;
@@ -17,6 +18,7 @@ use crate::cases::Case;
 pub fn cases<'a>() -> Vec<(&'static str, Case<World<'a>>)> {
     let mut cases = roles::cases();
     cases.extend(projects::cases());
+    cases.extend(attempts::cases());
     cases.extend(audit::cases());
     cases.extend(deleted::cases());
     cases.extend(matrix::cases());
