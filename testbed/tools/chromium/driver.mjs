@@ -15,6 +15,8 @@ const browser = await chromium.launch({
   args: [
     '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
     '--disable-component-update', '--disable-sync', '--disable-dev-shm-usage',
+    // Browsers refuse this one (Fetch, "bad port"); it is as good as any other for what the testbed starts.
+    '--explicitly-allowed-ports=10080',
   ],
 });
 
