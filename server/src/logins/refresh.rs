@@ -27,7 +27,7 @@ use crate::tokens;
 const LOOK: Duration = Duration::from_secs(1);
 /// How often a provider is asked whether it answers.
 const PROBE: Duration = Duration::from_secs(60);
-/// How long a provider that does not answer is left alone, and somebody about whom it cannot be asked.
+/// How long a provider is left alone that has not answered for a while, and somebody about whom it cannot be asked.
 const PAUSE: Duration = Duration::from_secs(10);
 /// About how many people it is asked at once.
 const AT_ONCE: usize = 4;
@@ -41,40 +41,62 @@ pub(crate) async fn keep(app: Arc<App>) {
     join_all(others.map(|type_| keep_one(&app, type_, &metrics))).await;
 }
 
-/// When a provider was asked whether it answers.
+/// When a provider is asked whether it answers.
 #[derive(Clone, Copy)]
 struct Probed {
-    /// With which settings.
+    /// It was with these settings.
     generation: Option<i64>,
-    /// When to ask again.
+    /// It is again then.
     again: Instant,
+}
+
+/// A provider that fails is left alone: a moment at first, so that its restart delays nobody's loss of access,
+/// then longer and longer.
+struct Pause {
+    until: Option<Instant>,
+    next: Duration,
+}
+
+impl Pause {
+    const NONE: Self = Self {
+        until: None,
+        next: LOOK,
+    };
+
+    fn begin(&mut self, now: Instant) {
+        self.until = Some(now + self.next);
+        self.next = (2 * self.next).min(PAUSE);
+    }
 }
 
 async fn keep_one(app: &App, type_: AuthConfigType, metrics: &Metrics) {
     let mut ticks = tokio::time::interval(LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut probed: Option<Probed> = None;
-    let mut pause: Option<Instant> = None;
+    let mut pause = Pause::NONE;
     let mut left_alone: HashMap<String, Instant> = HashMap::new();
     loop {
         ticks.tick().await;
         let (now, name) = (Instant::now(), type_.name());
         let Some(config) = app.providers.enabled_config(type_) else {
-            (probed, pause) = (None, None);
+            (probed, pause) = (None, Pause::NONE);
             metrics.forget(name);
             log(name, "end tokens", &tokens::revoke_all_of(app, name).await);
             continue;
         };
         let generation = config.metadata.generation;
-        if probed.is_none_or(|probed| probed.again <= now || probed.generation != generation) {
-            let answers = probe(app, &config, metrics).await;
-            probed = Some(Probed {
-                generation,
-                again: now + if answers { PROBE } else { PAUSE },
-            });
-        }
-        if pause.is_some_and(|until| now < until) {
+        let known = probed.filter(|probed| probed.generation == generation);
+        if known.is_some() && pause.until.is_some_and(|until| now < until) {
             continue;
+        }
+        let has_failed = pause.until.take().is_some();
+        if has_failed || known.is_none_or(|known| known.again <= now) {
+            let again = now + PROBE;
+            probed = Some(Probed { generation, again });
+            if !probe(app, &config, metrics).await {
+                pause.begin(now);
+                continue;
+            }
         }
         left_alone.retain(|_, until| now < *until);
         let mut due = due(app, type_, app.clock.now());
@@ -88,13 +110,14 @@ async fn keep_one(app: &App, type_: AuthConfigType, metrics: &Metrics) {
             metrics.refreshed(name, done.is_ok());
             let Err(error) = done else { continue };
             if error.code() == StatusCode::SERVICE_UNAVAILABLE {
-                pause = Some(now + PAUSE);
-                // So that it is known at once that it does not answer.
-                probed = None;
+                pause.begin(now);
                 break;
             }
             left_alone.insert(user.name().to_owned(), now + PAUSE);
             log(name, "refresh a user", &Err(error));
+        }
+        if pause.until.is_none() {
+            pause = Pause::NONE;
         }
     }
 }

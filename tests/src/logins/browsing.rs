@@ -75,14 +75,9 @@ async fn by_password(world: &World<'_>) -> Result<String> {
     let (name, password) = world.stage.server.administrator();
     admin.leave()?;
     person::open(world, admin, "/login").await?;
-    admin.fill("#username", name)?;
-    admin.fill("#secret", "certainly wrong")?;
-    admin.click("#password button")?;
-    let problem = admin.text("#problem")?;
+    let problem = person::by_password(admin, name, "certainly wrong", "#name").await?;
     ensure!(problem == "username or password is wrong", "{problem}");
-    admin.fill("#secret", password)?;
-    admin.click("#password button")?;
-    let shown = admin.text("#name")?;
+    let shown = person::by_password(admin, name, password, "#name").await?;
     ensure!(shown == name, "the page shows {shown:?}");
     let cookies = admin.cookies()?;
     for (cookie, is_hidden) in [("R_SESS", true), ("CSRF", false)] {

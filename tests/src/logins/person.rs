@@ -37,22 +37,15 @@ pub(super) async fn log_in(
     provider: &Provider,
     name: &str,
 ) -> Result<String> {
-    let since = Instant::now();
-    loop {
-        person.leave()?;
-        let at = arrive(world, person, provider, name, PASSWORD).await?;
-        if at == format!("{}/login", world.url()) {
-            break;
-        }
-        ensure!(at.ends_with("problem=too-many"), "{name} is at {at}");
-        ensure!(since.elapsed() < PATIENCE, "still too many attempts");
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
+    person.leave()?;
+    let at = arrive(world, person, provider, name, PASSWORD).await?;
+    ensure!(at == format!("{}/login", world.url()), "{name} is at {at}");
     person.text("#name")?;
     token(person)
 }
 
-/// Begins a login on the server's page, signs in there, and returns where that ended.
+/// Begins a login on the server's page, signs in there, and returns where that ended. Who has tried too often waits
+/// for their turn, and begins anew.
 pub(super) async fn arrive(
     world: &World<'_>,
     person: Person<'_>,
@@ -60,9 +53,18 @@ pub(super) async fn arrive(
     name: &str,
     password: &str,
 ) -> Result<String> {
-    open(world, person, "/login").await?;
-    person.click(&format!("#with-{}", provider.name()))?;
-    sign_in(world, person, name, password).await
+    let since = Instant::now();
+    loop {
+        open(world, person, "/login").await?;
+        person.click(&format!("#with-{}", provider.name()))?;
+        let at = sign_in(world, person, name, password).await?;
+        if !at.ends_with("problem=too-many") {
+            return Ok(at);
+        }
+        ensure!(since.elapsed() < PATIENCE, "still too many attempts");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        person.leave()?;
+    }
 }
 
 /// Does what a provider asks, until the browser is back at the server or is asked for the password again.
@@ -123,12 +125,31 @@ pub(super) async fn administer(world: &World<'_>, person: Person<'_>) -> Result<
     let (name, password) = world.stage.server.administrator();
     person.leave()?;
     open(world, person, "/login").await?;
-    person.fill("#username", name)?;
-    person.fill("#secret", password)?;
-    person.click("#password button")?;
-    let shown = person.text("#name")?;
+    let shown = by_password(person, name, password, "#name").await?;
     ensure!(shown == name, "the page shows {shown:?}");
     Ok(())
+}
+
+/// Logs in on the server's own page, which is shown, and returns what there is then at a place. Who has tried too
+/// often waits for their turn.
+pub(super) async fn by_password(
+    person: Person<'_>,
+    name: &str,
+    password: &str,
+    place: &str,
+) -> Result<String> {
+    let since = Instant::now();
+    loop {
+        person.fill("#username", name)?;
+        person.fill("#secret", password)?;
+        person.click("#password button")?;
+        let shown = person.text(&format!("{place}, #problem"))?;
+        if !shown.starts_with("too many attempts") {
+            return Ok(shown);
+        }
+        ensure!(since.elapsed() < PATIENCE, "still too many attempts");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
 }
 
 /// What the server answers to a script of its page.
