@@ -52,6 +52,10 @@ pub struct ClusterSpec {
     /// server is away.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub local_cluster_auth_endpoint: Option<LocalClusterAuthEndpoint>,
+    /// Whether the API server's constrained impersonation (Kubernetes 1.36 and later) bounds what the agent passes on:
+    /// then the import manifest gives the agent no other. Defaults to false.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub constrained_impersonation: bool,
     /// Whether namespaces of one project are closed to pods of others. Defaults to false.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub enable_network_policy: bool,

@@ -87,6 +87,16 @@ pub const GROUP_CLUSTER_OWNERS: &str = "lariat:cluster-owners";
 /// The group of the members (and owners) of the cluster that the request goes to.
 pub const GROUP_CLUSTER_MEMBERS: &str = "lariat:cluster-members";
 
+/// Under this key of a user's extra is the login name, as seen by a connected cluster. Keys have a domain before them:
+/// constrained impersonation takes no others.
+pub const EXTRA_USERNAME: &str = "management.cattle.io/username";
+
+/// Under this key are the accounts of the user, here and at login providers.
+pub const EXTRA_PRINCIPALS: &str = "management.cattle.io/principalid";
+
+/// Under this key is the name of the token that was shown.
+pub const EXTRA_TOKEN: &str = "management.cattle.io/requesttokenid";
+
 /// The user as whom the server's own controllers act in a connected cluster. No user of the server has such
 /// a name.
 pub const USER_CONTROLLERS: &str = "lariat:controllers";

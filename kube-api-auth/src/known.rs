@@ -5,6 +5,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use jiff::Timestamp;
 use kube::runtime::watcher::Event;
+use lariat_api::EXTRA_TOKEN;
 use lariat_api::downstream::{ClusterAuthToken, ClusterUserAttribute};
 use serde::Serialize;
 use tracing::warn;
@@ -22,9 +23,6 @@ const MOST_USERS: usize = 32 << 20;
 /// Longest name of a token and longest secret; the server's are much shorter.
 const MOST_NAME: usize = 253;
 const MOST_SECRET: usize = 512;
-
-/// The key of what a user is seen with besides: the name of the token, as through the server.
-const TOKEN_KEY: &str = "requesttokenid";
 
 /// A user, as a TokenReview names one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -135,7 +133,8 @@ impl Known {
         }
         policy.check(&token.user, &person.groups)?;
         let mut extra = person.extra.clone();
-        extra.insert(TOKEN_KEY.to_owned(), vec![name.to_owned()]);
+        // As through the server.
+        extra.insert(EXTRA_TOKEN.to_owned(), vec![name.to_owned()]);
         Ok(User {
             username: token.user.clone(),
             groups: person.groups.clone(),

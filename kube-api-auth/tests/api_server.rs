@@ -137,7 +137,7 @@ impl World {
 
     fn put_ann(&self, groups: &[&str]) {
         let fields = json!({"enabled": true, "groups": groups,
-            "extraByProvider": {"local": {"username": ["ann"]}}});
+            "extraByProvider": {"local": {"management.cattle.io/username": ["ann"]}}});
         self.put("ClusterUserAttribute", "u-ann", fields);
     }
 
@@ -243,7 +243,7 @@ fn an_api_server_knows_the_users_of_the_server() {
         "system:authenticated",
     ];
     assert_eq!(ann["groups"], json!(groups));
-    let extra = json!({"username": ["ann"], "requesttokenid": ["token-1"]});
+    let extra = json!({"management.cattle.io/username": ["ann"], "management.cattle.io/requesttokenid": ["token-1"]});
     for (key, value) in extra.as_object().unwrap() {
         assert_eq!(ann["extra"][key], *value);
     }

@@ -12,7 +12,6 @@ mod token;
 
 pub use directory::{Directory, TokenError};
 pub use identity::Identity;
-pub(crate) use identity::TOKEN;
 pub(crate) use last_used::keep as keep_last_used;
 pub(crate) use password::PASSWORDS;
 pub use password::{PasswordError, Passwords};

@@ -47,7 +47,7 @@ async fn the_cluster_sees_the_path_and_the_user_and_no_credentials() {
     for line in [
         format!("impersonate-user: {user}\n"),
         "impersonate-group: lariat:administrators\n".into(),
-        "impersonate-extra-username: admin\n".into(),
+        "impersonate-extra-management.cattle.io%2fusername: admin\n".into(),
         "x-mine: 1\n".into(),
         "\nhello".into(),
     ] {
@@ -209,7 +209,7 @@ async fn a_connection_header_takes_no_identity_away() {
         for line in [
             format!("impersonate-user: {user}\n"),
             "impersonate-group: lariat:administrators\n".into(),
-            "impersonate-extra-username: admin\n".into(),
+            "impersonate-extra-management.cattle.io%2fusername: admin\n".into(),
             "audit-id: ".into(),
         ] {
             assert!(text.contains(&line), "{named}: {line} is not in {text}");

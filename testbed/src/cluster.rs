@@ -47,6 +47,7 @@ pub struct ClusterBuilder<'a> {
     metrics: bool,
     token_webhook: bool,
     audited: bool,
+    constrained_impersonation: bool,
     logs: Option<PathBuf>,
 }
 
@@ -61,6 +62,7 @@ impl<'a> ClusterBuilder<'a> {
             metrics: false,
             token_webhook: false,
             audited: false,
+            constrained_impersonation: false,
             logs: None,
         }
     }
@@ -106,6 +108,13 @@ impl<'a> ClusterBuilder<'a> {
     #[must_use]
     pub fn audited(mut self, audited: bool) -> Self {
         self.audited = audited;
+        self
+    }
+
+    /// With an API server that has constrained impersonation, as is usual from Kubernetes 1.36 on.
+    #[must_use]
+    pub fn constrained_impersonation(mut self, constrained: bool) -> Self {
+        self.constrained_impersonation = constrained;
         self
     }
 
@@ -155,6 +164,7 @@ impl<'a> ClusterBuilder<'a> {
         )?;
         site.token_webhook = self.token_webhook;
         site.audited = self.audited;
+        site.constrained_impersonation = self.constrained_impersonation;
         let control_plane = ControlPlane::start(&site, self.tier != Tier::ApiServer)?;
         let mut cluster = Cluster {
             site,

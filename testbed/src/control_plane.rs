@@ -229,6 +229,12 @@ pub(crate) fn start_api_server(site: &Site) -> Result<Process> {
             ],
         );
     }
+    if site.constrained_impersonation {
+        flags(
+            &mut server,
+            &[("feature-gates", "ConstrainedImpersonation=true")],
+        );
+    }
     site.start("kube-apiserver", &server)
 }
 

@@ -93,6 +93,7 @@ pub(crate) struct Site {
     pub token_webhook: bool,
     /// Whether the API server writes down who asked for what.
     pub audited: bool,
+    pub constrained_impersonation: bool,
     // Last, so that it goes after all that stands on it.
     pub network: Option<Arc<Network>>,
 }
@@ -135,6 +136,7 @@ impl Site {
             programs,
             token_webhook: false,
             audited: false,
+            constrained_impersonation: false,
             network,
         })
     }

@@ -3,6 +3,7 @@
 mod attempts;
 mod audit;
 mod deleted;
+mod impersonation;
 mod matrix;
 mod objects;
 mod projects;
@@ -20,6 +21,7 @@ pub fn cases<'a>() -> Vec<(&'static str, Case<World<'a>>)> {
     cases.extend(projects::cases());
     cases.extend(attempts::cases());
     cases.extend(audit::cases());
+    cases.extend(impersonation::cases());
     cases.extend(deleted::cases());
     cases.extend(matrix::cases());
     cases

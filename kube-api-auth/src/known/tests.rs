@@ -52,7 +52,7 @@ fn a_token_is_its_users_with_groups_and_what_the_server_says_besides() {
         "groups": ["lariat:authenticated"],
         "extra": {
             "principalid": ["local://u-ann", "openldap_user://ann"],
-            "requesttokenid": ["token-1"],
+            "management.cattle.io/requesttokenid": ["token-1"],
             "username": ["ann"],
         },
     });

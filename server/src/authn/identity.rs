@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use lariat_api::{ClusterId, GROUP_ADMINISTRATORS, GROUP_AUTHENTICATED, TokenName, User, UserId};
+use lariat_api::{
+    ClusterId, EXTRA_PRINCIPALS, EXTRA_TOKEN, EXTRA_USERNAME, GROUP_ADMINISTRATORS,
+    GROUP_AUTHENTICATED, TokenName, User, UserId,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::token::TokenRecord;
 use crate::clock::Clock;
-
-/// Under this key of `extra` is the name of the token that was shown.
-pub(crate) const TOKEN: &str = "requesttokenid";
 
 /// Who makes a request, proven by a token.
 #[derive(Clone, Debug)]
@@ -60,9 +60,9 @@ impl Identity {
             (name, _) => name,
         };
         let extra = BTreeMap::from([
-            ("principalid".to_owned(), user.principal_ids.clone()),
-            ("username".to_owned(), vec![username.to_owned()]),
-            (TOKEN.to_owned(), vec![token.name.to_string()]),
+            (EXTRA_PRINCIPALS.to_owned(), user.principal_ids.clone()),
+            (EXTRA_USERNAME.to_owned(), vec![username.to_owned()]),
+            (EXTRA_TOKEN.to_owned(), vec![token.name.to_string()]),
         ]);
         Self {
             user: token.user.clone(),

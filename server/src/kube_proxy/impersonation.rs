@@ -61,7 +61,8 @@ pub(super) fn headers(identity: &Identity, groups: &[String]) -> Result<HeaderMa
     for (key, values) in &identity.extra {
         let name = format!("impersonate-extra-{}", utf8_percent_encode(key, ESCAPED));
         let name: HeaderName = name.parse().map_err(ApiError::internal)?;
-        for text in values {
+        // Constrained impersonation takes no empty ones.
+        for text in values.iter().filter(|text| !text.is_empty()) {
             headers.append(name.clone(), value(text)?);
         }
     }
@@ -71,6 +72,7 @@ pub(super) fn headers(identity: &Identity, groups: &[String]) -> Result<HeaderMa
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lariat_api::EXTRA_USERNAME;
 
     #[test]
     fn people_have_names_of_any_language() {
@@ -78,12 +80,12 @@ mod tests {
         let person = "J\u{fc}rgen \u{738b}";
         identity
             .extra
-            .insert("username".to_owned(), vec![person.to_owned()]);
+            .insert(EXTRA_USERNAME.to_owned(), vec![person.to_owned()]);
         let sent = headers(&identity, &[]).unwrap();
-        let sent = &sent["impersonate-extra-username"];
+        let sent = &sent["impersonate-extra-management.cattle.io%2fusername"];
         assert_eq!(sent.as_bytes(), person.as_bytes());
         let escape = vec!["a\r\nImpersonate-Group: b".to_owned()];
-        identity.extra.insert("username".to_owned(), escape);
+        identity.extra.insert(EXTRA_USERNAME.to_owned(), escape);
         assert!(headers(&identity, &[]).is_err());
     }
 }

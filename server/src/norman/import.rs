@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use apiserver::error::ApiError;
 use http::{Response, StatusCode};
-use lariat_api::ClusterId;
+use lariat_api::Cluster;
 use serde_json::json;
 
 use super::answer;
@@ -26,6 +26,8 @@ pub(crate) async fn import(
     // Rancher writes the id of the cluster behind the token; it says nothing that we need.
     let token = token.split_once('_').map_or(token, |(token, _)| token);
     let cluster = registration::inspect(app, token).await.map_err(refused)?;
+    let found = app.directory.cluster(&cluster);
+    let found = found.as_deref();
     let checksum = app.certificates.checksum().unwrap_or_default();
     let server = app.config.server_url.as_str().trim_end_matches('/');
     let agent = image(query, "image", &app.config.agent_image)?;
@@ -37,9 +39,10 @@ pub(crate) async fn import(
             ("registrationToken", token),
             ("clusterId", cluster.as_str()),
             ("image", &agent),
+            ("impersonation", impersonation(found)),
         ],
     );
-    if has_endpoint(app, &cluster, query)? {
+    if has_endpoint(found, query)? {
         let webhook = image(query, "authImage", &app.config.auth_image)?;
         manifest.push_str("---\n");
         manifest.push_str(&render(ENDPOINT, &[("image", &webhook)]));
@@ -59,15 +62,21 @@ fn image(query: Option<&str>, parameter: &str, usual: &str) -> Result<String, Ap
 }
 
 /// Whether the manifest is for a cluster with an authorized endpoint.
-fn has_endpoint(app: &App, cluster: &ClusterId, query: Option<&str>) -> Result<bool, ApiError> {
+fn has_endpoint(cluster: Option<&Cluster>, query: Option<&str>) -> Result<bool, ApiError> {
     match answer::parameter(query, "endpoint").as_deref() {
-        None => {
-            let cluster = app.directory.cluster(cluster);
-            Ok(cluster.is_some_and(|cluster| cluster.endpoint().is_some()))
-        }
+        None => Ok(cluster.is_some_and(|cluster| cluster.endpoint().is_some())),
         Some("true") => Ok(true),
         Some("false") => Ok(false),
         Some(_) => Err(ApiError::bad_request("endpoint must be true or false")),
+    }
+}
+
+/// The verb by which the agent may impersonate users where the API server does not constrain it: the verb of those that
+/// do once more, if that is to be the only one.
+fn impersonation(cluster: Option<&Cluster>) -> &'static str {
+    match cluster.is_some_and(|cluster| cluster.spec.constrained_impersonation) {
+        true => "impersonate:user-info",
+        false => "impersonate",
     }
 }
 
@@ -112,6 +121,7 @@ mod tests {
             ("registrationToken", "t"),
             ("clusterId", "c-1"),
             ("image", "i"),
+            ("impersonation", "impersonate"),
         ];
         let manifest = render(AGENT, &values);
         assert!(!manifest.contains("{{"));
@@ -140,6 +150,7 @@ mod tests {
             "registrationToken",
             "clusterId",
             "image",
+            "impersonation",
         ];
         for place in places(AGENT) {
             assert!(known.contains(&place), "{place}");

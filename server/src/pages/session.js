@@ -30,7 +30,7 @@ export async function whoAmI() {
   if (status === 403) tell(json.message);
   if (!ok) return undefined;
   const { username, extra } = json.status.userInfo;
-  return extra?.username?.[0] || username;
+  return extra?.['management.cattle.io/username']?.[0] || username;
 }
 
 export const find = (id) => document.getElementById(id);

@@ -117,7 +117,10 @@ async fn a_refused_request_says_why_in_the_audit_log() {
         "forbid"
     );
     assert_eq!(event["user"]["username"], id);
-    assert_eq!(event["user"]["extra"]["username"], json!(["member"]));
+    assert_eq!(
+        event["user"]["extra"]["management.cattle.io/username"],
+        json!(["member"])
+    );
     let reference = json!({
         "apiGroup": "management.cattle.io", "apiVersion": "v3", "resource": "users",
         "name": "u-other",

@@ -40,6 +40,8 @@ async fn ids(world: &World<'_>) -> Result<String> {
             &there["impersonatedUser"]["username"],
             &here["user"]["username"],
         ];
+        let constraint = &there["authenticationMetadata"]["impersonationConstraint"];
+        ensure!(constraint == "impersonate:user-info", "{there}");
         let agent = "system:serviceaccount:cattle-system:cattle";
         ensure!(
             who == [&json!(agent), &json!(ada.id), &json!(ada.id)],

@@ -71,11 +71,13 @@ impl<'a> World<'a> {
             .cluster("access")
             .tier(Tier::Loopback)
             .audited(true)
+            .constrained_impersonation(true)
             .logs(folder.join("cluster"))
             .start()?;
         let server = Server::start(testbed, ServerOptions::loopback(folder.join("server"))).await?;
         let admin = server.api().await?;
-        let id = admin.create_cluster("access").await?;
+        let spec = json!({"displayName": "access", "constrainedImpersonation": true});
+        let id = admin.create_cluster_as(spec).await?;
         let import = admin.import(&id).await?;
         apply_manifest(&cluster, &admin.manifest(&import, AGENT_IMAGE).await?)?;
         let direct = client(Kubeconfig::read_from(cluster.local_kubeconfig())?).await?;
@@ -130,7 +132,7 @@ impl<'a> World<'a> {
             let bearer = json!({"token": token.trim()});
             user.auth_info = Some(serde_json::from_value(bearer)?);
         }
-        let kubeconfig = folder.join("agent.kubeconfig");
+        let kubeconfig = agent_kubeconfig(folder);
         write_secret(&kubeconfig, &serde_json::to_string(&config)?)?;
         let server = self.server.lock().await;
         let mut command = agent_command(&server, import, &kubeconfig)?;
@@ -192,6 +194,27 @@ impl<'a> World<'a> {
     pub fn kubectl_as_owner(&self, words: &[&str]) -> Result<String> {
         let mut kubectl = self.cluster.kubectl()?;
         run(kubectl.args(words))
+    }
+
+    /// kubectl in the cluster, past the server, with the agent's own account.
+    ///
+    /// # Errors
+    /// When it fails; holds what it says.
+    pub fn kubectl_as_agent(&self, words: &[&str]) -> Result<String> {
+        let mut kubectl = Command::new(self.cluster.kubectl_path()?);
+        kubectl.env("KUBECONFIG", agent_kubeconfig(&self.folder));
+        kubectl.env("HOME", &self.folder);
+        run(kubectl.args(words))
+    }
+
+    /// Applies the import manifest again.
+    ///
+    /// # Errors
+    /// When the server or the cluster refuses.
+    pub async fn apply_import_manifest(&self) -> Result<()> {
+        let import = self.admin.import(&self.id).await?;
+        let manifest = self.admin.manifest(&import, AGENT_IMAGE).await?;
+        apply_manifest(&self.cluster, &manifest)
     }
 
     /// kubectl through the tunnel.
@@ -340,6 +363,10 @@ pub async fn eventually(
             Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
         }
     }
+}
+
+fn agent_kubeconfig(folder: &Path) -> PathBuf {
+    folder.join("agent.kubeconfig")
 }
 
 fn path(plural: &str, namespace: &str) -> String {

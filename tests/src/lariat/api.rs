@@ -138,11 +138,19 @@ impl Api {
     /// # Errors
     /// When the server refuses.
     pub async fn create_cluster(&self, name: &str) -> anyhow::Result<String> {
+        self.create_cluster_as(json!({"displayName": name})).await
+    }
+
+    /// Creates a cluster for which that is asked, and returns its id.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn create_cluster_as(&self, spec: Value) -> anyhow::Result<String> {
         let body = json!({
             "apiVersion": "management.cattle.io/v3",
             "kind": "Cluster",
             "metadata": {},
-            "spec": {"displayName": name},
+            "spec": spec,
         });
         let path = "/apis/management.cattle.io/v3/clusters";
         let made = self.call(Method::POST, path, Some(&body)).await?;

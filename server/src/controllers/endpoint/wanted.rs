@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use http::Method;
 use kube::core::ObjectMeta;
-use lariat_api::ClusterId;
 use lariat_api::downstream::{
     ClusterAuthToken, ClusterUserAttribute, NAMESPACE, OWNED, OWNED_LABEL,
 };
+use lariat_api::{ClusterId, EXTRA_TOKEN};
 
-use crate::authn::{Identity, TOKEN, TokenRecord};
+use crate::authn::{Identity, TokenRecord};
 use crate::authz::{self, Action};
 use crate::controllers::mirror::Key;
 use crate::state::App;
@@ -51,7 +51,7 @@ impl Wanted {
 
     fn add(&mut self, token: &TokenRecord, who: &Identity, groups: Vec<String>) {
         let mut extra = who.extra.clone();
-        extra.remove(TOKEN);
+        extra.remove(EXTRA_TOKEN);
         let user = ClusterUserAttribute {
             metadata: named(who.user.as_str()),
             enabled: true,

@@ -30,6 +30,13 @@ const OUTSIDE: [(&str, &str); 6] = [
     ("ui.cattle.io", "navlinks"),
 ];
 
+/// How API servers ask whether a group may be impersonated, by API group and verb: before constrained impersonation, and
+/// with it. To know the one and not the other does no harm: the right to impersonate users is what differs.
+const IMPERSONATION: [(&str, &str); 2] = [
+    ("", "impersonate"),
+    ("authentication.k8s.io", "impersonate:user-info"),
+];
+
 const READ: [&str; 3] = ["get", "list", "watch"];
 
 /// What a cluster shall have.
@@ -195,10 +202,10 @@ impl Wanted {
         let role = ClusterRole {
             metadata: meta(names::GROUPS, None),
             rules: Some(vec![PolicyRule {
-                api_groups: Some(vec![String::new()]),
+                api_groups: Some(IMPERSONATION.map(|(group, _)| group.to_owned()).into()),
                 resources: Some(vec!["groups".to_owned()]),
                 resource_names: Some(self.groups.iter().cloned().collect()),
-                verbs: vec!["impersonate".to_owned()],
+                verbs: IMPERSONATION.map(|(_, verb)| verb.to_owned()).into(),
                 ..PolicyRule::default()
             }]),
             ..ClusterRole::default()

@@ -6,10 +6,10 @@ use apiserver::object::Object;
 use apiserver::schema::FieldError;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use lariat_api::{AuthConfigType, Kind as _, Token, TokenName, UserId};
+use lariat_api::{AuthConfigType, EXTRA_TOKEN, Kind as _, Token, TokenName, UserId};
 
 use super::{Context, Managed, forbidden};
-use crate::authn::{SecretHash, TOKEN, new_secret};
+use crate::authn::{SecretHash, new_secret};
 use crate::authz::is_administrator;
 use crate::random;
 
@@ -59,7 +59,11 @@ fn inherit_provider(token: &mut Token, context: &Context, write: &Write<'_>) {
     if !token.auth_provider.is_empty() {
         return;
     }
-    let shown = write.user.extra.get(TOKEN).and_then(|names| names.first());
+    let shown = write
+        .user
+        .extra
+        .get(EXTRA_TOKEN)
+        .and_then(|names| names.first());
     let shown = shown.filter(|_| token.user_id == write.user.name);
     let shown = shown.and_then(|name| context.directory.token(name));
     (token.auth_provider, token.user_principal) = match shown {

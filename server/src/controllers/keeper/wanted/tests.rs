@@ -193,7 +193,9 @@ fn the_agent_may_ask_in_the_name_of_bound_groups_and_of_no_others() {
     let role = &with.roles[&Key::whole(names::GROUPS)];
     let rules = role.rules.as_ref().unwrap();
     assert_eq!(rules.len(), 1);
-    assert_eq!(rules[0].verbs, ["impersonate"]);
+    assert_eq!(rules[0].verbs, ["impersonate", "impersonate:user-info"]);
+    let groups = rules[0].api_groups.as_ref().unwrap();
+    assert_eq!(groups, &["", "authentication.k8s.io"]);
     assert_eq!(rules[0].resources.as_ref().unwrap(), &["groups"]);
     let Holder::Group(ops) = ops() else { panic!() };
     assert_eq!(rules[0].resource_names.as_ref().unwrap(), &[ops]);
@@ -224,7 +226,8 @@ fn a_template_with_the_name_of_another_of_ours_gives_nothing_of_that() {
     );
     assert!(!bound.contains(&pair("u-ann", names::GROUPS)), "{bound:?}");
     let groups = &wanted.roles[&Key::whole(names::GROUPS)];
-    assert_eq!(groups.rules.as_ref().unwrap()[0].verbs, ["impersonate"]);
+    let verbs = &groups.rules.as_ref().unwrap()[0].verbs;
+    assert_eq!(verbs, &["impersonate", "impersonate:user-info"]);
 }
 
 #[test]
