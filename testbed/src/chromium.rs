@@ -11,29 +11,23 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use crate::{
-    Error, Result, Testbed, cache, clients, command,
+    Error, Result, Testbed,
     error::Step,
     https,
+    npm::Package,
     packages::{self, Program},
     process::Process,
-    progress::say,
     site::Ports,
 };
 
-const FILES: [(&str, &str); 3] = [
-    (
-        "package.json",
-        include_str!("../tools/chromium/package.json"),
-    ),
-    (
-        "package-lock.json",
-        include_str!("../tools/chromium/package-lock.json"),
-    ),
-    ("driver.mjs", include_str!("../tools/chromium/driver.mjs")),
-];
+const DRIVER: Package = Package {
+    name: "chromium",
+    manifest: include_str!("../tools/chromium/package.json"),
+    lock: include_str!("../tools/chromium/package-lock.json"),
+    program: ("driver.mjs", include_str!("../tools/chromium/driver.mjs")),
+};
 
 const CHROMIUM: [Program; 1] = [Program {
     name: "chromium",
@@ -232,31 +226,11 @@ impl Person<'_> {
 }
 
 fn program(port: u16) -> Result<Command> {
-    let node = clients::node()?;
-    let mut hash = Sha256::new();
-    for (_, text) in FILES {
-        hash.update(text.as_bytes());
-        hash.update([0]);
-    }
-    let name = format!("chromium-{}", hex::encode(&hash.finalize()[..8]));
-    let program = cache::filled("npm", &name, |draft| {
-        say("fetching playwright-core");
-        for (name, text) in FILES {
-            let file = draft.join(name);
-            fs::write(&file, text).at("write", &file)?;
-        }
-        let mut npm = Command::new(node.join("bin/node"));
-        npm.arg(node.join("lib/node_modules/npm/bin/npm-cli.js"));
-        npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
-        command::run("fetch playwright-core", npm.current_dir(draft))?;
-        Ok(())
-    })?;
     let chromium = packages::find("chromium").ok_or_else(|| Error::MissingProgram {
         program: "chromium".into(),
         remedy: "sudo apt-get install --no-install-recommends chromium".into(),
     })?;
-    let mut driver = Command::new(node.join("bin/node"));
-    driver.arg(program.join("driver.mjs"));
+    let mut driver = DRIVER.command()?;
     driver.arg(port.to_string()).arg(chromium);
     Ok(driver)
 }

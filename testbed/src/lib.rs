@@ -37,6 +37,7 @@ mod kwok;
 mod metrics;
 mod network;
 mod node;
+mod npm;
 pub mod oidc;
 mod packages;
 mod pki;

@@ -7,8 +7,6 @@
 //! their scopes (`profile`, `email`, `groups`) were asked for. The issuer has a path, as
 //! Keycloak's has. What the provider remembers, and its keys, outlive a stop.
 
-mod program;
-
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -24,10 +22,21 @@ use crate::{
     Error, Result, Testbed,
     browser::{Browser, Visit},
     error::Step,
+    npm::Package,
     pki::{Pki, Subject},
     process::Process,
     site::Ports,
     slot::Slot,
+};
+
+const PROVIDER: Package = Package {
+    name: "oidc",
+    manifest: include_str!("../tools/oidc-provider/package.json"),
+    lock: include_str!("../tools/oidc-provider/package-lock.json"),
+    program: (
+        "provider.mjs",
+        include_str!("../tools/oidc-provider/provider.mjs"),
+    ),
 };
 
 /// How long it may take until it answers.
@@ -190,10 +199,12 @@ impl Testbed {
             "tokenSeconds": options.tokens_for.as_secs(),
         });
         write(&folder, "settings.json", &settings)?;
+        let mut program = PROVIDER.command()?;
+        program.arg(&folder);
         let provider = Oidc {
             process: Mutex::default(),
             directory: Mutex::default(),
-            program: program::command(&folder)?,
+            program,
             slot: Arc::clone(self.slot()),
             folder,
             issuer,

@@ -47,8 +47,8 @@ const steps = {
   click: ({ page }, { selector }) => page.click(selector),
   // The text of what can be seen, as soon as it can.
   text: async ({ page }, { selector }) => {
-    const found = page.locator(selector).locator('visible=true').first();
-    await found.waitFor();
+    const found = page.locator(selector).first();
+    await found.waitFor({ state: 'visible' });
     return (await found.innerText()).trim();
   },
   arrive: async ({ page }, { url }) => {
