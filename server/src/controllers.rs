@@ -6,12 +6,14 @@
 //! A controller acts in the cluster as [`USER_CONTROLLERS`](lariat_api::USER_CONTROLLERS), over the tunnel
 //! and under the agent's policy as anybody else: the cluster decides what it may do there. [`client`] is
 //! the way; [`keeper`] keeps roles and bindings, and projects; [`endpoint`] whom the cluster knows while this
-//! server is away. Both see in a [`mirror`] what is there, make a [`plan`] of what differs, and [`apply`] it.
+//! server is away. Both [`follow`] the two sides, see in a [`mirror`] what is there, make a [`plan`] of what differs, and
+//! [`apply`] it.
 
 mod apply;
 mod clear;
 mod client;
 mod endpoint;
+mod follow;
 mod keeper;
 mod metrics;
 mod mirror;

@@ -4,7 +4,7 @@
 //! and the users whose they are, seen as through this server ([`wanted`]). They go when they end, and all of
 //! them when the Cluster no longer says so; the condition remembers that something is to be taken away.
 //!
-//! Both sides are followed as [`keeper`](super::keeper) follows them.
+//! Both sides are followed as [`follow`] does it.
 
 mod addresses;
 mod kinds;
@@ -15,25 +15,24 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::stream::{BoxStream, SelectAll};
 use futures::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::Api;
 use kube::runtime::WatchStreamExt as _;
-use kube::runtime::watcher::{Config, Error as WatchError, Event, watcher};
+use kube::runtime::watcher::{Config, Event, watcher};
 use lariat_api::ConditionStatus::{False, True, Unknown};
 use lariat_api::downstream::{ClusterAuthToken, ClusterUserAttribute};
 use lariat_api::{Cluster, ClusterId, condition, set_condition};
 use tokio::sync::watch;
-use tokio::time::Instant;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use super::Kept;
-use super::apply::{self, Failure, Hand, Report, is_refused};
+use super::apply::{self, Failure, Hand, Report};
 use super::client::client;
+use super::follow::{self, Watches};
+use super::metrics::Counts;
 use super::mirror::{Mirror, TooMany};
 use super::object::{Kept as _, Seen};
-use super::pace::{GATHER, retry, sooner};
 use super::plan::Plan;
 use crate::state::App;
 use crate::tunnels::{self, Tunnel};
@@ -57,16 +56,19 @@ pub(super) async fn keep(
     kept: &Arc<Kept>,
 ) {
     let client = client(cluster, tunnel);
-    let mut changes = changes(app, cluster);
+    let mut changed = changes(app, cluster);
     loop {
         if has_endpoint(app, cluster) {
             let feeding = async {
                 let mut keeper = Keeper::new(app, cluster, kept, client.clone());
-                Box::pin(keeper.run()).await;
+                keeper.remember().await;
+                let news = watches(&client);
+                let changes = changes(app, cluster);
+                Box::pin(follow::run(&mut keeper, changes, news)).await;
             };
             tokio::select! {
                 () = feeding => return,
-                () = until(&mut changes, || !has_endpoint(app, cluster)) => {}
+                () = until(&mut changed, || !has_endpoint(app, cluster)) => {}
             }
         } else {
             let withdrawing = async {
@@ -75,7 +77,7 @@ pub(super) async fn keep(
             };
             tokio::select! {
                 () = withdrawing => {}
-                () = until(&mut changes, || has_endpoint(app, cluster)) => {}
+                () = until(&mut changed, || has_endpoint(app, cluster)) => {}
             }
         }
     }
@@ -111,14 +113,9 @@ struct Keeper<'a> {
     slice: Option<EndpointSlice>,
     /// As they were last looked up; `None` when they may have changed.
     addresses: Option<Addresses>,
-    /// The reason that was told of what cannot be looked at.
-    told: Option<&'static str>,
     /// What was last said in the log.
     logged: String,
 }
-
-/// All that the watches of a cluster tell.
-type Watches = SelectAll<BoxStream<'static, Result<News, WatchError>>>;
 
 /// What a watch tells.
 enum News {
@@ -127,7 +124,7 @@ enum News {
     Servers(Event<EndpointSlice>),
 }
 
-fn follow(client: &kube::Client) -> Watches {
+fn watches(client: &kube::Client) -> Watches<News> {
     let ours = |label: &str| Config::default().labels(label);
     let tokens = ClusterAuthToken::everywhere(client);
     let tokens = watcher(tokens, ours(ClusterAuthToken::LABEL)).default_backoff();
@@ -160,71 +157,33 @@ impl<'a> Keeper<'a> {
             users: Mirror::default(),
             slice: None,
             addresses: None,
-            told: None,
             logged: String::new(),
         }
     }
 
-    async fn run(&mut self) {
-        self.remember().await;
-        let mut news = follow(&self.client);
-        let mut changes = changes(self.app, self.cluster);
-        let mut due: Option<Instant> = None;
-        let mut failed = 0;
-        loop {
-            let ready = self.is_complete();
-            let pass = async move {
-                match due {
-                    Some(at) if ready => tokio::time::sleep_until(at).await,
-                    _ => pending().await,
-                }
-            };
-            let told = tokio::select! {
-                told = news.next() => told,
-                changed = changes.changed() => {
-                    if changed.is_err() {
-                        return;
-                    }
-                    due = Some(sooner(due, GATHER));
-                    continue;
-                }
-                () = pass => {
-                    let report = Box::pin(self.pass()).await;
-                    failed = if report.failures.is_empty() { 0 } else { failed + 1 };
-                    let wait = if failed > 0 { retry(failed) } else { LOOK };
-                    due = Some(Instant::now() + wait);
-                    self.told = None;
-                    Box::pin(self.tell(&report)).await;
-                    continue;
-                }
-            };
-            let Some(told) = told else { return };
-            let taken = match told {
-                Ok(news) => self.take(news).map_err(Failure::from),
-                // A watch that breaks is begun again by itself; what cannot be listed is told.
-                Err(error) if self.is_complete() && !is_refused(&error) => {
-                    let cluster = self.cluster;
-                    debug!(%cluster, %error, "a watch is begun again");
-                    Ok(false)
-                }
-                Err(error) => Err(Failure::of_watch(&error)),
-            };
-            match taken {
-                Ok(true) => due = Some(sooner(due, GATHER)),
-                Ok(false) => {}
-                // Each kind is tried again and again, and has a message of its own: one of them will do.
-                Err(failure) if self.told == Some(failure.reason) => self.kept.counts.failed(),
-                Err(failure) => {
-                    self.told = Some(failure.reason);
-                    let failures = vec![failure];
-                    let report = Report {
-                        failures,
-                        ..Report::default()
-                    };
-                    Box::pin(self.tell(&report)).await;
-                }
-            }
-        }
+    /// Before anything is made, the Cluster says that there may be something to take away again.
+    async fn remember(&self) {
+        let now = self.app.clock.now();
+        let written = tunnels::record(self.app, self.cluster, |status| {
+            let name = Cluster::AUTHORIZED_ENDPOINT;
+            condition(&status.conditions, name).is_none()
+                && set_condition(&mut status.conditions, name, Unknown, "Feeding", "", now)
+        });
+        written.await;
+    }
+}
+
+impl follow::Keeper for Keeper<'_> {
+    type News = News;
+
+    const LOOK: Option<Duration> = Some(LOOK);
+
+    fn cluster(&self) -> &ClusterId {
+        self.cluster
+    }
+
+    fn counts(&self) -> &Counts {
+        &self.kept.counts
     }
 
     fn is_complete(&self) -> bool {
@@ -247,8 +206,7 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    /// Compares what the cluster knows with what it shall know, and makes right what differs.
-    async fn pass(&mut self) -> Report {
+    async fn pass(&mut self, _: &mut Watches<News>) -> Report {
         let wanted = Wanted::new(self.app, self.cluster);
         let mut tokens = Plan::new(wanted.tokens, &self.tokens);
         let mut users = Plan::new(wanted.users, &self.users);
@@ -270,17 +228,6 @@ impl<'a> Keeper<'a> {
             }
         }
         report
-    }
-
-    /// Before anything is made, the Cluster says that there may be something to take away again.
-    async fn remember(&self) {
-        let now = self.app.clock.now();
-        let written = tunnels::record(self.app, self.cluster, |status| {
-            let name = Cluster::AUTHORIZED_ENDPOINT;
-            condition(&status.conditions, name).is_none()
-                && set_condition(&mut status.conditions, name, Unknown, "Feeding", "", now)
-        });
-        written.await;
     }
 
     /// Says in the log and on the Cluster how it went.

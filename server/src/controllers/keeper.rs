@@ -13,10 +13,9 @@ mod probe;
 mod wanted;
 
 use std::collections::{BTreeSet, HashMap};
-use std::future::pending;
 use std::sync::Arc;
+use std::time::Duration;
 
-use futures::stream::{BoxStream, SelectAll};
 use futures::{StreamExt as _, TryStreamExt as _};
 use http::StatusCode;
 use k8s_openapi::api::admissionregistration::v1::{
@@ -27,23 +26,23 @@ use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding};
 use kube::api::{Api, Patch, PatchParams};
 use kube::core::PartialObjectMeta;
 use kube::runtime::WatchStreamExt as _;
-use kube::runtime::watcher::{Config, Error as WatchError, Event, watcher};
+use kube::runtime::watcher::{Config, Event, watcher};
 use lariat_api::ConditionStatus::{False, True};
 use lariat_api::{Cluster, ClusterId, Project, ResourceQuotaLimit, Setting, set_condition};
 use serde_json::json;
-use tokio::time::Instant;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use super::client::client;
-use super::pace::{GATHER, retry, sooner};
-use super::{Kept, apply, mirror, object, plan};
+use super::follow::Watches;
+use super::metrics::Counts;
+use super::{Kept, apply, follow, mirror, object, plan};
 use crate::authz::Rights;
 use crate::management::answered;
 use crate::state::App;
 use crate::tunnels::{self, Tunnel};
-use apply::{Failure, Hand, Report, is_refused};
+use apply::{Failure, Hand, Report};
 use limits::Limits;
-use mirror::{Key, Mirror};
+use mirror::{Key, Mirror, TooMany};
 use namespaces::Space;
 use object::{Kept as _, Seen};
 use plan::Plan;
@@ -74,10 +73,12 @@ pub(super) async fn keep(
         checked: false,
         taken: BTreeSet::new(),
         confirmed: None,
-        told: None,
         logged: String::new(),
     };
-    keeper.run().await;
+    let id = cluster.as_str();
+    let changes = app.directory.access(|access| access.changes_in(id));
+    let news = watches(&keeper.client);
+    follow::run(&mut keeper, changes, news).await;
 }
 
 /// One who keeps the roles of a cluster.
@@ -100,8 +101,6 @@ struct Keeper<'a> {
     taken: BTreeSet<String>,
     /// By what the agent could ask in the name of groups when that was last found out.
     confirmed: Option<[Option<Seen>; 2]>,
-    /// The reason that was told of what cannot be looked at.
-    told: Option<&'static str>,
     /// What was last said in the log.
     logged: String,
 }
@@ -115,68 +114,17 @@ enum News {
     Limit(limits::News),
 }
 
-impl Keeper<'_> {
-    async fn run(&mut self) {
-        let cluster = self.cluster.as_str();
-        let mut changes = self
-            .app
-            .directory
-            .access(|access| access.changes_in(cluster));
-        let mut news = follow(&self.client);
-        let mut due: Option<Instant> = None;
-        let mut failed = 0;
-        loop {
-            let ready = self.is_complete();
-            let pass = async move {
-                match due {
-                    Some(at) if ready => tokio::time::sleep_until(at).await,
-                    _ => pending().await,
-                }
-            };
-            let told = tokio::select! {
-                told = news.next() => told,
-                changed = changes.changed() => {
-                    if changed.is_err() {
-                        return;
-                    }
-                    due = Some(sooner(due, GATHER));
-                    continue;
-                }
-                () = pass => {
-                    let report = Box::pin(self.pass(&mut news)).await;
-                    failed = if report.failures.is_empty() { 0 } else { failed + 1 };
-                    due = (failed > 0).then(|| Instant::now() + retry(failed));
-                    self.told = None;
-                    Box::pin(self.tell(&report)).await;
-                    continue;
-                }
-            };
-            let Some(told) = told else { return };
-            let taken = match told {
-                Ok(news) => self.take(news).map_err(Failure::from),
-                // A watch that breaks is begun again by itself; what cannot be listed is told.
-                Err(error) if self.is_complete() && !is_refused(&error) => {
-                    debug!(cluster, %error, "a watch is begun again");
-                    Ok(false)
-                }
-                Err(error) => Err(Failure::of_watch(&error)),
-            };
-            match taken {
-                Ok(true) => due = Some(sooner(due, GATHER)),
-                Ok(false) => {}
-                // Each kind is tried again and again, and has a message of its own: one of them will do.
-                Err(failure) if self.told == Some(failure.reason) => self.kept.counts.failed(),
-                Err(failure) => {
-                    self.told = Some(failure.reason);
-                    let failures = vec![failure];
-                    let report = Report {
-                        failures,
-                        ..Report::default()
-                    };
-                    Box::pin(self.tell(&report)).await;
-                }
-            }
-        }
+impl follow::Keeper for Keeper<'_> {
+    type News = News;
+
+    const LOOK: Option<Duration> = None;
+
+    fn cluster(&self) -> &ClusterId {
+        self.cluster
+    }
+
+    fn counts(&self) -> &Counts {
+        &self.kept.counts
     }
 
     fn is_complete(&self) -> bool {
@@ -186,7 +134,7 @@ impl Keeper<'_> {
             && self.namespaces.is_complete()
     }
 
-    fn take(&mut self, news: News) -> Result<bool, mirror::TooMany> {
+    fn take(&mut self, news: News) -> Result<bool, TooMany> {
         match news {
             News::Role(event) => self.roles.take(event, ClusterRole::seen),
             News::ClusterBinding(event) => {
@@ -202,8 +150,7 @@ impl Keeper<'_> {
         }
     }
 
-    /// Compares the two sides, and makes right what differs.
-    async fn pass(&mut self, news: &mut Watches) -> Report {
+    async fn pass(&mut self, news: &mut Watches<News>) -> Report {
         let cluster = self.cluster.as_str();
         let rights = self.app.directory.access(|access| access.rights(cluster));
         let mut settled = Report::default();
@@ -239,6 +186,42 @@ impl Keeper<'_> {
         report
     }
 
+    /// Says in the log, in the metrics and on the Cluster how it went.
+    async fn tell(&mut self, report: &Report) {
+        let (cluster, changes) = (self.cluster, report.changes);
+        let now = self.app.clock.now();
+        let (status, reason, message) = match report.failures.as_slice() {
+            [] => {
+                let limits = self.limits.as_ref().map_or(0, Limits::len);
+                let bindings = self.cluster_bindings.len() + self.bindings.len();
+                let objects = self.roles.len() + bindings + limits;
+                self.kept.counts.synced(objects, now);
+                if changes > 0 {
+                    info!(%cluster, changes, "roles and bindings in the cluster are right");
+                }
+                (True, "Materialised", String::new())
+            }
+            [first, others @ ..] => {
+                self.kept.counts.failed();
+                let message = said(first, others.len());
+                // It is tried again and again.
+                if self.logged != message {
+                    warn!(%cluster, changes, "roles in the cluster are not right: {message}");
+                }
+                (False, first.reason, message)
+            }
+        };
+        self.logged.clone_from(&message);
+        let written = tunnels::record(self.app, cluster, |found| {
+            let conditions = &mut found.conditions;
+            let condition = Cluster::ROLES_MATERIALISED;
+            set_condition(conditions, condition, status, reason, &message, now)
+        });
+        written.await;
+    }
+}
+
+impl Keeper<'_> {
     /// Sees to it that namespaces are in the projects in which they belong.
     async fn settle(&mut self, rights: &Rights, report: &mut Report) {
         let system = self.app.directory.setting(Setting::SYSTEM_NAMESPACES);
@@ -281,7 +264,7 @@ impl Keeper<'_> {
     }
 
     /// Limits namespaces, if anything says so.
-    async fn limit(&mut self, rights: &Rights, news: &mut Watches, report: &mut Report) {
+    async fn limit(&mut self, rights: &Rights, news: &mut Watches<News>, report: &mut Report) {
         if self.limits.is_none() {
             if !limits::are_said(rights) && !self.nothing_left {
                 match limits::are_left(&self.client).await {
@@ -389,40 +372,6 @@ impl Keeper<'_> {
         let cluster = self.cluster.as_str();
         (self.app.directory).access(|access| access.changed_in(cluster));
     }
-
-    /// Says in the log, in the metrics and on the Cluster how it went.
-    async fn tell(&mut self, report: &Report) {
-        let (cluster, changes) = (self.cluster, report.changes);
-        let now = self.app.clock.now();
-        let (status, reason, message) = match report.failures.as_slice() {
-            [] => {
-                let limits = self.limits.as_ref().map_or(0, Limits::len);
-                let bindings = self.cluster_bindings.len() + self.bindings.len();
-                let objects = self.roles.len() + bindings + limits;
-                self.kept.counts.synced(objects, now);
-                if changes > 0 {
-                    info!(%cluster, changes, "roles and bindings in the cluster are right");
-                }
-                (True, "Materialised", String::new())
-            }
-            [first, others @ ..] => {
-                self.kept.counts.failed();
-                let message = said(first, others.len());
-                // It is tried again and again.
-                if self.logged != message {
-                    warn!(%cluster, changes, "roles in the cluster are not right: {message}");
-                }
-                (False, first.reason, message)
-            }
-        };
-        self.logged.clone_from(&message);
-        let written = tunnels::record(self.app, cluster, |found| {
-            let conditions = &mut found.conditions;
-            let condition = Cluster::ROLES_MATERIALISED;
-            set_condition(conditions, condition, status, reason, &message, now)
-        });
-        written.await;
-    }
 }
 
 /// What has to be done.
@@ -434,10 +383,7 @@ struct Plans {
     groups: BTreeSet<String>,
 }
 
-/// All that the watches of a cluster tell.
-type Watches = SelectAll<BoxStream<'static, Result<News, WatchError>>>;
-
-fn follow(client: &kube::Client) -> Watches {
+fn watches(client: &kube::Client) -> Watches<News> {
     let ours = Config::default().labels(names::MANAGED);
     let roles: Api<ClusterRole> = Api::all(client.clone());
     let roles = watcher(roles, ours.clone()).default_backoff();
