@@ -2,6 +2,7 @@
 
 use super::caller::Caller;
 use super::field::{Field, Fields};
+use super::users;
 
 /// An action.
 #[derive(Debug)]
@@ -12,7 +13,7 @@ pub(super) struct Action {
     pub(super) input: Option<Structure>,
     /// The type of the answer.
     pub(super) output: Option<Structure>,
-    /// Whether it is offered to somebody with the object of that namespace and name.
+    /// Whether it is offered to somebody with the object of that namespace and name; both are empty for a collection.
     pub(super) is_offered: fn(&Caller, &str, &str) -> bool,
 }
 
@@ -30,14 +31,25 @@ const OF_CLUSTERS: [Action; 1] = [Action {
     is_offered: |_, _, _| true,
 }];
 
-const OF_USERS: [Action; 1] = [Action {
-    name: "setpassword",
-    input: Some(("setPasswordInput", || {
-        fields(&[("newPassword", "password")])
-    })),
-    output: Some(("user", Fields::new)),
-    is_offered: |caller, _, name| caller.is_allowed("patch", "users", "", name),
-}];
+const OF_USERS: [Action; 2] = [
+    Action {
+        name: "setpassword",
+        input: Some(("setPasswordInput", || {
+            fields(&[("newPassword", "password")])
+        })),
+        output: Some(("user", Fields::new)),
+        is_offered: |caller, _, name| caller.is_allowed("patch", "users", "", name),
+    },
+    REFRESH,
+];
+
+/// Has the login providers asked again about a user, or about all.
+const REFRESH: Action = Action {
+    name: "refreshauthprovideraccess",
+    input: None,
+    output: None,
+    is_offered: |caller, _, _| users::may_refresh(&caller.who).is_ok(),
+};
 
 const OF_NAMESPACES: [Action; 1] = [Action {
     name: "move",
@@ -48,21 +60,34 @@ const OF_NAMESPACES: [Action; 1] = [Action {
     is_offered: |_, _, _| true,
 }];
 
-const OF_ALL_TOKENS: [Action; 1] = [Action {
-    name: "logout",
-    input: None,
-    output: None,
-    is_offered: |_, _, _| true,
-}];
+const OF_ALL_TOKENS: [Action; 2] = [
+    Action {
+        name: "logout",
+        input: None,
+        output: None,
+        is_offered: |_, _, _| true,
+    },
+    Action {
+        name: "logoutAll",
+        input: None,
+        output: Some(("authConfigLogoutOutput", || {
+            fields(&[("idpRedirectUrl", "string")])
+        })),
+        is_offered: |_, _, _| true,
+    },
+];
 
-const OF_ALL_USERS: [Action; 1] = [Action {
-    name: "changepassword",
-    input: Some(("changePasswordInput", || {
-        fields(&[("currentPassword", "password"), ("newPassword", "password")])
-    })),
-    output: None,
-    is_offered: |_, _, _| true,
-}];
+const OF_ALL_USERS: [Action; 2] = [
+    Action {
+        name: "changepassword",
+        input: Some(("changePasswordInput", || {
+            fields(&[("currentPassword", "password"), ("newPassword", "password")])
+        })),
+        output: None,
+        is_offered: |_, _, _| true,
+    },
+    REFRESH,
+];
 
 /// The actions of objects of a type.
 pub(super) fn of_objects(id: &str) -> &'static [Action] {

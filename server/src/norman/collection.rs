@@ -143,6 +143,7 @@ fn frame(view: &View<'_>, query: &Query) -> Value {
     }
     let actions = action::of_collections(&view.of.id).iter();
     let actions: Map<_, _> = actions
+        .filter(|action| (action.is_offered)(view.caller, "", ""))
         .map(|action| {
             let at = links.collection(view.of, view.scope);
             (

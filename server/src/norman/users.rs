@@ -21,7 +21,7 @@ pub(super) async fn refresh(
     who: &Identity,
     id: &str,
 ) -> Result<Response<Body>, ApiError> {
-    is_allowed(who)?;
+    may_refresh(who)?;
     logins::refresh_user(app, id).await?;
     Ok(done())
 }
@@ -32,7 +32,7 @@ pub(super) async fn refresh_all(
     app: &Arc<App>,
     who: &Identity,
 ) -> Result<Response<Body>, ApiError> {
-    is_allowed(who)?;
+    may_refresh(who)?;
     let attributes: Api<UserAttribute> = Api::all(app.own.clone());
     let soon = Patch::Merge(json!({"needsRefresh": true}));
     for user in app.directory.users_of_providers() {
@@ -43,7 +43,8 @@ pub(super) async fn refresh_all(
     Ok(done())
 }
 
-fn is_allowed(who: &Identity) -> Result<(), Denied> {
+/// Whether somebody may have login providers asked again.
+pub(super) fn may_refresh(who: &Identity) -> Result<(), Denied> {
     match who.administrator && who.only_cluster.is_none() {
         true => Ok(()),
         false => Err(Denied("only administrators refresh users".into())),

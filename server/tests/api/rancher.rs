@@ -615,7 +615,17 @@ async fn actions_do_what_their_names_say() {
         .post(&action, &json!({"newPassword": "third password!"}))
         .await;
     assert_eq!(refused(&refusal, 403).0, "PermissionDenied");
+    // Nor are those offered that only administrators may.
+    let refresh = "refreshauthprovideraccess";
+    let asked = path(&user["actions"][refresh]);
+    let done = admin.post(&asked, &json!({})).await;
+    assert_eq!(done.status, StatusCode::OK);
+    for (client, is_offered) in [(&admin, true), (&ann, false)] {
+        let users = get(client, "/v3/users").await;
+        assert_eq!(users["actions"][refresh].is_string(), is_offered);
+    }
     let tokens = get(&ann, "/v3/tokens").await;
+    assert!(tokens["actions"]["logoutAll"].is_string());
     let logout = path(&tokens["actions"]["logout"]);
     assert_eq!(ann.post(&logout, &json!({})).await.status, StatusCode::OK);
     assert_eq!(refused(&ann.get("/v3/tokens").await, 401).0, "Unauthorized");
