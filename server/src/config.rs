@@ -179,6 +179,17 @@ pub struct Limits {
     pub api: apiserver::flow::Limits,
     /// How much of the way to clusters.
     pub proxy: ProxyLimits,
+    /// How often somebody may try to log in.
+    pub logins: LoginBounds,
+}
+
+/// How often somebody may try to log in: so many times at once, and in a minute. 0: as often as they like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoginBounds {
+    /// From one address.
+    pub per_address: u32,
+    /// To one account.
+    pub per_account: u32,
 }
 
 /// How much goes to clusters.

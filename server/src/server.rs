@@ -131,7 +131,7 @@ impl Server {
         metrics.register(|registry| recordings.register(registry));
         let proxy_limits = kube_proxy::Limits::new(config.limits.proxy);
         metrics.register(|registry| proxy_limits.register(registry));
-        let login_limits = LoginLimits::default();
+        let login_limits = LoginLimits::new(config.limits.logins);
         metrics.register(|registry| login_limits.register(registry));
         let providers = Providers::new(
             Arc::clone(&directory),

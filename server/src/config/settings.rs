@@ -5,9 +5,9 @@ mod reader;
 use url::Url;
 
 use super::values::{
-    count, duration, image, listen_address, log_filter, log_format, names, path, server_url,
+    count, duration, image, listen_address, log_filter, log_format, names, number, path, server_url,
 };
-use super::{Config, Limits, Mistake, ProxyLimits, Sources};
+use super::{Config, Limits, LoginBounds, Mistake, ProxyLimits, Sources};
 use reader::Reader;
 
 /// One setting.
@@ -317,6 +317,19 @@ pub(super) const SETTINGS: &[Setting] = &[
         "Most watches of the management API that one user may have open. More are refused with 429.",
     ),
     setting(
+        "logins-per-address",
+        "NUMBER",
+        "20",
+        "How often somebody may try to log in from one address: so many times at once, and in a minute. More are refused \
+         with 429. An IPv6 network of 64 bits counts as one address. 0: any number.",
+    ),
+    setting(
+        "logins-per-account",
+        "NUMBER",
+        "10",
+        "The same to one account, from wherever.",
+    ),
+    setting(
         "proxy-requests-per-user",
         "NUMBER",
         "1000",
@@ -426,6 +439,8 @@ pub(super) fn parse(sources: &Sources, mistakes: &mut Vec<Mistake>) -> Option<Co
     let bulk = reader.required("api-bulk-requests", count);
     let per_user = reader.required("api-requests-per-user", count);
     let watches_per_user = reader.required("api-watches-per-user", count);
+    let logins_per_address = reader.required("logins-per-address", number);
+    let logins_per_account = reader.required("logins-per-account", number);
     let of_user = reader.proxy_bounds([
         "proxy-requests-per-user",
         "proxy-streams-per-user",
@@ -479,6 +494,10 @@ pub(super) fn parse(sources: &Sources, mistakes: &mut Vec<Mistake>) -> Option<Co
                 per_user: of_user?,
                 per_cluster: of_cluster?,
                 per_project: of_project?,
+            },
+            logins: LoginBounds {
+                per_address: logins_per_address?,
+                per_account: logins_per_account?,
             },
         },
         drain_timeout: drain_timeout?,

@@ -14,13 +14,12 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
+use crate::config::LoginBounds;
 use crate::edge::whose;
 
-/// Attempts from one address: as many at once, then one every so often.
-const PER_ADDRESS: (u32, Duration) = (20, Duration::from_secs(3));
-/// Attempts for one account.
-const PER_ACCOUNT: (u32, Duration) = (10, Duration::from_secs(6));
-/// How many addresses and accounts are remembered before those that have recovered are forgotten.
+/// In which time the attempts that are allowed at once are allowed again.
+const PERIOD: Duration = Duration::from_secs(60);
+/// How many addresses, and accounts, are remembered before those that have recovered are forgotten.
 const REMEMBERED: usize = 10_000;
 
 /// So much of a name counts, in characters.
@@ -29,8 +28,8 @@ const LONGEST: usize = 128;
 /// Limits attempts per address and per account, and counts how they end.
 #[derive(Debug)]
 pub struct LoginLimits {
-    addresses: DefaultKeyedRateLimiter<IpAddr>,
-    accounts: DefaultKeyedRateLimiter<String>,
+    addresses: Option<DefaultKeyedRateLimiter<IpAddr>>,
+    accounts: Option<DefaultKeyedRateLimiter<String>>,
     limited: Family<Limited, Counter>,
     ended: Family<Ended, Counter>,
 }
@@ -46,18 +45,18 @@ struct Ended {
     result: &'static str,
 }
 
-impl Default for LoginLimits {
-    fn default() -> Self {
+impl LoginLimits {
+    /// Limits that allow so much.
+    #[must_use]
+    pub fn new(bounds: LoginBounds) -> Self {
         Self {
-            addresses: RateLimiter::keyed(quota(PER_ADDRESS)),
-            accounts: RateLimiter::keyed(quota(PER_ACCOUNT)),
+            addresses: limiter(bounds.per_address),
+            accounts: limiter(bounds.per_account),
             limited: Family::default(),
             ended: Family::default(),
         }
     }
-}
 
-impl LoginLimits {
     /// Adds the metrics of logins.
     pub fn register(&self, registry: &mut Registry) {
         let help = "Attempts to log in, by how they ended at which provider";
@@ -82,8 +81,7 @@ impl LoginLimits {
     /// # Errors
     /// 429 with the seconds to wait, when there were too many.
     pub fn check_address(&self, address: IpAddr) -> Result<(), ApiError> {
-        self.forget_some();
-        self.check_key("address", &self.addresses, &whose(address))
+        self.check_key("address", self.addresses.as_ref(), &whose(address))
     }
 
     /// Counts an attempt to log in to an account of a login provider.
@@ -91,31 +89,29 @@ impl LoginLimits {
     /// # Errors
     /// 429 with the seconds to wait, when there were too many.
     pub fn check(&self, address: IpAddr, provider: &str, account: &str) -> Result<(), ApiError> {
-        self.forget_some();
         // An account that nobody has is limited as well, so that the limit tells nothing.
         let account = format!("{provider}/{}", same_for_all(account));
         // An address that is refused does not use up what the account has.
-        self.check_key("address", &self.addresses, &whose(address))?;
-        self.check_key("account", &self.accounts, &account)
+        self.check_key("address", self.addresses.as_ref(), &whose(address))?;
+        self.check_key("account", self.accounts.as_ref(), &account)
     }
 
     fn check_key<K: Clone + Eq + Hash>(
         &self,
         whose: &'static str,
-        limiter: &DefaultKeyedRateLimiter<K>,
+        limiter: Option<&DefaultKeyedRateLimiter<K>>,
         key: &K,
     ) -> Result<(), ApiError> {
+        let Some(limiter) = limiter else {
+            return Ok(());
+        };
+        if limiter.len() > REMEMBERED {
+            limiter.retain_recent();
+        }
         limiter.check_key(key).map_err(|refused| {
             self.limited.get_or_create(&Limited { whose }).inc();
             too_many(&refused)
         })
-    }
-
-    fn forget_some(&self) {
-        if self.addresses.len() + self.accounts.len() > REMEMBERED {
-            self.addresses.retain_recent();
-            self.accounts.retain_recent();
-        }
     }
 }
 
@@ -138,20 +134,40 @@ fn same_for_all(name: &str) -> String {
     name.collect()
 }
 
-fn quota((burst, every): (u32, Duration)) -> Quota {
-    let burst = NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN);
-    Quota::with_period(every)
-        .expect("the periods above are not zero")
-        .allow_burst(burst)
+/// So many attempts at once, and in a period.
+fn limiter<K: Clone + Eq + Hash>(attempts: u32) -> Option<DefaultKeyedRateLimiter<K>> {
+    let attempts = NonZeroU32::new(attempts)?;
+    let quota = Quota::with_period(PERIOD / attempts.get())?;
+    Some(RateLimiter::keyed(quota.allow_burst(attempts)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn usual() -> LoginLimits {
+        LoginLimits::new(LoginBounds {
+            per_address: 20,
+            per_account: 10,
+        })
+    }
+
+    #[test]
+    fn zero_is_no_limit() {
+        let limits = LoginLimits::new(LoginBounds {
+            per_address: 0,
+            per_account: 1,
+        });
+        let address = IpAddr::from([10, 0, 0, 1]);
+        for name in 0..100 {
+            assert!(limits.check(address, "local", &name.to_string()).is_ok());
+        }
+        assert!(limits.check(address, "local", "1").is_err());
+    }
+
     #[test]
     fn one_account_is_limited_whatever_the_address() {
-        let limits = LoginLimits::default();
+        let limits = usual();
         let address = |last| IpAddr::from([10, 0, 0, last]);
         for attempt in 0..10 {
             assert!(limits.check(address(attempt), "local", "admin").is_ok());
@@ -172,7 +188,7 @@ mod tests {
 
     #[test]
     fn one_address_is_limited_whatever_the_account() {
-        let limits = LoginLimits::default();
+        let limits = usual();
         let address = IpAddr::from([10, 0, 0, 1]);
         for attempt in 0..20 {
             assert!(limits.check(address, "local", &attempt.to_string()).is_ok());
@@ -184,10 +200,11 @@ mod tests {
         let limited = |whose| limits.limited.get_or_create(&Limited { whose }).get();
         assert_eq!((limited("address"), limited("account")), (1, 0));
     }
+
     /// Whoever has one address of such a network has all of it.
     #[test]
     fn addresses_of_one_ipv6_network_are_limited_together() {
-        let limits = LoginLimits::default();
+        let limits = usual();
         let attempt = |address: &str, name: u8| {
             let address = address.parse().unwrap();
             limits.check(address, "local", &name.to_string())

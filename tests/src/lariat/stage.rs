@@ -45,11 +45,24 @@ impl<'a> Stage<'a> {
         cluster: Cluster,
         folder: &Path,
     ) -> anyhow::Result<Self> {
+        Self::start_with(testbed, cluster, folder, &[]).await
+    }
+
+    /// The same with more flags of the server.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn start_with(
+        testbed: &'a Testbed,
+        cluster: Cluster,
+        folder: &Path,
+        flags: &[&str],
+    ) -> anyhow::Result<Self> {
         let options = ServerOptions {
             folder: folder.join("server"),
             address: IpAddr::V4(cluster.hub_address()),
             port: 0,
-            flags: Vec::new(),
+            flags: flags.iter().map(ToString::to_string).collect(),
         };
         let server = Server::start(testbed, options).await?;
         let api = server.api().await?;

@@ -74,10 +74,12 @@ async fn by_password(world: &World<'_>) -> Result<String> {
     let admin = world.chromium.person(ADMINISTRATOR);
     let (name, password) = world.stage.server.administrator();
     admin.leave()?;
-    person::open(world, admin, "/login").await?;
-    let problem = person::by_password(admin, name, "certainly wrong", "#name").await?;
+    person::open(world, admin, "/login")?;
+    person::by_password(admin, name, "certainly wrong")?;
+    let problem = admin.text("#problem")?;
     ensure!(problem == "username or password is wrong", "{problem}");
-    let shown = person::by_password(admin, name, password, "#name").await?;
+    person::by_password(admin, name, password)?;
+    let shown = admin.text("#name")?;
     ensure!(shown == name, "the page shows {shown:?}");
     let cookies = admin.cookies()?;
     for (cookie, is_hidden) in [("R_SESS", true), ("CSRF", false)] {
@@ -144,7 +146,7 @@ async fn other_site(world: &World<'_>, provider: &Provider) -> Result<String> {
     let forged = world.stage.api.call(Method::GET, path, None).await;
     ensure!(forged.is_err(), "another site made a cluster");
     // The same from a page of the server.
-    person::open(world, admin, "/login").await?;
+    person::open(world, admin, "/login")?;
     admin.text("#name")?;
     let opened = admin.run(&open)?;
     ensure!(
@@ -158,7 +160,7 @@ async fn other_site(world: &World<'_>, provider: &Provider) -> Result<String> {
 async fn planted(world: &World<'_>) -> Result<String> {
     let stranger = world.chromium.person("stranger");
     stranger.leave()?;
-    person::open(world, stranger, "/verify-auth?code=theirs&state=theirs").await?;
+    person::open(world, stranger, "/verify-auth?code=theirs&state=theirs")?;
     let problem = stranger.text("#problem")?;
     ensure!(problem.contains("another browser"), "{problem}");
     ensure!(person::token(stranger).is_err(), "there is a session");

@@ -18,7 +18,7 @@ const ADMINISTRATOR: &str = "administrator";
 /// hands it over.
 async fn tried(world: &World<'_>, provider: &Provider, secret: &str) -> Result<(u64, Value)> {
     let admin = world.chromium.person(ADMINISTRATOR);
-    person::administer(world, admin).await?;
+    person::administer(world, admin)?;
     let (field, settings) = provider.settings(&world.url(), secret)?;
     let path = provider.config_path();
     let (status, begun) = person::ask(admin, &format!("{path}?action=configureTest"), &settings)?;
@@ -32,7 +32,7 @@ async fn tried(world: &World<'_>, provider: &Provider, secret: &str) -> Result<(
     let trial = json!({
         "code": admin.text("#code")?, "state": admin.text("#state")?, field: settings,
     });
-    person::open(world, admin, "/login").await?;
+    person::open(world, admin, "/login")?;
     person::ask(admin, &format!("{path}?action=testAndApply"), &trial)
 }
 
@@ -88,7 +88,7 @@ pub(super) async fn refusals(world: &World<'_>, provider: &Provider) -> Result<S
         down.ends_with("/login?problem=unavailable"),
         "sent to {down}"
     );
-    person::open(world, stranger, "/login?problem=unavailable").await?;
+    person::open(world, stranger, "/login?problem=unavailable")?;
     let down = stranger.text("#problem")?;
     ensure!(down.contains("does not answer"), "{down}");
     stranger.leave()?;
@@ -116,7 +116,7 @@ async fn come_back(world: &World<'_>, provider: &Provider) -> Result<(String, St
 /// Logs out on the server's page, and at the provider where that follows.
 pub(super) async fn log_out(world: &World<'_>, provider: &Provider, name: &str) -> Result<()> {
     let leaving = world.chromium.person(name);
-    person::open(world, leaving, "/login").await?;
+    person::open(world, leaving, "/login")?;
     leaving.text("#name")?;
     leaving.click("#logout")?;
     if let Provider::OpenId(oidc) = provider {

@@ -16,17 +16,9 @@ const CONSENT: &str = "button[name=decision][value=allow], button[name=authorize
 const WHAT: &str = "window.answered ? '' : document.querySelector('input[name=password]') ? 'password' : \
     document.querySelector(\"button[name=decision], button[name=authorize]\") ? 'consent' : ''";
 
-/// Opens a path of the server, and returns where that led. Who has tried too often waits for their turn.
-pub(super) async fn open(world: &World<'_>, person: Person<'_>, path: &str) -> Result<String> {
-    let (since, url) = (Instant::now(), format!("{}{path}", world.url()));
-    loop {
-        let at = person.open(&url)?;
-        if !at.ends_with("problem=too-many") {
-            return Ok(at);
-        }
-        ensure!(since.elapsed() < PATIENCE, "still too many attempts");
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
+/// Opens a path of the server, and returns where that led.
+pub(super) fn open(world: &World<'_>, person: Person<'_>, path: &str) -> Result<String> {
+    Ok(person.open(&format!("{}{path}", world.url()))?)
 }
 
 /// Logs in at a provider to which browsers are sent, with a browser that knows nothing yet. Returns the
@@ -44,8 +36,7 @@ pub(super) async fn log_in(
     token(person)
 }
 
-/// Begins a login on the server's page, signs in there, and returns where that ended. Who has tried too often waits
-/// for their turn, and begins anew.
+/// Begins a login on the server's page, signs in there, and returns where that ended.
 pub(super) async fn arrive(
     world: &World<'_>,
     person: Person<'_>,
@@ -53,18 +44,9 @@ pub(super) async fn arrive(
     name: &str,
     password: &str,
 ) -> Result<String> {
-    let since = Instant::now();
-    loop {
-        open(world, person, "/login").await?;
-        person.click(&format!("#with-{}", provider.name()))?;
-        let at = sign_in(world, person, name, password).await?;
-        if !at.ends_with("problem=too-many") {
-            return Ok(at);
-        }
-        ensure!(since.elapsed() < PATIENCE, "still too many attempts");
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        person.leave()?;
-    }
+    open(world, person, "/login")?;
+    person.click(&format!("#with-{}", provider.name()))?;
+    sign_in(world, person, name, password).await
 }
 
 /// Does what a provider asks, until the browser is back at the server or is asked for the password again.
@@ -121,35 +103,21 @@ pub(super) fn token(person: Person<'_>) -> Result<String> {
 }
 
 /// Logs in with the account of the server that administers it.
-pub(super) async fn administer(world: &World<'_>, person: Person<'_>) -> Result<()> {
+pub(super) fn administer(world: &World<'_>, person: Person<'_>) -> Result<()> {
     let (name, password) = world.stage.server.administrator();
     person.leave()?;
-    open(world, person, "/login").await?;
-    let shown = by_password(person, name, password, "#name").await?;
+    open(world, person, "/login")?;
+    by_password(person, name, password)?;
+    let shown = person.text("#name")?;
     ensure!(shown == name, "the page shows {shown:?}");
     Ok(())
 }
 
-/// Logs in on the server's own page, which is shown, and returns what there is then at a place. Who has tried too
-/// often waits for their turn.
-pub(super) async fn by_password(
-    person: Person<'_>,
-    name: &str,
-    password: &str,
-    place: &str,
-) -> Result<String> {
-    let since = Instant::now();
-    loop {
-        person.fill("#username", name)?;
-        person.fill("#secret", password)?;
-        person.click("#password button")?;
-        let shown = person.text(&format!("{place}, #problem"))?;
-        if !shown.starts_with("too many attempts") {
-            return Ok(shown);
-        }
-        ensure!(since.elapsed() < PATIENCE, "still too many attempts");
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
+/// Logs in on the server's own page, which is shown.
+pub(super) fn by_password(person: Person<'_>, name: &str, password: &str) -> Result<()> {
+    person.fill("#username", name)?;
+    person.fill("#secret", password)?;
+    Ok(person.click("#password button")?)
 }
 
 /// What the server answers to a script of its page.
