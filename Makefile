@@ -163,17 +163,17 @@ e2e-logins: testbed ## The life of login providers: directories, OpenID Connect 
 
 .PHONY: bench-proxy
 bench-proxy: testbed ## Measure the proxy beside the same without it; writes docs/benchmarks (root, release build)
-	$(CARGO) build --release --locked -p lariat-server -p cattle-cluster-agent -p lariat -p bench --bins
+	$(CARGO) build --release $(LOCKED) --bin lariat-server --bin cattle-cluster-agent --bin lariat --bin bench-proxy
 	$(RELEASE)/bench-proxy
 
 .PHONY: bench-apiserver
 bench-apiserver: testbed ## Measure the management API beside a real kube-apiserver; writes docs/benchmarks (release build)
-	$(CARGO) build --release --locked -p lariat-server -p bench --bins
+	$(CARGO) build --release $(LOCKED) --bin lariat-server --bin bench-apiserver
 	$(RELEASE)/bench-apiserver
 
 .PHONY: bench-fleet
 bench-fleet: setup ## Measure one server with 1,000 simulated clusters, 2,000 people, 10,000 bindings; writes docs/benchmarks (release build)
-	$(CARGO) build --release --locked -p lariat-server -p bench --bins
+	$(CARGO) build --release $(LOCKED) --bin lariat-server --bin bench-fleet
 	$(RELEASE)/bench-fleet --out docs/benchmarks
 
 FUZZ_SECONDS ?= 15
