@@ -40,15 +40,15 @@ pub(super) fn admit(
     let audit = &context.audit;
     audit.set_decision(refused.is_none(), refused.unwrap_or_default());
     let groups = decided?;
+    let limits = &app.proxy_limits;
     let project = match &action.target {
         Target::Resource {
             namespace: Some(namespace),
             ..
-        } => app.controllers.project_of(id, namespace),
+        } if limits.limit_projects() => app.controllers.project_of(id, namespace),
         _ => None,
     };
     let (user, stays) = (who.user.as_str(), action.is_long_running());
-    let limits = &app.proxy_limits;
     audit.hold(limits.admit(user, id.as_str(), project.as_deref(), stays)?);
     let names = impersonation::headers(who, &groups.all)?;
     Ok(Admitted {

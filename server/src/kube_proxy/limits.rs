@@ -110,6 +110,12 @@ impl Limits {
         registry.register("proxy_refused", help, self.0.refused.clone());
     }
 
+    /// Whether it matters in which project a request is.
+    pub(crate) fn limit_projects(&self) -> bool {
+        let bounds = self.0.settings.per_project;
+        [bounds.requests, bounds.streams, bounds.bytes_per_second] != [0; 3]
+    }
+
     /// Counts a request to a cluster, and to a namespace of a project if it is one; `stays` if it is a watch,
     /// a followed log or a connection.
     ///

@@ -44,7 +44,7 @@ async function show(code) {
   find('confirm').hidden = false;
 }
 
-const name = await whoAmI();
+const { name } = await whoAmI();
 if (name === undefined) {
   const back = encodeURIComponent(location.pathname + location.search);
   location.replace(`/login?next=${back}`);

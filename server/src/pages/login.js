@@ -53,6 +53,15 @@ async function logIn(event) {
   else tell(json.message ?? 'The server does not answer.');
 }
 
+async function changePassword(event) {
+  event.preventDefault();
+  tell('');
+  const input = { currentPassword: find('current').value, newPassword: find('fresh').value };
+  const { ok, json } = await ask('POST', '/v3/users?action=changepassword', input);
+  if (ok) location.assign(next());
+  else tell(json.message ?? 'The server does not answer.');
+}
+
 async function logOut() {
   const { ok, json } = await ask('POST', '/v3/tokens?action=logoutAll', {});
   if (!ok) return tell(json.message ?? 'The server does not answer.');
@@ -88,8 +97,11 @@ async function showProviders() {
 }
 
 tell(PROBLEMS[query.get('problem')] ?? '');
-const name = await whoAmI();
-if (name === undefined) {
+const { name, mustChange } = await whoAmI();
+if (mustChange) {
+  find('change').addEventListener('submit', changePassword);
+  find('change').hidden = false;
+} else if (name === undefined) {
   await showProviders();
 } else {
   find('name').textContent = name;

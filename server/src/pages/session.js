@@ -22,15 +22,15 @@ export async function ask(method, path, body) {
   return { ok: answer.ok, status: answer.status, json };
 }
 
-// The name of who is logged in; nothing, if nobody is, or has to change the password first.
+// Who is logged in: their name, or that they must change their password before anything else. Neither, if nobody is.
 export async function whoAmI() {
-  if (cookie('CSRF') === '') return undefined;
+  if (cookie('CSRF') === '') return {};
   const review = { apiVersion: 'authentication.k8s.io/v1', kind: 'SelfSubjectReview' };
   const { ok, status, json } = await ask('POST', '/apis/authentication.k8s.io/v1/selfsubjectreviews', review);
-  if (status === 403) tell(json.message);
-  if (!ok) return undefined;
+  if (status === 403) return { mustChange: true };
+  if (!ok) return {};
   const { username, extra } = json.status.userInfo;
-  return extra?.['management.cattle.io/username']?.[0] || username;
+  return { name: extra?.['management.cattle.io/username']?.[0] || username };
 }
 
 export const find = (id) => document.getElementById(id);

@@ -199,7 +199,7 @@ async fn who_comes_by_a_directory_is_one_user_with_the_roles_of_their_groups() {
     let attribute = attribute.json();
     assert!(attribute["lastLogin"].is_string(), "{attribute}");
     let extra = &attribute["extraByProvider"]["openldap"];
-    assert_eq!(extra["management.cattle.io/username"], json!(["alice"]));
+    assert_eq!(extra["username"], json!(["alice"]));
     let groups = attribute["groupPrincipals"]["openldap"]["items"].clone();
     let mut groups: Vec<_> = (groups.as_array().unwrap().iter())
         .map(|group| group["id"].as_str().unwrap())

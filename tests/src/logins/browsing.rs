@@ -28,6 +28,9 @@ const CASES: &[(&str, Case)] = &[
     ("a wrong password, then the right one", |world, _| {
         Box::pin(by_password(world))
     }),
+    ("a password that must be changed", |world, _| {
+        Box::pin(new_password(world))
+    }),
     ("a page of another site gets nothing", |world, provider| {
         Box::pin(other_site(world, provider))
     }),
@@ -104,6 +107,31 @@ async fn by_password(world: &World<'_>) -> Result<String> {
     let path = format!("/k8s/clusters/{}/api/v1/namespaces", world.stage.id);
     let reached = admin.run(&format!("fetch({path:?}).then((answer) => answer.status)"))?;
     ensure!(reached == 200, "the cluster answers {reached}");
+    Ok(problem)
+}
+
+/// Whoever got a password from the administrator chooses another before anything else.
+async fn new_password(world: &World<'_>) -> Result<String> {
+    let (name, given, chosen) = ("newcomer", "given by somebody", "chosen by myself");
+    let user = json!({"apiVersion": "management.cattle.io/v3", "kind": "User", "metadata": {},
+        "username": name, "password": given, "mustChangePassword": true});
+    let users = "/apis/management.cattle.io/v3/users";
+    let api = &world.stage.api;
+    api.call(Method::POST, users, Some(&user)).await?;
+    let newcomer = world.chromium.person(name);
+    person::open(world, newcomer, "/login?next=/device")?;
+    person::by_password(newcomer, name, given)?;
+    newcomer.fill("#current", "certainly wrong")?;
+    newcomer.fill("#fresh", chosen)?;
+    newcomer.click("#change button")?;
+    let problem = newcomer.text("#problem")?;
+    newcomer.fill("#current", given)?;
+    newcomer.click("#change button")?;
+    newcomer.arrive(&format!("{}/device", world.url()))?;
+    // Who is not logged in does not see it.
+    newcomer.text("#ask button")?;
+    newcomer.leave()?;
+    crate::lariat::Api::login(&world.url(), name, chosen).await?;
     Ok(problem)
 }
 
