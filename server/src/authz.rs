@@ -19,7 +19,7 @@ use lariat_api::{
 #[cfg(test)]
 pub(crate) use access::own_rules;
 pub(crate) use access::{
-    ADMIN, Access, Holder, InCluster, Limited, Purpose, Right, Rights, Role,
+    ADMIN, Access, Held, Holder, InCluster, Limited, Purpose, Right, Rights, Role,
     prefixes as access_prefixes,
 };
 pub use action::Action;
@@ -125,6 +125,12 @@ pub(crate) fn groups_in_cluster(
     let at_providers = app.controllers.groups_in(cluster.name(), of);
     let all = own.chain(at_providers).collect();
     Ok(Groups { all, by_role })
+}
+
+/// The roles that somebody has in a cluster now.
+pub(crate) fn roles_in(app: &App, who: &Identity, cluster: &str) -> Held {
+    let (user, groups) = (who.user.as_str(), &who.provider_groups);
+    (app.directory).access(|access| access.roles_in(cluster, user, groups))
 }
 
 /// Whether somebody may get an object of this server's kinds that is in no namespace.

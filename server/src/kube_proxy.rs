@@ -27,7 +27,7 @@ use tunnel::http::{end_watch_when, strip_hop_by_hop};
 use tunnel_proto::stream::Class;
 
 use crate::authn::session::CSRF_HEADER;
-use crate::authz::{Action, Ongoing};
+use crate::authz::{self, Action, Ongoing};
 use crate::edge::{Body, ProxyRequest, empty};
 use crate::state::App;
 use admission::{Admitted, admit};
@@ -53,6 +53,8 @@ pub(crate) async fn handle(
         identity,
         context,
     } = request;
+    // What goes between the two is missed by neither.
+    let roles = authz::roles_in(app, &identity, id.as_str());
     let Admitted {
         cluster,
         groups,
@@ -68,7 +70,7 @@ pub(crate) async fn handle(
     context.audit.set_via(VIA);
     let upgrades = prepare(&mut request, &id, &rest, &context.id)?;
     let client = tunnel.client(class_of(&action, &rest));
-    if let Some(needed) = review::needed(request.method(), upgrades, &action.target) {
+    if let Some(needed) = review::needed(request.method(), &action.target) {
         let checked = needed
             .check(client, &cluster, &identity, names.clone())
             .await;
@@ -97,6 +99,7 @@ pub(crate) async fn handle(
         cluster: id,
         action,
         groups,
+        roles,
     };
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let Some(client_side) = client_side else {

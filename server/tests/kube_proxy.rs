@@ -412,6 +412,12 @@ async fn a_stream_ends_when_the_role_is_taken_away() {
     take("again").await;
     let quiet = tokio::time::timeout(Duration::from_secs(2), as_member.frame()).await;
     assert!(quiet.is_err(), "{quiet:?}");
+    // It is not enough to be seen in the same groups by another role.
+    bind("nodes", "nodes-view").await;
+    let (mut with_nodes, _client) = followed().await;
+    take("nodes").await;
+    let end = within(with_nodes.frame()).await;
+    assert!(end.is_none_or(|frame| frame.is_err()));
     take("member").await;
     let end = within(as_member.frame()).await;
     assert!(end.is_none_or(|frame| frame.is_err()));

@@ -31,7 +31,7 @@ use tokio::sync::watch;
 use crate::authn::Directory;
 use crate::stored::readable;
 use bound::{Bound, Everybody, Given};
-pub(crate) use held::{Place, Standing};
+pub(crate) use held::{Held, Place, Standing};
 pub(crate) use projects::{InCluster, Limited, Purpose};
 pub(crate) use rights::{Holder, Right, Rights, Role};
 use template::Templates;

@@ -260,7 +260,7 @@ impl<'a> Check<'a> {
         if self.may("bind", RoleTemplate::PLURAL, template) {
             return Ok(());
         }
-        let wanted = self.access(|access| Some(access.template(template)?.rules.clone()));
+        let wanted = self.access(|access| Some(access.template(template)?.rules.to_vec()));
         // What is not known gives everything, for all that is known.
         let wanted = wanted.unwrap_or_else(Rule::everything);
         self.holds_in(place, &wanted)
@@ -277,7 +277,7 @@ impl<'a> Check<'a> {
             here(namespace, &rules(wanted))?;
         }
         for template in &role.inherited_cluster_roles {
-            let wanted = self.access(|access| Some(access.template(template)?.rules.clone()));
+            let wanted = self.access(|access| Some(access.template(template)?.rules.to_vec()));
             let wanted = wanted.unwrap_or_else(Rule::everything);
             self.holds_in(Place::EveryCluster, &wanted)?;
         }

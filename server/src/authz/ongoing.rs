@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use lariat_api::ClusterId;
 
-use super::{Action, in_cluster};
+use super::{Action, Held, in_cluster, roles_in};
 use crate::authn::Identity;
 use crate::state::App;
 
 /// How long a change is let settle before everybody looks what it means: many come together.
 const SETTLE: Duration = Duration::from_millis(500);
 /// How often it is looked anyway: roles of Kubernetes' own kinds change without a word.
-const LOOK: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_secs(4);
 
 /// Something that goes on in a cluster.
 pub(crate) struct Ongoing {
@@ -22,11 +22,13 @@ pub(crate) struct Ongoing {
     pub(crate) action: Action,
     /// The groups in which the cluster was asked, besides those of the identity.
     pub(crate) groups: Vec<&'static str>,
+    /// The roles that the user had there before it was admitted.
+    pub(crate) roles: Held,
 }
 
 impl Ongoing {
-    /// Waits until it must end: with the token or the user, or when a role is taken away by which the
-    /// cluster let it begin. Cancellation-safe.
+    /// Waits until it must end: with the token or the user, or when something is taken away from what the user
+    /// had in the cluster when it began: nobody but the cluster knows by which of the roles that was. Cancellation-safe.
     pub(crate) async fn until_ended(&self) {
         until(&self.app, &self.who, || self.is_allowed()).await;
     }
@@ -45,6 +47,7 @@ impl Ongoing {
         has_kept(&self.who.groups, &now.groups)
             && has_kept(&self.who.provider_groups, &now.provider_groups)
             && self.groups.iter().all(|group| groups.contains(group))
+            && (self.roles).are_left_in(&roles_in(&self.app, &now, self.cluster.as_str()))
     }
 }
 

@@ -1,8 +1,8 @@
 //! What acts in a cluster although its method only reads: exec, attach and port-forward over WebSocket, and whatever a
-//! kubelet is asked to upgrade.
+//! kubelet is asked.
 //!
 //! kube-apiserver takes the verb of these from the method, so `get` would be enough for a shell. (From 1.35 on it asks
-//! for `create` of pods as well, but not of nodes.) So the cluster is asked first, in the user's name, whether the user
+//! for `create` of pods as well, but not of nodes, where `get` opens all that a kubelet answers.) So the cluster is asked first, in the user's name, whether the user
 //! may create. Nothing acts unless it says yes.
 
 use std::time::Duration;
@@ -31,7 +31,7 @@ const LONGEST: Duration = Duration::from_secs(10);
 const MOST: usize = 64 * 1024;
 
 /// What the user has to be allowed to create for such a request, if the cluster would not ask by itself.
-pub(super) fn needed(method: &Method, upgrades: bool, target: &Target) -> Option<Needed> {
+pub(super) fn needed(method: &Method, target: &Target) -> Option<Needed> {
     let Target::Resource {
         group,
         namespace,
@@ -46,11 +46,10 @@ pub(super) fn needed(method: &Method, upgrades: bool, target: &Target) -> Option
     if method == Method::POST || !group.is_empty() {
         return None;
     }
-    let acts = match (resource.as_str(), subresource.as_str()) {
-        ("pods", "exec" | "attach" | "portforward") => true,
-        ("nodes", "proxy") => upgrades,
-        _ => false,
-    };
+    let acts = matches!(
+        (resource.as_str(), subresource.as_str()),
+        ("pods", "exec" | "attach" | "portforward") | ("nodes", "proxy")
+    );
     acts.then(|| {
         Needed(ResourceAttributes {
             verb: Some("create".to_owned()),
@@ -151,9 +150,9 @@ fn unsaid(cluster: &Cluster, why: &str) -> ApiError {
 mod tests {
     use super::*;
 
-    fn asks(method: &str, upgrades: bool, path: &str) -> bool {
+    fn asks(method: &str, path: &str) -> bool {
         let method = method.parse().unwrap();
-        needed(&method, upgrades, &Target::parse(path)).is_some()
+        needed(&method, &Target::parse(path)).is_some()
     }
 
     #[test]
@@ -165,28 +164,25 @@ mod tests {
             "/api/v1/namespaces/a/pods/b/ex%65c",
             "/api/v1/nodes/n/proxy/exec/a/b/c",
             "/api/v1/nodes/n:10250/proxy/attach/a/b/c",
+            "/api/v1/nodes/n/proxy/metrics",
         ] {
             for method in ["GET", "HEAD", "PUT"] {
-                assert!(asks(method, true, path), "{method} {path}");
+                assert!(asks(method, path), "{method} {path}");
             }
-            assert!(!asks("POST", true, path), "{path}");
+            assert!(!asks("POST", path), "{path}");
         }
     }
 
     #[test]
     fn what_only_reads_is_not() {
-        for (upgrades, path) in [
-            (false, "/api/v1/nodes/n/proxy/metrics"),
-            (true, "/api/v1/namespaces/a/pods/b/log"),
-            (true, "/api/v1/namespaces/a/services/b/proxy/socket"),
-            (
-                true,
-                "/apis/subresources.kubevirt.io/v1/namespaces/a/pods/b/exec",
-            ),
-            (true, "/api/v1/pods?watch=true"),
-            (true, "/exec"),
+        for path in [
+            "/api/v1/namespaces/a/pods/b/log",
+            "/api/v1/namespaces/a/services/b/proxy/socket",
+            "/apis/subresources.kubevirt.io/v1/namespaces/a/pods/b/exec",
+            "/api/v1/pods?watch=true",
+            "/exec",
         ] {
-            assert!(!asks("GET", upgrades, path), "{path}");
+            assert!(!asks("GET", path), "{path}");
         }
     }
 }

@@ -1,5 +1,8 @@
 //! What somebody holds in clusters and projects, and what they are there.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use apiserver::rbac::Rule;
 use apiserver::serve::User;
 use lariat_api::RoleContext;
@@ -36,7 +39,56 @@ pub(crate) enum Standing {
     Owner,
 }
 
+/// The roles that somebody has in a cluster: where, which, and what each allows.
+#[derive(Debug, Default)]
+pub(crate) struct Held(BTreeMap<(String, String), Arc<[Rule]>>);
+
+impl Held {
+    fn add(&mut self, place: &str, role: &str, rules: &Arc<[Rule]>) {
+        let key = (place.to_owned(), role.to_owned());
+        self.0.insert(key, Arc::clone(rules));
+    }
+
+    /// Whether nothing is missing now of what these roles allowed.
+    pub(crate) fn are_left_in(&self, now: &Self) -> bool {
+        self.0.iter().all(|(key, before)| {
+            let now = now.0.get(key);
+            now.is_some_and(|now| {
+                Arc::ptr_eq(before, now) || before.iter().all(|rule| now.contains(rule))
+            })
+        })
+    }
+}
+
 impl Access {
+    /// The roles in a cluster, and in its projects, of a user who is in some groups.
+    pub(crate) fn roles_in(&self, cluster: &str, user: &str, groups: &[String]) -> Held {
+        let mut found = Held::default();
+        for (given, _) in self.given(user, groups) {
+            for (_, name, role) in self.globals(&given.everywhere) {
+                // What it inherits is what counts in clusters; itself, where it opens all of them.
+                found.add("", name, &Arc::default());
+                for name in &role.inherited {
+                    if let Some(template) = self.template(name) {
+                        found.add("", name, &template.rules);
+                    }
+                }
+            }
+            let Some(within) = given.clusters.get(cluster) else {
+                continue;
+            };
+            for (_, name, template) in self.templates_of(&within.roles, RoleContext::Cluster) {
+                found.add(cluster, name, &template.rules);
+            }
+            for (project, roles) in &within.projects {
+                for (_, name, template) in self.templates_of(roles, RoleContext::Project) {
+                    found.add(project, name, &template.rules);
+                }
+            }
+        }
+        found
+    }
+
     /// All that a user may do in the clusters or the project, by roles for clusters and projects.
     pub(crate) fn held(&self, user: &User, place: Place<'_>) -> Vec<Rule> {
         let (cluster, project) = match place {
@@ -47,16 +99,19 @@ impl Access {
         let mut held = Vec::new();
         for (given, _) in self.given(&user.name, &user.groups) {
             for (_, _, role) in self.globals(&given.everywhere) {
-                held.extend(self.inherited(role).flat_map(|template| &template.rules));
+                held.extend(
+                    self.inherited(role)
+                        .flat_map(|template| template.rules.iter()),
+                );
             }
             let within = cluster.and_then(|cluster| given.clusters.get(cluster));
             let Some(within) = within else { continue };
             let roles = self.templates_of(&within.roles, RoleContext::Cluster);
-            held.extend(roles.flat_map(|(_, _, template)| &template.rules));
+            held.extend(roles.flat_map(|(_, _, template)| template.rules.iter()));
             let roles = project.and_then(|project| within.projects.get(project));
             let roles = roles.into_iter();
             let roles = roles.flat_map(|roles| self.templates_of(roles, RoleContext::Project));
-            held.extend(roles.flat_map(|(_, _, template)| &template.rules));
+            held.extend(roles.flat_map(|(_, _, template)| template.rules.iter()));
         }
         held.into_iter().cloned().collect()
     }

@@ -2,7 +2,7 @@
 //! management API.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{LazyLock, OnceLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use apiserver::rbac::{Rule, usual_rules};
 use apiserver::serve::{Attributes, ResourceAttributes};
@@ -55,7 +55,7 @@ pub(crate) struct Template {
     /// Where it can be given.
     pub(crate) context: RoleContext,
     /// What it allows in clusters.
-    pub(crate) rules: Vec<Rule>,
+    pub(crate) rules: Arc<[Rule]>,
     /// What of that concerns the namespace of a cluster in the management API.
     pub(super) in_cluster: Vec<Rule>,
     /// What of it concerns that of a project.
@@ -145,7 +145,7 @@ impl Template {
             recorded,
             owns_cluster: owns(&rules, Cluster::PLURAL),
             owns_project: owns(&rules, Project::PLURAL),
-            rules,
+            rules: rules.into(),
         }
     }
 }
