@@ -713,6 +713,8 @@ async fn what_one_user_has_open_is_bounded_and_given_back() {
     let page = String::from_utf8(page.to_vec()).unwrap();
     let line = "lariat_proxy_refused_total{whose=\"user\",what=\"Streams\"} 1\n";
     assert!(page.contains(line), "{page}");
+    let line = "lariat_proxy_under_way{whose=\"cluster\",name=\"c-1\",what=\"Streams\"} 1\n";
+    assert!(page.contains(line), "{page}");
     drop((open, client));
     let again = async {
         loop {

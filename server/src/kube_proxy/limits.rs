@@ -7,10 +7,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use apiserver::error::ApiError;
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric as _,
+};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 
 use crate::config::{ProxyBounds, ProxyLimits};
@@ -33,6 +37,7 @@ struct Shared {
     settings: ProxyLimits,
     accounts: Mutex<HashMap<Whose, Arc<Account>>>,
     open: Family<WhatLabel, Gauge>,
+    carried: Counter,
     refused: Family<RefusedLabel, Counter>,
 }
 
@@ -42,6 +47,23 @@ enum Whose {
     Cluster(String),
     /// Cluster and name of one.
     Project(String, String),
+}
+
+impl Whose {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::User(_) => "user",
+            Self::Cluster(_) => "cluster",
+            Self::Project(..) => "project",
+        }
+    }
+
+    fn name(&self) -> String {
+        match self {
+            Self::User(name) | Self::Cluster(name) => name.clone(),
+            Self::Project(cluster, project) => format!("{cluster}:{project}"),
+        }
+    }
 }
 
 /// What is bounded.
@@ -98,6 +120,7 @@ impl Limits {
             settings,
             accounts: Mutex::default(),
             open: Family::default(),
+            carried: Counter::default(),
             refused: Family::default(),
         }))
     }
@@ -106,6 +129,9 @@ impl Limits {
     pub fn register(&self, registry: &mut Registry) {
         let help = "Requests to clusters that are under way, and those that stay open";
         registry.register("proxy_open", help, self.0.open.clone());
+        let help = "Bytes of bodies and connections that were carried to and from clusters";
+        registry.register("proxy_bytes", help, self.0.carried.clone());
+        registry.register_collector(Box::new(self.clone()));
         let help = "Requests to clusters that were refused, by what was too much, and whose";
         registry.register("proxy_refused", help, self.0.refused.clone());
     }
@@ -166,15 +192,17 @@ impl Limits {
     }
 
     fn refuse(&self, whose: &Whose, what: What, seconds: u32) -> ApiError {
-        let (label, of) = match whose {
-            Whose::User(_) => ("user", "you have".to_owned()),
-            Whose::Cluster(cluster) => ("cluster", format!("cluster {cluster:?} has")),
+        let of = match whose {
+            Whose::User(_) => "you have".to_owned(),
+            Whose::Cluster(cluster) => format!("cluster {cluster:?} has"),
             Whose::Project(cluster, project) => {
-                let of = format!("project {project:?} of cluster {cluster:?} has");
-                ("project", of)
+                format!("project {project:?} of cluster {cluster:?} has")
             }
         };
-        let label = RefusedLabel { whose: label, what };
+        let label = RefusedLabel {
+            whose: whose.kind(),
+            what,
+        };
         self.0.refused.get_or_create(&label).inc();
         let most = self.bounds(whose).of(what);
         let message = match what {
@@ -251,9 +279,35 @@ impl Usage {
     }
 }
 
+/// Of whom how much is under way. Nobody is named of whom nothing is.
+impl Collector for Limits {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let under_way: Vec<_> = lock(&self.0.accounts)
+            .iter()
+            .map(|(whose, account)| {
+                let usage = account.lock();
+                (whose.clone(), [usage.requests, usage.streams])
+            })
+            .collect();
+        let help = "Requests to clusters that are under way, and those that stay open, of each user, cluster and project";
+        let mut family =
+            encoder.encode_descriptor("proxy_under_way", help, None, MetricType::Gauge)?;
+        for (whose, counts) in under_way {
+            let name = whose.name();
+            for (what, count) in ["Requests", "Streams"].into_iter().zip(counts) {
+                let labels = [("whose", whose.kind()), ("name", &name), ("what", what)];
+                let count = i64::try_from(count).unwrap_or(i64::MAX);
+                ConstGauge::new(count).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Permit {
     /// So many bytes were carried for it.
     pub(crate) fn spend(&self, bytes: u64) {
+        self.limits.0.carried.inc_by(bytes);
         for (whose, account) in &self.accounts {
             let rate = self.limits.bounds(whose).bytes_per_second;
             if rate > 0 {
