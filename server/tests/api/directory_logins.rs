@@ -224,7 +224,7 @@ async fn who_comes_by_a_directory_is_one_user_with_the_roles_of_their_groups() {
         world
             .server
             .audit_log()
-            .contains("\"username\":[\"alice\"]")
+            .contains("/username\":[\"alice\"]")
     );
     assert!(!world.server.audit_log().contains(SECRET));
 }
