@@ -4,8 +4,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::core::{ClusterResourceScope, ObjectMeta};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
-use crate::kind::{Named, resource, rule, unchanged};
+use crate::kind::{Named, resource, rule, rule_at, unchanged};
 use crate::{ApiVersion, Column, Kind, KindName, TokenName};
 
 /// Lets its bearer act as a user. Its name is the part of the bearer token before the colon.
@@ -14,6 +15,7 @@ use crate::{ApiVersion, Column, Kind, KindName, TokenName};
 /// SHA-256. Deleting the object revokes the token.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = of_a_token()))]
 pub struct Token {
     /// Always `management.cattle.io/v3`.
     pub api_version: ApiVersion,
@@ -48,6 +50,10 @@ pub struct Token {
     ]))]
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub cluster_name: String,
+    /// Whether the token is good for reading only, whatever the user may do. It ends itself (logs out), and
+    /// asks what its user may do. Cannot be changed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub read_only: bool,
     /// Whether the token is accepted. Defaults to true.
     #[serde(default = "enabled_by_default")]
     pub enabled: bool,
@@ -83,6 +89,13 @@ fn enabled_by_default() -> bool {
     true
 }
 
+/// The rules of a token. Nobody is to believe that a token was narrowed which was not.
+fn of_a_token() -> Value {
+    let before = "(has(oldSelf.readOnly) && oldSelf.readOnly)";
+    let same = format!("!has(self.readOnly) || self.readOnly == {before}");
+    json!([rule_at(".readOnly", &same, "cannot be changed")])
+}
+
 impl Default for Token {
     fn default() -> Self {
         Self {
@@ -93,6 +106,7 @@ impl Default for Token {
             description: String::new(),
             ttl: None,
             cluster_name: String::new(),
+            read_only: false,
             enabled: true,
             is_derived: false,
             auth_provider: String::new(),
@@ -141,6 +155,13 @@ impl Kind for Token {
             ".clusterName",
             "The only cluster that the token is good for",
         ),
+        Column::field(
+            "Read Only",
+            "boolean",
+            ".readOnly",
+            "Whether the token is good for reading only",
+        )
+        .wide(),
         Column::field(
             "Provider",
             "string",
@@ -193,6 +214,7 @@ mod tests {
         let stored = Token {
             user_id: "u-1".into(),
             token_hash: "ab".into(),
+            read_only: true,
             ..Token::default()
         };
         let mut sent = Token {
@@ -208,6 +230,7 @@ mod tests {
             ("u-1", "ab")
         );
         assert_eq!((sent.description.as_str(), sent.enabled), ("laptop", false));
+        assert!(sent.read_only);
     }
 
     #[test]

@@ -59,6 +59,7 @@ pub enum Command {
   lariat kubeconfig production            # into $KUBECONFIG or ~/.kube/config
   lariat kubeconfig                       # all clusters
   lariat kubeconfig production --exec     # no token in the file
+  lariat kubeconfig production --read-only
   lariat kubeconfig production --print > production.yaml")]
     Kubeconfig(Kubeconfig),
     /// Run kubectl against a cluster, without touching any kubeconfig file.
@@ -222,6 +223,9 @@ pub struct Kubeconfig {
     /// Put no token into the file: kubectl asks `lariat token` for one that is good for an hour.
     #[arg(long, conflicts_with = "days")]
     pub exec: bool,
+    /// Let the token read and nothing else: no changes, no exec, attach, port-forward and proxy.
+    #[arg(long)]
+    pub read_only: bool,
 }
 
 /// Arguments of `token`.
@@ -230,4 +234,7 @@ pub struct TokenArgs {
     /// Id of the cluster.
     #[arg(long, value_name = "ID")]
     pub cluster: String,
+    /// Give one that is good for reading only.
+    #[arg(long)]
+    pub read_only: bool,
 }

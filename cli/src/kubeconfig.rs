@@ -31,6 +31,7 @@ pub async fn run(server: &Server, args: Kubeconfig) -> anyhow::Result<()> {
                     "serverName": args.server_name,
                     "ttl": args.days * DAY_MILLISECONDS,
                     "exec": args.exec.then_some(true),
+                    "readOnly": args.read_only,
                 }),
             )
             .await?,

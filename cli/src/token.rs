@@ -99,15 +99,15 @@ pub async fn run(
     let path = cache()?;
     let now = Timestamp::now();
     let profile = profiles.choose(server)?;
-    let key = format!("{} {}", profile.url, args.cluster);
+    let key = key(&profile.url, args);
     let mut kept = Kept::load(&path);
     let one = match good(&kept, &key, &profile, now).await? {
         Some(one) => one,
-        None => match made(&profile, &args.cluster, now).await? {
+        None => match made(&profile, args, now).await? {
             Some(one) => one,
             None => {
                 let profile = log_in_again(profiles, &profile, &asked).await?;
-                let made = made(&profile, &args.cluster, now).await?;
+                let made = made(&profile, args, now).await?;
                 made.with_context(|| log_in_first(&profile))?
             }
         },
@@ -122,6 +122,12 @@ pub async fn run(
     }
     println!("{}", asked.credential(&one));
     Ok(())
+}
+
+/// Where a token is kept. One that is good for more is never given for one that only reads.
+fn key(url: &str, args: &TokenArgs) -> String {
+    let scope = if args.read_only { " read-only" } else { "" };
+    format!("{url} {}{scope}", args.cluster)
 }
 
 /// The token that is kept, if it is good for a while.
@@ -154,11 +160,12 @@ async fn good(
 }
 
 /// A new token; nothing, if the login is good no more.
-async fn made(profile: &Profile, cluster: &str, now: Timestamp) -> anyhow::Result<Option<One>> {
+async fn made(profile: &Profile, args: &TokenArgs, now: Timestamp) -> anyhow::Result<Option<One>> {
     let new = json!({
         "apiVersion": "management.cattle.io/v3",
         "kind": "Token",
-        "clusterName": cluster,
+        "clusterName": args.cluster,
+        "readOnly": args.read_only,
         "ttl": TTL_MILLISECONDS,
         "description": "kubectl, by lariat token",
     });
@@ -277,6 +284,19 @@ mod tests {
         ] {
             assert!(Asked::parse(Some(unknown)).is_err(), "{unknown}");
         }
+    }
+
+    #[test]
+    fn a_token_that_only_reads_is_kept_apart() {
+        let key = |read_only: bool| {
+            let args = TokenArgs {
+                cluster: "c-1".into(),
+                read_only,
+            };
+            key("https://a", &args)
+        };
+        assert_eq!(key(false), "https://a c-1");
+        assert_ne!(key(false), key(true));
     }
 
     #[test]

@@ -36,6 +36,9 @@ use access::Standing;
 /// Where a user carries the only cluster that its token is good for.
 pub(crate) const ONLY_CLUSTER: &str = "cluster";
 
+/// Why a request is refused that does something, with a token that only reads.
+pub(crate) const READING_ONLY: &str = "the token is good for reading only";
+
 /// A request is not allowed. Its text is for the one who asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]

@@ -10,6 +10,7 @@ mod file_limit;
 mod limits;
 mod listener;
 mod probes;
+mod reading;
 mod route;
 mod router;
 mod tls;

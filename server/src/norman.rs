@@ -49,6 +49,7 @@ use serde_json::Value;
 
 pub(crate) use import::import;
 pub use login_limits::LoginLimits;
+pub(crate) use session::is_logout;
 pub(crate) use ui::asset;
 
 use crate::audit::Captured;

@@ -23,6 +23,8 @@ pub struct NewToken {
     pub ttl: Option<u64>,
     /// The only cluster that it is good for; empty: any.
     pub cluster: String,
+    /// Whether it is good for reading only.
+    pub read_only: bool,
     /// Whether it came from another token rather than from a login.
     pub derived: bool,
     /// The login provider by which the user came.
@@ -45,6 +47,7 @@ pub async fn create(app: &App, new: NewToken) -> Result<Token, ApiError> {
         description: new.description,
         ttl: new.ttl,
         cluster_name: new.cluster,
+        read_only: new.read_only,
         is_derived: new.derived,
         auth_provider: new.provider,
         user_principal: new.principal,

@@ -318,6 +318,15 @@ async fn a_cluster_with_an_endpoint_knows_whose_tokens_are_good_for_it_as_long_a
     let (server, known) = with_endpoint().await;
     let first = narrow(&server, "local").await;
     known.has(1, 1).await;
+    // The cluster would not hold anybody to it.
+    let reading = NewToken {
+        user: "u-ann".into(),
+        cluster: "c-1".into(),
+        read_only: true,
+        derived: true,
+        ..NewToken::default()
+    };
+    tokens::create(&server.app, reading).await.unwrap();
     narrow(&server, "local").await;
     known.has(2, 1).await;
     // Who must be recorded goes through the server.

@@ -506,6 +506,94 @@ async fn a_cluster_upgrades_nothing_that_nobody_asked_to_upgrade() {
     assert!(!message(&body).is_empty());
 }
 
+/// Of an administrator, whom nothing else would stop.
+#[tokio::test]
+async fn with_a_token_that_only_reads_nothing_else_reaches_the_cluster() {
+    let reached = Arc::new(Mutex::new(Vec::new()));
+    let server = Running::start().await;
+    let reaches = Arc::clone(&reached);
+    server
+        .connected(move |request: Request<Incoming>| {
+            let reaches = Arc::clone(&reaches);
+            async move {
+                // The server asks for the cluster's health by itself, and what it has.
+                let user = request.headers().get("impersonate-user");
+                let by_itself = user.is_none_or(|user| user == "lariat:controllers");
+                if !by_itself {
+                    let asked = format!("{} {}", request.method(), request.uri().path());
+                    reaches.lock().unwrap().push(asked);
+                }
+                answer(200, "done")
+            }
+        })
+        .await;
+    let new = NewToken {
+        user: server.app.directory.login("admin").unwrap().0.to_string(),
+        read_only: true,
+        ..NewToken::default()
+    };
+    let token = tokens::create(&server.app, new).await.unwrap().token;
+    let request = |method: &str, path: &str, upgrades: bool| {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "localhost")
+            .header("authorization", format!("Bearer {token}"));
+        match upgrades {
+            true => request
+                .header("connection", "Upgrade")
+                .header("upgrade", "websocket"),
+            false => request,
+        }
+    };
+    let mut expected = Vec::new();
+    for (method, path) in [
+        ("GET", "/api/v1/namespaces/a/pods"),
+        ("GET", "/api/v1/namespaces/a/pods/b/log"),
+        (
+            "POST",
+            "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+        ),
+    ] {
+        let asked = request(method, &format!("/k8s/clusters/c-1{path}"), false);
+        let (parts, _) = server.ask(asked, "{}").await;
+        assert_eq!(parts.status, StatusCode::OK, "{method} {path}");
+        expected.push(format!("{method} {path}"));
+    }
+    assert_eq!(*reached.lock().unwrap(), expected);
+
+    let only_reads = "the token is good for reading only";
+    for (method, path, upgrades) in [
+        ("POST", "/api/v1/namespaces/a/pods", false),
+        ("PUT", "/api/v1/namespaces/a/pods/b", false),
+        ("PATCH", "/api/v1/namespaces/a/pods/b", false),
+        ("DELETE", "/api/v1/namespaces/a/pods/b", false),
+        ("DELETE", "/api/v1/namespaces/a/pods", false),
+        ("POST", "/api/v1/namespaces/a/pods/b/exec?command=sh", true),
+        ("GET", "/api/v1/namespaces/a/pods/b/exec?command=sh", true),
+        ("GET", "/api/v1/namespaces/a/pods/b/%65xec", true),
+        ("GET", "/api/v1/namespaces/a/pods/b/attach", true),
+        ("GET", "/api/v1/namespaces/a/pods/b/portforward", true),
+        ("GET", "/api/v1/namespaces/a/services/b/proxy/x", false),
+        ("GET", "/api/v1/nodes/n/proxy/configz", false),
+        ("GET", "/api/v1/nodes/n/proxy/exec/a/b/c", true),
+        ("GET", "/api/v1/nodes/n%2fproxy/configz", false),
+        ("GET", "/apis/example.org/v1/things/x/console", true),
+    ] {
+        let asked = request(method, &format!("/k8s/clusters/c-1{path}"), upgrades);
+        let (parts, body) = server.ask(asked, "").await;
+        let said = format!("{method} {path}");
+        assert_eq!(parts.status, StatusCode::FORBIDDEN, "{said}");
+        assert_eq!(message(&body), only_reads, "{said}");
+        let mut client = server.client("c-1.clusters.lariat.internal").await;
+        let asked = request(method, path, upgrades).body(Full::default().boxed_unsync());
+        let sent = client.send_request(asked.unwrap());
+        let answered = within(sent).await.unwrap();
+        assert_eq!(answered.status(), StatusCode::FORBIDDEN, "{said}, by name");
+    }
+    assert_eq!(*reached.lock().unwrap(), expected, "nothing more");
+}
+
 #[tokio::test]
 async fn what_acts_by_reading_is_done_by_who_may_create_it() {
     const REVIEWS: &str = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";

@@ -36,6 +36,8 @@ pub struct Identity {
     pub principal: String,
     /// The only cluster that the token is good for.
     pub only_cluster: Option<ClusterId>,
+    /// Whether the token is good for reading only.
+    pub read_only: bool,
     /// Whether the user must change the password before anything else.
     pub must_change_password: bool,
     /// Whether a browser sends the proof by itself, whichever page asks it to: then what comes back must
@@ -75,6 +77,7 @@ impl Identity {
             provider: token.provider.clone(),
             principal: token.principal.clone(),
             only_cluster: token.cluster.clone(),
+            read_only: token.read_only,
             must_change_password: user.must_change_password,
             by_browser: false,
             expires_at: token.expires_at,
@@ -96,6 +99,7 @@ impl Identity {
             provider: "local".to_owned(),
             principal: format!("local://{user}"),
             only_cluster: only_cluster.map(|id| id.parse().unwrap()),
+            read_only: false,
             must_change_password: false,
             by_browser: false,
             expires_at: None,

@@ -54,6 +54,8 @@ pub struct TokenRecord {
     pub user: UserId,
     /// The only cluster that it is good for.
     pub cluster: Option<ClusterId>,
+    /// Whether it is good for reading only.
+    pub read_only: bool,
     /// The login provider by which the user came.
     pub provider: String,
     /// The user as that provider knows them.
@@ -95,6 +97,7 @@ impl TokenRecord {
             } else {
                 Some(cluster.parse().ok()?)
             },
+            read_only: token.read_only,
             // A token without an end was not made here.
             expires_at: Some(token.expires_at.as_ref()?.0),
             // What is being deleted is gone, whatever its object waits for.
@@ -126,6 +129,7 @@ impl TokenRecord {
             name: self.name.clone(),
             user: self.user.clone(),
             cluster: self.cluster.clone(),
+            read_only: self.read_only,
             provider: self.provider.clone(),
             principal: self.principal.clone(),
             is_session: self.is_session,

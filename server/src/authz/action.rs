@@ -29,6 +29,12 @@ impl Action {
         Self { verb, target }
     }
 
+    /// Whether it acts, be it by a method that elsewhere only reads.
+    #[must_use]
+    pub fn acts(&self) -> bool {
+        acts(&self.target)
+    }
+
     /// Whether the answer goes on until somebody ends it.
     #[must_use]
     pub fn is_watch(&self) -> bool {
@@ -38,7 +44,7 @@ impl Action {
     /// Whether the answer may go on for long: a watch, a log, or what is carried in both directions.
     #[must_use]
     pub fn is_long_running(&self) -> bool {
-        self.is_watch() || acts(&self.target) || subresource(&self.target) == "log"
+        self.is_watch() || self.acts() || subresource(&self.target) == "log"
     }
 }
 

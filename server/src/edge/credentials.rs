@@ -8,8 +8,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use url::Url;
 
 use super::context::RequestContext;
+use super::reading;
 use crate::authn::{Bearer, Identity, session};
-use crate::authz::Denied;
+use crate::authz::{Denied, READING_ONLY};
 use crate::kube_proxy::refuse_impersonation;
 use crate::state::App;
 
@@ -31,8 +32,8 @@ pub(crate) enum Site {
 /// else by its session cookie. One of them decides alone; what it shows is accepted or refused.
 ///
 /// # Errors
-/// 401 when nothing good is shown; 403 when a page of another site may have asked for it, and for whoever
-/// means to act in another name.
+/// 401 when nothing good is shown; 403 when a page of another site may have asked for it, for whoever means
+/// to act in another name, and for what a token that only reads is not good for.
 pub(crate) fn authenticate<B>(
     app: &App,
     request: &Request<B>,
@@ -48,7 +49,14 @@ pub(crate) fn authenticate<B>(
         None => by_cookie(app, request)?,
     };
     context.audit.set_identity(&identity);
-    if let Err(refused) = refuse_impersonation(headers) {
+    let chosen = context.connection.cluster.as_ref();
+    let decided = refuse_impersonation(headers).and_then(|()| {
+        if identity.read_only && !reading::is_all(request, chosen) {
+            return Err(Denied(READING_ONLY.to_owned()));
+        }
+        Ok(())
+    });
+    if let Err(refused) = decided {
         context.audit.set_decision(false, &refused.0);
         return Err(refused.into());
     }

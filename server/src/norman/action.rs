@@ -23,7 +23,11 @@ pub(super) type Structure = (&'static str, fn() -> Fields);
 const OF_CLUSTERS: [Action; 1] = [Action {
     name: "generateKubeconfig",
     input: Some(("generateKubeconfigInput", || {
-        fields(&[("serverName", "boolean"), ("ttl", "int")])
+        fields(&[
+            ("readOnly", "boolean"),
+            ("serverName", "boolean"),
+            ("ttl", "int"),
+        ])
     })),
     output: Some(("generateKubeconfigOutput", || {
         fields(&[("config", "string")])

@@ -34,6 +34,9 @@ struct Input {
     /// Whether kubectl asks the command line for a token, so that none is in the file. Without it: as the
     /// setting says.
     exec: Option<bool>,
+    /// Whether the token is good for reading only. No cluster knows of such tokens, so then there is no way past
+    /// this server in the file.
+    read_only: bool,
 }
 
 /// `POST /v3/clusters/ID?action=generateKubeconfig`
@@ -58,12 +61,16 @@ pub(super) async fn generate(
         None => app.directory.setting(GENERATE_TOKEN).as_ref() == "false",
     };
     let user = if exec {
-        exec_entry(app, &id)
+        exec_entry(app, &id, input.read_only)
     } else {
-        json!({"token": new_token(app, who, &id, input.ttl).await?})
+        json!({"token": new_token(app, who, &id, &input).await?})
     };
     let entry = server_entry(app, &id, input.server_name);
-    let config = kubeconfig(&names(app, &cluster), &entry, &direct(&cluster), &user);
+    let direct = match input.read_only {
+        true => Vec::new(),
+        false => direct(&cluster),
+    };
+    let config = kubeconfig(&names(app, &cluster), &entry, &direct, &user);
     let config = yaml(&config).map_err(ApiError::internal)?;
     let output = json!({
         "type": "generateKubeconfigOutput",
@@ -78,13 +85,17 @@ async fn new_token(
     app: &App,
     who: &Identity,
     id: &ClusterId,
-    ttl: u64,
+    input: &Input,
 ) -> Result<String, ApiError> {
     let new = NewToken {
         user: who.user.to_string(),
         description: format!("kubeconfig for cluster {id}"),
-        ttl: Some(if ttl == 0 { TTL_MILLISECONDS } else { ttl }),
+        ttl: Some(match input.ttl {
+            0 => TTL_MILLISECONDS,
+            milliseconds => milliseconds,
+        }),
         cluster: id.to_string(),
+        read_only: input.read_only,
         derived: true,
         provider: who.provider.clone(),
         principal: who.principal.clone(),
@@ -94,12 +105,16 @@ async fn new_token(
 }
 
 /// What makes kubectl ask the command line for a token.
-fn exec_entry(app: &App, id: &ClusterId) -> Value {
+fn exec_entry(app: &App, id: &ClusterId, read_only: bool) -> Value {
     let server = app.config.server_url.as_str().trim_end_matches('/');
+    let mut args = vec!["token", "--server", server, "--cluster", id.as_str()];
+    if read_only {
+        args.push("--read-only");
+    }
     json!({"exec": {
         "apiVersion": "client.authentication.k8s.io/v1",
         "command": "lariat",
-        "args": ["token", "--server", server, "--cluster", id.as_str()],
+        "args": args,
         "interactiveMode": "IfAvailable",
         "provideClusterInfo": false,
         "installHint": format!(

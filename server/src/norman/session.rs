@@ -6,6 +6,7 @@ use http::{Response, StatusCode};
 use lariat_api::Token;
 use serde::{Deserialize, Deserializer};
 
+use super::answer;
 use super::login::shown;
 use crate::authn::{Identity, session};
 use crate::authz::Denied;
@@ -66,6 +67,17 @@ pub(super) fn logged_in(token: &Token, wanted: ResponseType) -> Result<Response<
         response.headers_mut().append(SET_COOKIE, cookie);
     }
     Ok(response)
+}
+
+/// Whether a `POST` to a path under `/v3`, by its segments, ends the token with which it comes, and that alone.
+pub(crate) fn is_logout(segments: &[&str], query: Option<&str>) -> bool {
+    let [collection] = segments else {
+        return false;
+    };
+    let mut names = ["token", "tokens"].into_iter();
+    let of_tokens = names.any(|name| collection.eq_ignore_ascii_case(name));
+    let action = answer::action(query);
+    of_tokens && matches!(action.as_deref(), Some("logout" | "logoutAll"))
 }
 
 /// `POST /v3/tokens?action=logoutAll`: ends the session, and says where a browser ends that at the login

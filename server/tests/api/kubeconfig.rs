@@ -91,6 +91,42 @@ async fn the_token_is_for_that_cluster_and_clusters_of_one_name_are_told_apart()
 }
 
 #[tokio::test]
+async fn the_token_of_a_file_may_be_good_for_reading_only() {
+    let server = TestServer::start().await;
+    let admin = server.admin().await;
+    let endpoint = json!({"enabled": true, "fqdn": "api.example.org"});
+    let spec = json!({"spec": {"localClusterAuthEndpoint": endpoint}});
+    admin
+        .post(&clusters(), &object("Cluster", "c-1", spec))
+        .await;
+    let file = generated(&admin, "c-1", &json!({"readOnly": true})).await;
+    assert_eq!(file.contexts.len(), 1, "none past the server");
+    let user = file.auth_infos[0].auth_info.clone().unwrap();
+    let token: String = {
+        use secrecy::ExposeSecret;
+        user.token.unwrap().expose_secret().to_owned()
+    };
+    let reader = admin.with_token(&token);
+    reader.get("/k8s/clusters/c-1/api").await.refusal(503);
+    let refused = reader
+        .post("/k8s/clusters/c-1/api/v1/namespaces", &json!({}))
+        .await
+        .refusal(403);
+    assert_eq!(refused, "the token is good for reading only");
+    // Where the command line gives the token, it is told so.
+    let asked = json!({"readOnly": true, "exec": true});
+    let file = generated(&admin, "c-1", &asked).await;
+    let user = file.auth_infos[0].auth_info.clone().unwrap();
+    let args = user.exec.unwrap().args.unwrap();
+    assert_eq!(args.last().map(String::as_str), Some("--read-only"));
+    let file = generated(&admin, "c-1", &json!({"exec": true})).await;
+    assert_eq!(file.contexts.len(), 2);
+    let user = file.auth_infos[0].auth_info.clone().unwrap();
+    let args = user.exec.unwrap().args.unwrap();
+    assert!(!args.contains(&"--read-only".to_owned()), "{args:?}");
+}
+
+#[tokio::test]
 async fn only_who_may_reach_a_cluster_gets_a_file_for_it() {
     let server = TestServer::start().await;
     let admin = server.admin().await;

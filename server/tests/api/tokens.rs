@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use base64::Engine as _;
-use http::{Request, StatusCode};
+use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use serde_json::json;
 use sha2::Digest as _;
@@ -474,5 +474,159 @@ async fn a_token_for_one_cluster_manages_nothing() {
             "{action}: {}",
             answer.text()
         );
+    }
+}
+
+const ONLY_READS: &str = "the token is good for reading only";
+
+/// Of an administrator, whom nothing else would stop.
+#[tokio::test]
+async fn a_token_that_only_reads_changes_nothing() {
+    let server = TestServer::start().await;
+    let admin = server.admin().await;
+    admin
+        .post(&clusters(), &object("Cluster", "c-one", json!({})))
+        .await;
+    let (_, ann) = server.user(&admin, "ann").await;
+    let made = object("Token", "", json!({"readOnly": true}));
+    let made = admin.post(&tokens(), &made).await.json();
+    let reader = admin.with_token(made["token"].as_str().unwrap());
+    let own = format!(
+        "{}/{}",
+        tokens(),
+        made["metadata"]["name"].as_str().unwrap()
+    );
+    for path in [
+        "/apis",
+        &cluster("c-one"),
+        &own,
+        "/v3",
+        "/v3/clusters/c-one",
+        "/v3/users?limit=5",
+        "/metrics",
+    ] {
+        let answer = reader.get(path).await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.text());
+    }
+    let shown = reader.get("/v3/tokens?current=true").await.json();
+    assert_eq!(shown["data"][0]["readOnly"], true, "{shown}");
+
+    let everything = async || {
+        let mut lists = Vec::new();
+        for path in [clusters(), tokens(), users()] {
+            let listed = admin.get(&path).await.json();
+            let items = listed["items"].as_array().unwrap().iter();
+            let said = items.map(|item| (item["metadata"]["uid"].clone(), item["spec"].clone()));
+            lists.push(said.collect::<Vec<_>>());
+        }
+        lists
+    };
+    let before = everything().await;
+    let mut one = reader.get(&cluster("c-one")).await.json();
+    one["spec"]["displayName"] = json!("other");
+    let user = format!("/v3/users/{ann}");
+    for (method, path) in [
+        (Method::POST, clusters()),
+        (Method::POST, tokens()),
+        (Method::POST, users()),
+        (Method::POST, registration_tokens("c-one")),
+        (Method::PUT, cluster("c-one")),
+        (Method::PATCH, cluster("c-one")),
+        (Method::DELETE, cluster("c-one")),
+        (Method::DELETE, clusters()),
+        (Method::DELETE, own),
+        (Method::POST, "/api/v1/namespaces".to_owned()),
+        (Method::POST, "/v3/clusters".to_owned()),
+        (Method::POST, "/v3/tokens".to_owned()),
+        (Method::PUT, "/v3/clusters/c-one".to_owned()),
+        (Method::DELETE, "/v3/clusters/c-one".to_owned()),
+        (Method::DELETE, user.clone()),
+        (Method::POST, format!("{user}?action=setpassword")),
+        (
+            Method::POST,
+            "/v3/users?action=refreshauthprovideraccess".to_owned(),
+        ),
+        (
+            Method::POST,
+            "/v3/clusters/c-one?action=generateKubeconfig".to_owned(),
+        ),
+        (
+            Method::POST,
+            "/v3/deviceLogins/BBBB-BBBB?action=approve".to_owned(),
+        ),
+        (
+            Method::POST,
+            "/k8s/clusters/c-one/api/v1/namespaces".to_owned(),
+        ),
+    ] {
+        let answer = reader.send(method.clone(), &path, Some(&one)).await;
+        let told = answer.text();
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{method} {path}");
+        assert!(told.contains(ONLY_READS), "{method} {path}: {told}");
+    }
+    assert_eq!(everything().await, before);
+}
+
+#[tokio::test]
+async fn a_token_that_only_reads_asks_what_its_user_may_do_and_ends_itself() {
+    let server = TestServer::start().await;
+    let admin = server.admin().await;
+    let reading = object("Token", "", json!({"readOnly": true}));
+    for logout in ["logout", "logoutAll"] {
+        let made = admin.post(&tokens(), &reading).await.json();
+        let token = made["token"].as_str().unwrap();
+        let reader = admin.with_token(token);
+        for (group, kind, spec) in [
+            (
+                "authorization.k8s.io",
+                "SelfSubjectAccessReview",
+                json!({"resourceAttributes": {"verb": "list", "resource": "secrets"}}),
+            ),
+            ("authentication.k8s.io", "SelfSubjectReview", json!(null)),
+        ] {
+            let mut review = json!({"apiVersion": format!("{group}/v1"), "kind": kind});
+            if !spec.is_null() {
+                review["spec"] = spec;
+            }
+            let path = format!("/apis/{group}/v1/{}s", kind.to_lowercase());
+            let answer = reader.post(&path, &review).await;
+            let told = answer.text();
+            assert_eq!(answer.status, StatusCode::CREATED, "{kind}: {told}");
+        }
+        // Others are not to let its user in for more.
+        let review = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview",
+            "spec": {"token": token}});
+        let path = "/apis/authentication.k8s.io/v1/tokenreviews";
+        let reviewed = admin.post(path, &review).await.json();
+        assert_eq!(reviewed["status"]["authenticated"], json!(null));
+        assert_eq!(reviewed["status"]["error"], ONLY_READS);
+        let ended = reader
+            .post(&format!("/v3/tokens?action={logout}"), &json!({}))
+            .await;
+        assert_eq!(ended.status, StatusCode::OK, "{}", ended.text());
+        reader.get("/apis").await.refusal(401);
+    }
+}
+
+/// Neither is it made good for more, nor does somebody believe that a token was narrowed which was not.
+#[tokio::test]
+async fn whether_a_token_only_reads_is_said_when_it_is_made() {
+    let server = TestServer::start().await;
+    let admin = server.admin().await;
+    for before in [true, false] {
+        let made = object("Token", "", json!({"readOnly": before}));
+        let made = admin.post(&tokens(), &made).await.json();
+        let name = made["metadata"]["name"].as_str().unwrap();
+        let path = format!("{}/{name}", tokens());
+        let change = json!({"readOnly": !before});
+        let refused = admin.patch(&path, &change).await.refusal(422);
+        assert!(refused.contains("cannot be changed"), "{refused}");
+        let described = json!({"readOnly": null, "description": "laptop"});
+        let described = admin.patch(&path, &described).await;
+        assert_eq!(described.status, StatusCode::OK, "{}", described.text());
+        let other = admin.with_token(made["token"].as_str().unwrap());
+        let another = object("Token", "", json!({}));
+        let status = other.post(&tokens(), &another).await.status;
+        assert_eq!(status == StatusCode::FORBIDDEN, before, "{status}");
     }
 }

@@ -38,6 +38,10 @@ impl Wanted {
             if who.must_change_password {
                 continue;
             }
+            // No cluster knows of tokens that only read.
+            if who.read_only {
+                continue;
+            }
             // What goes past this server cannot be recorded.
             if authz::must_be_recorded(app, &who, &object) {
                 continue;

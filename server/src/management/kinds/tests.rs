@@ -121,6 +121,25 @@ fn what_is_given_once_stays() {
     // What is left out stays as it is.
     let new = json!({"metadata": {"name": "token-1"}, "description": "laptop"});
     assert_eq!(faults_of("Token", new, Some(old)), [""; 0]);
+    let token = |fields: Value| {
+        let mut token = fields;
+        token["metadata"] = json!({"name": "token-1"});
+        token
+    };
+    for (before, after, stays) in [
+        (json!({"readOnly": true}), json!({}), true),
+        (json!({"readOnly": true}), json!({"readOnly": true}), true),
+        (json!({"readOnly": true}), json!({"readOnly": false}), false),
+        (json!({}), json!({"readOnly": true}), false),
+        (json!({}), json!({"readOnly": false}), true),
+    ] {
+        let found = faults_of("Token", token(after), Some(token(before)));
+        let expected: &[&str] = match stays {
+            true => &[],
+            false => &["readOnly: Invalid value: cannot be changed"],
+        };
+        assert_eq!(found, expected);
+    }
     let token = |uses: u32| json!({"metadata": {"name": "crt-1"}, "spec": {"maxUses": uses}});
     let found = faults_of("ClusterRegistrationToken", token(2), Some(token(1)));
     assert_eq!(found, [changed("spec.maxUses", "2")]);
