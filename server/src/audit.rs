@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
-use lariat_api::ClusterId;
+use lariat_api::{AuthConfigType, ClusterId};
 use serde_json::Value;
 
 pub(crate) use body::Captured;
@@ -36,9 +36,14 @@ const VIA: &str = "audit.lariat.internal/via";
 const RECORDING: &str = "audit.lariat.internal/recording";
 const RECEIVED: &str = "audit.lariat.internal/received-bytes";
 const SENT: &str = "audit.lariat.internal/sent-bytes";
+const LOGIN_PROVIDER: &str = "audit.lariat.internal/login-provider";
+const LOGIN_NAME: &str = "audit.lariat.internal/login-name";
 const DECISION: &str = "authorization.k8s.io/decision";
 const REASON: &str = "authorization.k8s.io/reason";
 const TRUNCATED: &str = "audit.k8s.io/truncated";
+
+/// So much of a name that somebody tries to log in with is recorded, in characters.
+const MAX_LOGIN_NAME: usize = 128;
 
 /// The record of one request. The line is written when the last clone is dropped: whoever works
 /// for the request (the body of its answer, the two directions of an upgrade) holds one.
@@ -123,13 +128,33 @@ impl Audit {
 
     /// Who it is. What is done must be known by then.
     pub fn set_identity(&self, identity: &Identity) {
+        self.set_user(identity);
+        self.0.record(Stage::RequestReceived);
+    }
+
+    /// Who has just logged in, by the token that was made. Nobody was known when the request came.
+    pub fn set_logged_in(&self, identity: &Identity) {
+        self.set_user(identity);
+    }
+
+    fn set_user(&self, identity: &Identity) {
         let user = UserInfo {
             username: identity.user.to_string(),
             groups: identity.groups.clone(),
             extra: identity.extra.clone(),
         };
         self.with(|known| known.user = Some(user));
-        self.0.record(Stage::RequestReceived);
+    }
+
+    /// The login provider by which somebody tries to come.
+    pub fn set_login_provider(&self, provider: AuthConfigType) {
+        self.annotate(LOGIN_PROVIDER, provider.name().to_owned());
+    }
+
+    /// The name with which somebody tries to log in, whether there is such an account or not. Its first 128
+    /// characters are recorded.
+    pub fn set_login_name(&self, name: &str) {
+        self.annotate(LOGIN_NAME, name.chars().take(MAX_LOGIN_NAME).collect());
     }
 
     /// Which cluster it goes to.

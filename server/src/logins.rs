@@ -15,6 +15,7 @@ mod status;
 use apiserver::error::ApiError;
 use lariat_api::{AuthConfigType, Kind as _, Token};
 
+use crate::audit::Audit;
 use crate::authn::provider::{Account, Credentials, LoginError};
 use crate::management::Number;
 use crate::state::App;
@@ -39,7 +40,8 @@ pub(crate) struct Session {
     pub(crate) ttl: u64,
 }
 
-/// Logs in who shows that to a provider. The answer holds the bearer token, which is not kept.
+/// Logs in who shows that to a provider. The answer holds the bearer token, which is not kept; the audit
+/// record is told who it is.
 ///
 /// # Errors
 /// 401 with the reason when the provider refuses, 403 when it does not but this server does, 404 when
@@ -49,18 +51,19 @@ pub(crate) async fn by_credentials(
     type_: AuthConfigType,
     shown: Credentials,
     session: Session,
+    audit: &Audit,
 ) -> Result<Token, ApiError> {
     let welcomed = async {
         let provider = app.providers.get(type_).await?;
         let account = provider.authenticate(shown).await?;
-        welcome(app, type_, &account, session).await
+        welcome(app, type_, &account, session, audit).await
     };
     let welcomed = welcomed.await;
     app.login_limits.ended(type_, &welcomed);
     welcomed
 }
 
-/// Lets in somebody whom a provider has proved.
+/// Lets in somebody whom a provider has proved, and tells the audit record who it is.
 ///
 /// # Errors
 /// 403 when the settings of the provider do not let them in, 401 when their user is disabled.
@@ -69,6 +72,7 @@ pub(crate) async fn welcome(
     type_: AuthConfigType,
     account: &Account,
     session: Session,
+    audit: &Audit,
 ) -> Result<Token, ApiError> {
     let known = accounts::known(app, type_, account);
     let config = app.providers.enabled_config(type_);
@@ -86,6 +90,7 @@ pub(crate) async fn welcome(
         grants::keep(app, &user, type_, grant).await?;
     }
     let token = again(app, user.name(), type_, &account.principal.id, session).await?;
+    name_user(app, &token, audit);
     if let Some(config) = config
         && let Err(error) = status::tested(app, &config).await
     {
@@ -95,6 +100,13 @@ pub(crate) async fn welcome(
         );
     }
     Ok(token)
+}
+
+/// Tells the audit record of a login whose token was made.
+pub(crate) fn name_user(app: &App, token: &Token, audit: &Audit) {
+    if let Some(who) = app.directory.identity_of(token.name()) {
+        audit.set_logged_in(&who);
+    }
 }
 
 /// Another session of somebody who was let in.

@@ -91,10 +91,13 @@ async fn begin(
     context: &RequestContext,
     provider: &str,
 ) -> Result<Response<Body>, ApiError> {
-    if let Err(error) = app.login_limits.check_address(context.connection.peer.ip()) {
-        return Ok(verify::problem(&error));
-    }
     let type_ = AuthConfigType::of_name(provider).filter(|type_| type_.redirects());
+    if let Some(type_) = type_ {
+        context.audit.set_login_provider(type_);
+    }
+    if let Err(error) = app.login_limits.check_address(context.connection.peer.ip()) {
+        return Ok(verify::problem(context, &error));
+    }
     let type_ = type_.ok_or_else(ApiError::no_such_path)?;
     let next = next(app, request.uri().query());
     let begun = async {
@@ -108,7 +111,7 @@ async fn begin(
             response.headers_mut().append(SET_COOKIE, cookie);
             Ok(response)
         }
-        Err(error) => Ok(verify::problem(&error)),
+        Err(error) => Ok(verify::problem(context, &error)),
     }
 }
 

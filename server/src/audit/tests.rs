@@ -111,6 +111,39 @@ fn the_line_is_written_when_the_last_holder_is_gone() {
 }
 
 #[test]
+fn a_name_that_somebody_logs_in_with_is_recorded_up_to_a_length() {
+    let log = Log::with(Policy::default());
+    let audit = log.begin(&Method::POST, "/v3-public/localProviders/local");
+    audit.set_login_provider(AuthConfigType::Local);
+    audit.set_login_name(&format!("a\n{}", "ü".repeat(500)));
+    drop(audit);
+    let events = log.events();
+    let [event] = events.as_slice() else {
+        panic!("{events:?}");
+    };
+    assert_eq!(event["user"], json!({}));
+    let annotations = &event["annotations"];
+    assert_eq!(annotations["audit.lariat.internal/login-provider"], "local");
+    let name = format!("a\n{}", "ü".repeat(126));
+    assert_eq!(annotations["audit.lariat.internal/login-name"], name);
+}
+
+#[test]
+fn who_has_logged_in_is_named_when_it_is_done() {
+    let log = Log::new(EVERYTHING);
+    let audit = log.begin(&Method::POST, "/v3-public/localProviders/local");
+    audit.set_logged_in(&Identity::for_test("u-1", false, None));
+    audit.set_status(201);
+    drop(audit);
+    let events = log.events();
+    let [event] = events.as_slice() else {
+        panic!("{events:?}");
+    };
+    assert_eq!(event["stage"], "ResponseComplete");
+    assert_eq!(event["user"], json!({"username": "u-1"}));
+}
+
+#[test]
 fn each_stage_has_its_line() {
     let log = Log::new(EVERYTHING);
     let audit = log.begin(&Method::GET, "/api/v1/pods?watch=true");

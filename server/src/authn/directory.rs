@@ -148,6 +148,13 @@ impl Directory {
         Ok(identity)
     }
 
+    /// Who has the token of that name, if that, its user and the provider of its login are enabled. Not a
+    /// use of it.
+    pub(crate) fn identity_of(&self, token: &str) -> Option<Identity> {
+        let content = self.read();
+        content.identify(content.tokens.get(token)?).ok()
+    }
+
     /// The tokens that are good for that cluster alone, with whose they are. Those that have expired are
     /// among them until they are deleted; those that are refused for another reason are not.
     pub(crate) fn tokens_for(&self, cluster: &ClusterId) -> Vec<(Arc<TokenRecord>, Identity)> {

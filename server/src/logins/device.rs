@@ -75,6 +75,7 @@ enum Decided {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Approval {
     pub(crate) user: String,
+    pub(crate) username: String,
     pub(crate) provider: String,
     pub(crate) principal: String,
     pub(crate) description: String,
@@ -208,6 +209,7 @@ impl DeviceLogins {
             false => Decided::Denied,
             true => Decided::Approved(Approval {
                 user: who.user.to_string(),
+                username: who.username.clone(),
                 provider: who.provider.clone(),
                 principal: who.principal.clone(),
                 description: found.shown.description.clone(),

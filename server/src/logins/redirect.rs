@@ -10,6 +10,7 @@ use url::Url;
 
 use super::flow::{Flow, NotBegunHere, Purpose};
 use super::{Session, welcome};
+use crate::audit::Audit;
 use crate::authn::provider::{AuthProvider, RedirectProvider};
 use crate::state::App;
 
@@ -60,7 +61,8 @@ impl Returned {
     }
 }
 
-/// Logs in who comes back from a provider. The answer holds the bearer token, which is not kept.
+/// Logs in who comes back from a provider. The answer holds the bearer token, which is not kept; the audit
+/// record is told who it is.
 ///
 /// # Errors
 /// As [`super::by_credentials`], and 400 when this browser did not begin the login.
@@ -69,19 +71,21 @@ pub(crate) async fn finish(
     flow: Flow,
     code: SecretString,
     session: Session,
+    audit: &Audit,
 ) -> Result<Token, ApiError> {
     if !matches!(flow.purpose, Purpose::Session { .. }) {
         return Err(NotBegunHere.into());
     }
     let type_ = AuthConfigType::of_name(&flow.provider).ok_or(NotBegunHere)?;
-    let app = Arc::clone(app);
+    let (app, audit) = (Arc::clone(app), audit.clone());
     // A code is good once: a client that goes away must not leave half a login.
     let finished = tokio::spawn(async move {
         let welcomed = async {
             let provider = app.providers.get(type_).await?;
             let redirects = redirects(type_, &*provider)?;
             let account = redirects.finish(&flow.secrets, &code).await?;
-            welcome(&app, type_, &account, session).await
+            audit.set_login_name(&account.principal.login_name);
+            welcome(&app, type_, &account, session, &audit).await
         };
         let welcomed = welcomed.await;
         app.login_limits.ended(type_, &welcomed);

@@ -103,6 +103,10 @@ pub(super) async fn test_and_apply(
     let body = collect(body, app.config.limits.body).await?;
     let input: Input = answer::parse(&body)?;
     let config = overlaid(type_, stored(app, who, type_).await?, input.config)?;
+    context.audit.set_login_provider(type_);
+    if !type_.redirects() {
+        context.audit.set_login_name(&input.username);
+    }
     // A stolen token must not be a way to try passwords.
     let address = context.connection.peer.ip();
     app.login_limits

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{answer, login};
+use crate::audit::Audit;
 use crate::authn::Identity;
 use crate::authn::provider::LoginError;
 use crate::authz::{self, Denied};
@@ -69,6 +70,7 @@ struct Redeem {
 pub(super) async fn redeem(
     app: &Arc<App>,
     request: Request<Incoming>,
+    context: &RequestContext,
 ) -> Result<Response<Body>, ApiError> {
     let body = collect(request.into_body(), app.config.limits.body).await?;
     let asked: Redeem = answer::parse(&body)?;
@@ -86,25 +88,33 @@ pub(super) async fn redeem(
             Err(Denied(why.to_owned()).into())
         }
         Told::Approved(approval) => {
-            let token = give(app, approval).await?;
+            let token = give(app, approval, &context.audit).await?;
             Ok(json_answer(StatusCode::CREATED, &login::shown(&token)))
         }
     }
 }
 
 /// A token for who confirmed, if they could still log in.
-async fn give(app: &Arc<App>, approval: Approval) -> Result<lariat_api::Token, ApiError> {
+async fn give(
+    app: &Arc<App>,
+    approval: Approval,
+    audit: &Audit,
+) -> Result<lariat_api::Token, ApiError> {
+    let type_ = AuthConfigType::of_name(&approval.provider).unwrap_or(AuthConfigType::Local);
+    audit.set_login_provider(type_);
+    audit.set_login_name(&approval.username);
     let user = app.directory.user(&approval.user);
     if !user.is_some_and(|user| user.enabled) {
         return Err(LoginError::Disabled.into());
     }
-    let type_ = AuthConfigType::of_name(&approval.provider).unwrap_or(AuthConfigType::Local);
     app.providers.get(type_).await?;
     let session = Session {
         description: approval.description.clone(),
         ttl: 0,
     };
-    logins::again(app, &approval.user, type_, &approval.principal, session).await
+    let token = logins::again(app, &approval.user, type_, &approval.principal, session).await?;
+    logins::name_user(app, &token, audit);
+    Ok(token)
 }
 
 /// `GET /v3/deviceLogins/CODE`: what somebody is shown who may confirm it.

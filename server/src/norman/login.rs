@@ -54,7 +54,6 @@ pub(super) async fn login(
     let (parts, body) = request.into_parts();
     let body = collect(body, app.config.limits.body).await?;
     let input: Input = answer::parse(&body)?;
-    input.response_type.may_be_given_to(site)?;
     let provider = match provider {
         Some(provider) => provider,
         None => providers::of_type(&input.type_).ok_or_else(|| {
@@ -62,6 +61,12 @@ pub(super) async fn login(
             answer::invalid(format!("type: must be one of {}", known.join(", ")))
         })?,
     };
+    let audit = &context.audit;
+    audit.set_login_provider(provider);
+    if !provider.redirects() {
+        audit.set_login_name(&input.username);
+    }
+    input.response_type.may_be_given_to(site)?;
     let address = context.connection.peer.ip();
     let session = Session {
         description: input.description,
@@ -78,7 +83,7 @@ pub(super) async fn login(
         if flow.provider != provider.name() {
             return Err(answer::invalid("state: is of a login by another provider"));
         }
-        let token = logins::finish(app, flow, returned.code, session).await?;
+        let token = logins::finish(app, flow, returned.code, session, audit).await?;
         return session::logged_in(&token, input.response_type);
     }
     app.login_limits
@@ -87,7 +92,7 @@ pub(super) async fn login(
         name: input.username,
         password: input.password,
     };
-    let token = logins::by_credentials(app, provider, credentials, session).await?;
+    let token = logins::by_credentials(app, provider, credentials, session, audit).await?;
     session::logged_in(&token, input.response_type)
 }
 

@@ -57,7 +57,7 @@ pub(super) async fn answer(
                 device_logins::begin(app, request, context).await
             }
             (["deviceLogins"], None, (Some("redeem"), &Method::POST)) => {
-                device_logins::redeem(app, request).await
+                device_logins::redeem(app, request, context).await
             }
             (["v1-public", "login"], None, (None, &Method::POST)) => {
                 login::login(app, request, context, None).await

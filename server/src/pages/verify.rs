@@ -6,6 +6,7 @@ use apiserver::error::ApiError;
 use http::header::SET_COOKIE;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
+use lariat_api::AuthConfigType;
 
 use super::{HTML, go_to, shown};
 use crate::authn::session;
@@ -20,7 +21,7 @@ pub(super) async fn verify(
     context: &RequestContext,
 ) -> Result<Response<Body>, ApiError> {
     if let Err(error) = app.login_limits.check_address(context.connection.peer.ip()) {
-        return Ok(over(problem(&error)));
+        return Ok(over(problem(context, &error)));
     }
     let mut returned = Returned::default();
     let mut refused = false;
@@ -34,12 +35,18 @@ pub(super) async fn verify(
         }
     }
     if refused {
-        return Ok(over(login_page("refused")));
+        let now = app.clock.now();
+        if let Ok(flow) = app.flows.resume(request.headers(), &returned.state, now) {
+            note_provider(context, &flow.provider);
+        }
+        let error = ApiError::unauthorized("the login provider refused the login");
+        return Ok(over(problem(context, &error)));
     }
     let flow = match returned.resume(app, request.headers()) {
         Ok(flow) => flow,
-        Err(error) => return Ok(over(problem(&error))),
+        Err(error) => return Ok(over(problem(context, &error))),
     };
+    note_provider(context, &flow.provider);
     let next = match &flow.purpose {
         // The page hands the code over to who is testing; the flow goes on.
         Purpose::Test => return Ok(shown(HTML, include_str!("test.html"))),
@@ -49,12 +56,13 @@ pub(super) async fn verify(
         description: "browser".to_owned(),
         ..Session::default()
     };
-    let token = match logins::finish(app, flow, returned.code, session).await {
+    let finished = logins::finish(app, flow, returned.code, session, &context.audit).await;
+    let token = match finished {
         Ok(token) => token,
         Err(error) => {
             let message = error.log().unwrap_or_else(|| error.message());
             tracing::info!(id = %context.id, message, "a login by redirect was refused");
-            return Ok(over(problem(&error)));
+            return Ok(over(problem(context, &error)));
         }
     };
     let mut response = over(go_to(&next));
@@ -64,8 +72,17 @@ pub(super) async fn verify(
     Ok(response)
 }
 
-/// Back to the login, with a word for what went wrong.
-pub(super) fn problem(error: &ApiError) -> Response<Body> {
+fn note_provider(context: &RequestContext, name: &str) {
+    if let Some(type_) = AuthConfigType::of_name(name) {
+        context.audit.set_login_provider(type_);
+    }
+}
+
+/// Back to the login, with a word for what went wrong. The audit log is told the whole of it: the status
+/// says only that the browser is sent on.
+pub(super) fn problem(context: &RequestContext, error: &ApiError) -> Response<Body> {
+    let message = error.log().unwrap_or_else(|| error.message());
+    context.audit.set_failure(error.reason(), message);
     login_page(match error.code() {
         StatusCode::BAD_REQUEST => "expired",
         StatusCode::UNAUTHORIZED => "refused",

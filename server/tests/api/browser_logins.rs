@@ -15,6 +15,7 @@ use testbed::oidc::{Account, Client as OidcClient, Oidc, OidcOptions};
 
 use super::access::{made, within};
 use super::harness::{Answer, Client, TestServer, cluster, clusters, object, users};
+use super::observability::recorded;
 
 const ALICE: Visitor<'_> = Visitor {
     name: "alice",
@@ -158,6 +159,15 @@ async fn somebody_logs_in_by_oidc_in_the_browser_that_began_it() {
     assert_eq!(done.headers["referrer-policy"], "no-referrer");
     let seen = visit(&stranger, &cluster("one"), &session).await;
     assert_eq!(seen.status, StatusCode::OK, "{}", seen.text());
+    let came = recorded(&server, |event| {
+        let path = event["requestURI"].as_str().unwrap_or_default();
+        path.starts_with("/verify-auth") && event["user"]["username"].is_string()
+    })
+    .await;
+    let provider = "audit.lariat.internal/login-provider";
+    assert_eq!(came["annotations"][provider], "oidc");
+    let name = came["annotations"]["audit.lariat.internal/login-name"].as_str();
+    assert!(name.is_some_and(|name| name.starts_with("alice")), "{came}");
     // The code was good once.
     let again = visit(&stranger, &back, &flow).await;
     assert_eq!(location(&again), "/login?problem=refused");
@@ -421,6 +431,14 @@ async fn a_command_line_is_logged_in_as_who_confirms_its_code() {
     let given = device.redeem(&server, device.verifier).await;
     assert_eq!(given.status, StatusCode::CREATED, "{}", given.text());
     let token = given.json()["token"].as_str().unwrap().to_owned();
+    let came = recorded(&server, |event| {
+        event["requestURI"] == "/v3-public/deviceLogins?action=redeem"
+            && event["responseStatus"]["code"] == 201
+    })
+    .await;
+    let name = "audit.lariat.internal/login-name";
+    assert_eq!(came["annotations"][name], "admin");
+    assert!(came["user"]["username"].is_string(), "{came}");
     let program = device.client.with_token(&token);
     assert_eq!(program.get(&clusters()).await.status, StatusCode::OK);
     let again = device.redeem(&server, device.verifier).await;

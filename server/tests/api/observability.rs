@@ -18,9 +18,9 @@ use tokio::sync::mpsc;
 
 use super::harness::{LIMIT, PASSWORD, TestServer, clusters, object, users};
 
-/// The event of a request in the audit log. It is written when the request has ended, which the client
-/// may know first.
-async fn event(server: &TestServer, verb: &str, uri: &str) -> Value {
+/// The first event in the audit log that is meant. It is written when the request has ended, which the
+/// client may know first.
+pub async fn recorded(server: &TestServer, is_meant: impl Fn(&Value) -> bool) -> Value {
     let written = async {
         loop {
             server.app.audit.flush();
@@ -28,16 +28,23 @@ async fn event(server: &TestServer, verb: &str, uri: &str) -> Value {
             // The last line may be half written.
             let mut events = log
                 .lines()
-                .filter_map(|line| serde_json::from_str(line).ok());
-            let is_it = |event: &Value| event["verb"] == verb && event["requestURI"] == uri;
-            if let Some(found) = events.find(is_it) {
+                .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            if let Some(found) = events.find(|event| is_meant(event)) {
                 return found;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
     let written = tokio::time::timeout(LIMIT, written).await;
-    written.unwrap_or_else(|_| panic!("no {verb} {uri} in {}", server.audit_log()))
+    written.unwrap_or_else(|_| panic!("it is not in {}", server.audit_log()))
+}
+
+/// The event of a request in the audit log.
+async fn event(server: &TestServer, verb: &str, uri: &str) -> Value {
+    recorded(server, |event| {
+        event["verb"] == verb && event["requestURI"] == uri
+    })
+    .await
 }
 
 #[tokio::test]
@@ -137,6 +144,46 @@ async fn a_refused_request_says_why_in_the_audit_log() {
     let reference = json!({"apiVersion": "v1", "resource": "pods", "namespace": "a"});
     assert_eq!(event["objectRef"], reference);
     assert_eq!(event["responseStatus"]["reason"], "NotFound");
+}
+
+#[tokio::test]
+async fn a_login_is_recorded_with_who_tried_and_who_came() {
+    let server = TestServer::start().await;
+    let admin = server.admin().await;
+    let (_, id) = server.user(&admin, "ann").await;
+    let guess = "a password that is a guess";
+    let wrong = server.stranger().log_in("ann", guess).await;
+    assert_eq!(wrong.status, StatusCode::UNAUTHORIZED);
+    let unknown = server.stranger().log_in("no\nbody", guess).await;
+    assert_eq!(unknown.status, StatusCode::UNAUTHORIZED);
+    let of = |name: &'static str, code: u16| {
+        recorded(&server, move |event| {
+            event["annotations"]["audit.lariat.internal/login-name"] == name
+                && event["responseStatus"]["code"] == code
+        })
+    };
+    let came = of("ann", 201).await;
+    let provider = "audit.lariat.internal/login-provider";
+    assert_eq!(came["annotations"][provider], "local");
+    assert_eq!(came["user"]["username"], id);
+    assert_eq!(came["user"]["groups"], json!(["lariat:authenticated"]));
+    let extra = &came["user"]["extra"];
+    assert_eq!(extra["management.cattle.io/username"], json!(["ann"]));
+    let token = extra["management.cattle.io/requesttokenid"][0].as_str();
+    assert!(
+        token.is_some_and(|token| token.starts_with("token-")),
+        "{came}"
+    );
+    for name in ["ann", "no\nbody"] {
+        let refused = of(name, 401).await;
+        assert_eq!(refused["user"], json!({}));
+        assert_eq!(refused["annotations"][provider], "local");
+        assert_eq!(refused["responseStatus"]["reason"], "Unauthorized");
+        let message = &refused["responseStatus"]["message"];
+        assert_eq!(message, "username or password is wrong");
+    }
+    let log = server.audit_log();
+    assert!(!log.contains(PASSWORD) && !log.contains(guess), "{log}");
 }
 
 #[tokio::test]
