@@ -36,7 +36,7 @@ const MILLISECONDS_OF_A_MINUTE: u64 = 60_000;
 pub(crate) struct Session {
     /// What the token is for.
     pub(crate) description: String,
-    /// Milliseconds until it expires; 0: as the setting says.
+    /// Milliseconds until it expires, at most what the setting says; 0: that.
     pub(crate) ttl: u64,
 }
 
@@ -120,12 +120,13 @@ pub(crate) async fn again(
     principal: &str,
     session: Session,
 ) -> Result<Token, ApiError> {
+    let longest = app.directory.number(Number::SessionTtl) * MILLISECONDS_OF_A_MINUTE;
     let new = NewToken {
         user: user.to_owned(),
         description: session.description,
         ttl: Some(match session.ttl {
-            0 => app.directory.number(Number::SessionTtl) * MILLISECONDS_OF_A_MINUTE,
-            milliseconds => milliseconds,
+            0 => longest,
+            milliseconds => milliseconds.min(longest),
         }),
         provider: type_.name().to_owned(),
         principal: principal.to_owned(),

@@ -21,12 +21,14 @@ const SYSTEM_NAMESPACES: &str = "kube-system,kube-public,kube-node-lease,cattle-
 pub enum Number {
     /// Seconds after which login providers are asked again about who has tokens.
     UserInfoMaxAge,
-    /// Minutes until a login ends that does not say when.
+    /// Minutes until a login ends, at the latest.
     SessionTtl,
     /// Minutes after which a login ends that nobody uses.
     SessionIdleTtl,
     /// How many logins a user has at once; 0: as many as they like.
     MaxSessions,
+    /// Minutes for which a new token is good at most; 0: as long as tokens may be.
+    TokenMaxTtl,
 }
 
 /// Whether a token is put into kubeconfig files: `true` or `false`, as Rancher's users know it.
@@ -42,11 +44,12 @@ pub struct NotANumber {
 
 impl Number {
     /// All of them.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::UserInfoMaxAge,
         Self::SessionTtl,
         Self::SessionIdleTtl,
         Self::MaxSessions,
+        Self::TokenMaxTtl,
     ];
 
     /// The name of the Setting.
@@ -57,6 +60,7 @@ impl Number {
             Self::SessionTtl => "auth-user-session-ttl-minutes",
             Self::SessionIdleTtl => "auth-user-session-idle-ttl-minutes",
             Self::MaxSessions => "auth-user-max-sessions",
+            Self::TokenMaxTtl => "auth-token-max-ttl-minutes",
         }
     }
 
@@ -66,7 +70,7 @@ impl Number {
         match self {
             Self::UserInfoMaxAge => 3600,
             Self::SessionTtl | Self::SessionIdleTtl => 960,
-            Self::MaxSessions => 0,
+            Self::MaxSessions | Self::TokenMaxTtl => 0,
         }
     }
 
@@ -86,6 +90,7 @@ impl Number {
             Self::UserInfoMaxAge => (1, MINUTES_OF_A_YEAR * 60),
             Self::SessionTtl | Self::SessionIdleTtl => (1, MINUTES_OF_A_YEAR),
             Self::MaxSessions => (0, 1000),
+            Self::TokenMaxTtl => (0, MINUTES_OF_A_YEAR),
         };
         let read = value.parse().ok();
         let read = read.filter(|number| (least..=most).contains(number));

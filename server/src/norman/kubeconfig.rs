@@ -29,7 +29,7 @@ struct Input {
     /// Choose the cluster by TLS server name instead of by path, for clients that drop the path of
     /// a server's address.
     server_name: bool,
-    /// Milliseconds until the token expires; 0: 30 days.
+    /// Milliseconds until the token expires, at most what the setting for tokens says; 0: 30 days.
     ttl: u64,
     /// Whether kubectl asks the command line for a token, so that none is in the file. Without it: as the
     /// setting says.

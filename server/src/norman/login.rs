@@ -37,7 +37,7 @@ struct Input {
     state: String,
     #[serde(default)]
     response_type: ResponseType,
-    /// Milliseconds; 0: the default.
+    /// Milliseconds, at most what the setting says; 0: that.
     #[serde(default)]
     ttl: u64,
 }

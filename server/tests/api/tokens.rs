@@ -5,11 +5,13 @@ use std::time::Duration;
 use base64::Engine as _;
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Empty};
-use serde_json::json;
+use lariat_api::Token;
+use serde_json::{Value, json};
 use sha2::Digest as _;
 
 use super::harness::{
-    LIMIT, PASSWORD, TestServer, cluster, clusters, object, registration_tokens, tokens, users,
+    Client, LIMIT, PASSWORD, TestServer, cluster, clusters, object, registration_tokens, tokens,
+    users,
 };
 
 #[tokio::test]
@@ -241,6 +243,93 @@ async fn a_login_that_nobody_uses_ends() {
     assert_eq!(refused, "the login was not used for too long; log in again");
     // Programs have tokens of their own, which live as long as they say.
     assert_eq!(derived.get(&clusters()).await.status, StatusCode::OK);
+}
+
+/// How long a token is good, from the answer in which it was made.
+fn lifetime(made: &Value) -> u64 {
+    let ttl = made["ttl"].as_u64().unwrap();
+    let shown = made["metadata"].get("creationTimestamp");
+    let made_at = shown.unwrap_or(&made["created"]);
+    let time = |value: &Value| -> jiff::Timestamp { value.as_str().unwrap().parse().unwrap() };
+    let passed = time(&made["expiresAt"]).duration_since(time(made_at));
+    assert!(
+        (passed.as_millis() - i128::from(ttl)).abs() < 5000,
+        "{made}"
+    );
+    ttl
+}
+
+async fn set(admin: &Client, setting: &str, value: &str) {
+    let path = format!("/apis/management.cattle.io/v3/settings/{setting}");
+    let change = json!({"value": value});
+    let set = admin.patch(&path, &change).await;
+    assert_eq!(set.status, StatusCode::OK, "{}", set.text());
+}
+
+#[tokio::test]
+async fn no_login_lasts_longer_than_the_setting_says() {
+    let server = TestServer::start().await;
+    let admin = server.admin().await;
+    set(&admin, "auth-user-session-ttl-minutes", "30").await;
+    let (longest, year) = (30 * 60_000, Token::MAX_TTL_MILLISECONDS);
+    for (asked, given) in [
+        (0, longest),
+        (60_000, 60_000),
+        (year, longest),
+        (u64::MAX, longest),
+    ] {
+        let input = json!({"username": "admin", "password": PASSWORD, "ttl": asked});
+        let path = "/v3-public/localProviders/local?action=login";
+        let made = server.stranger().post(path, &input).await;
+        assert_eq!(made.status, StatusCode::CREATED, "{}", made.text());
+        assert_eq!(lifetime(&made.json()), given, "{asked}");
+    }
+}
+
+#[tokio::test]
+async fn no_new_token_lasts_longer_than_the_setting_says() {
+    let server = TestServer::start().await;
+    let admin = server.admin().await;
+    let before = admin.post(&tokens(), &object("Token", "", json!({}))).await;
+    assert_eq!(lifetime(&before.json()), Token::DEFAULT_TTL_MILLISECONDS);
+    set(&admin, "auth-token-max-ttl-minutes", "60").await;
+    let hour = 3_600_000;
+    for (said, given) in [
+        (json!({}), hour),
+        (json!({"ttl": Token::MAX_TTL_MILLISECONDS}), hour),
+        (json!({"ttl": 60_000}), 60_000),
+    ] {
+        let made = admin.post(&tokens(), &object("Token", "", said)).await;
+        assert_eq!(made.status, StatusCode::CREATED, "{}", made.text());
+        assert_eq!(lifetime(&made.json()), given);
+    }
+    let made = admin.post("/v3/tokens", &json!({"ttl": 2 * hour})).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.text());
+    assert_eq!(made.json()["ttl"], hour);
+
+    let one = object("Cluster", "c-one", json!({}));
+    assert_eq!(
+        admin.post(&clusters(), &one).await.status,
+        StatusCode::CREATED
+    );
+    let path = "/v3/clusters/c-one?action=generateKubeconfig";
+    let file = admin.post(path, &json!({})).await;
+    assert_eq!(file.status, StatusCode::OK, "{}", file.text());
+    let all = admin.get(&tokens()).await.json();
+    let mut all = all["items"].as_array().unwrap().iter();
+    let inside = all.find(|token| token["clusterName"] == "c-one").unwrap();
+    assert_eq!(lifetime(inside), hour);
+    // Nor does a login.
+    assert_eq!(
+        lifetime(&server.stranger().log_in("admin", PASSWORD).await.json()),
+        hour
+    );
+    // What was made before is as it was.
+    let name = before.json()["metadata"]["name"].clone();
+    let kept = admin
+        .get(&format!("{}/{}", tokens(), name.as_str().unwrap()))
+        .await;
+    assert_eq!(lifetime(&kept.json()), Token::DEFAULT_TTL_MILLISECONDS);
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use lariat_api::{AuthConfigType, EXTRA_TOKEN, Kind as _, Token, TokenName, UserI
 use super::{Context, Managed, forbidden};
 use crate::authn::{SecretHash, new_secret};
 use crate::authz::is_administrator;
+use crate::management::Number;
 use crate::random;
 
 impl Managed for Token {
@@ -42,6 +43,7 @@ impl Managed for Token {
         inherit_provider(self, context, write);
         // Only from the server itself comes a token for somebody who has just logged in.
         self.is_derived |= !write.user.is_master();
+        self.ttl = at_most(self, context.directory.number(Number::TokenMaxTtl));
         let secret = issue(self, write.now)?;
         let bearer = format!("{}:{secret}", self.name());
         let show = move |object: &mut Object| {
@@ -75,6 +77,15 @@ fn inherit_provider(token: &mut Token, context: &Context, write: &Write<'_>) {
     };
 }
 
+/// For how long a token is good where none is good for more than so many minutes; 0: no such bound.
+fn at_most(token: &Token, minutes: u64) -> Option<u64> {
+    let longest = minutes.saturating_mul(60_000);
+    match token.ttl_milliseconds() > longest && minutes > 0 {
+        true => Some(longest),
+        false => token.ttl,
+    }
+}
+
 /// Gives a new token its secret, of which the hash is kept, and its end. Returns the secret.
 fn issue(token: &mut Token, now: Timestamp) -> Result<String, ApiError> {
     let secret = new_secret();
@@ -82,4 +93,29 @@ fn issue(token: &mut Token, now: Timestamp) -> Result<String, ApiError> {
     token.token_hash = SecretHash::of(&secret).to_hex();
     token.expires_at = Some(Time(now + SignedDuration::from_millis(ttl)));
     Ok(secret)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_that_would_be_good_for_too_long_is_cut() {
+        let minute = 60_000;
+        let default = Token::DEFAULT_TTL_MILLISECONDS / minute;
+        for (ttl, minutes, expected) in [
+            (None, 0, None),
+            (None, default, None),
+            (None, default - 1, Some((default - 1) * minute)),
+            (Some(5 * minute), 0, Some(5 * minute)),
+            (Some(5 * minute), 5, Some(5 * minute)),
+            (Some(5 * minute + 1), 5, Some(5 * minute)),
+        ] {
+            let token = Token {
+                ttl,
+                ..Token::default()
+            };
+            assert_eq!(at_most(&token, minutes), expected, "{ttl:?} {minutes}");
+        }
+    }
 }
