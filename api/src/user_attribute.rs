@@ -42,11 +42,13 @@ pub struct UserAttribute {
     /// When the user last logged in. Only the server writes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_login: Option<Time>,
-    /// After how long without a login the user is disabled, for example `720h`. Empty: never.
+    /// After how long without a login the user is disabled, for example `720h`; `0s`: never. Empty: as the
+    /// setting `disable-inactive-user-after` says.
     #[schemars(length(max = 32), extend("x-kubernetes-validations" = [duration()]))]
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub disable_after: String,
-    /// After how long without a login the user is deleted, for example `2160h`. Empty: never.
+    /// After how long without a login the user is deleted, for example `2160h`; `0s`: never. Empty: as the
+    /// setting `delete-inactive-user-after` says.
     #[schemars(length(max = 32), extend("x-kubernetes-validations" = [duration()]))]
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub delete_after: String,

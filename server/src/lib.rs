@@ -20,6 +20,7 @@ pub mod controllers;
 pub mod edge;
 pub mod encryption;
 pub mod expiry;
+pub mod inactive_users;
 pub mod kube_proxy;
 mod logins;
 pub mod management;

@@ -27,6 +27,7 @@ use crate::controllers::Controllers;
 use crate::edge::{self, CertificateKeeper, ConnectionLimits};
 use crate::encryption::Encryption;
 use crate::expiry;
+use crate::inactive_users;
 use crate::kube_proxy;
 use crate::logins::{self, DeviceLogins, Flows, Granting};
 use crate::management;
@@ -206,6 +207,7 @@ impl Server {
         let keeping = [
             tokio::spawn(Arc::clone(&app.certificates).keep()),
             tokio::spawn(expiry::keep_swept(Arc::clone(&app))),
+            tokio::spawn(inactive_users::keep_swept(Arc::clone(&app))),
             tokio::spawn(logins::keep_refreshed(Arc::clone(&app))),
             tokio::spawn(self.encryption.keep()),
             tokio::spawn(self.control.serve()),

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::client::MANAGER;
 use crate::config::Config;
 use crate::edge::CertificateKeeper;
+use crate::inactive_users::{DELETE_AFTER, DISABLE_AFTER};
 
 /// Namespaces that clusters themselves need, and what usually runs in them for all.
 const SYSTEM_NAMESPACES: &str = "kube-system,kube-public,kube-node-lease,cattle-system,\
@@ -135,7 +136,8 @@ pub(crate) async fn ensure(
     let numbers = Number::ALL.map(|number| (number.name(), number.default().to_string()));
     let changeable = numbers
         .into_iter()
-        .chain([(GENERATE_TOKEN, "true".to_owned())]);
+        .chain([(GENERATE_TOKEN, "true".to_owned())])
+        .chain([DISABLE_AFTER, DELETE_AFTER].map(|name| (name, String::new())));
     let made = changeable.map(|(name, default)| {
         let wanted = json!({
             "apiVersion": "management.cattle.io/v3", "kind": "Setting",

@@ -333,6 +333,48 @@ async fn no_new_token_lasts_longer_than_the_setting_says() {
 }
 
 #[tokio::test]
+async fn who_does_not_log_in_for_long_is_disabled_and_then_deleted() {
+    let hours = |hours: u64| Duration::from_secs(hours * 3600);
+    let server = TestServer::start().await;
+    let admin = server.admin().await;
+    let (ann, id) = server.user(&admin, "ann").await;
+    let long = json!({"ttl": Token::MAX_TTL_MILLISECONDS});
+    let long = ann.post(&tokens(), &object("Token", "", long)).await.json();
+    let long = ann.with_token(long["token"].as_str().unwrap());
+    let (_, robot) = server.user(&admin, "robot").await;
+    let attribute = format!("/apis/management.cattle.io/v3/userattributes/{robot}");
+    let never = json!({"disableAfter": "0s", "deleteAfter": "0s"});
+    let kept = admin.patch(&attribute, &never).await;
+    assert_eq!(kept.status, StatusCode::OK, "{}", kept.text());
+    let setting = "/apis/management.cattle.io/v3/settings/delete-inactive-user-after";
+    let slip = admin.patch(setting, &json!({"value": "72s"})).await;
+    assert!(slip.refusal(422).contains("at least 336h"));
+    set(&admin, "disable-inactive-user-after", "24h").await;
+    set(&admin, "delete-inactive-user-after", "336h").await;
+
+    server.advance(hours(23));
+    lariat_server::inactive_users::sweep(&server.app).await;
+    assert_eq!(long.get(&clusters()).await.status, StatusCode::OK);
+    server.advance(hours(2));
+    lariat_server::inactive_users::sweep(&server.app).await;
+    long.get(&clusters()).await.refusal(401);
+    // The first administrator can still log in.
+    let admin = server.admin().await;
+    let path = format!("{}/{id}", users());
+    let enable = admin.patch(&path, &json!({"enabled": true})).await;
+    assert_eq!(enable.status, StatusCode::OK, "{}", enable.text());
+    lariat_server::inactive_users::sweep(&server.app).await;
+    assert_eq!(long.get(&clusters()).await.status, StatusCode::OK);
+
+    server.advance(hours(337));
+    lariat_server::inactive_users::sweep(&server.app).await;
+    let admin = server.admin().await;
+    admin.get(&path).await.refusal(404);
+    let robot = admin.get(&format!("{}/{robot}", users())).await.json();
+    assert_eq!(robot["enabled"], true);
+}
+
+#[tokio::test]
 async fn one_login_too_many_ends_the_one_that_is_longest_unused() {
     let server = TestServer::start().await;
     let first = server.admin().await;

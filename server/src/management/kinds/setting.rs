@@ -6,6 +6,7 @@ use apiserver::schema::FieldError;
 use lariat_api::{Kind as _, Setting, SettingSource};
 
 use super::{Context, Managed, forbidden};
+use crate::inactive_users::check_setting;
 use crate::management::{GENERATE_TOKEN, Number};
 
 impl Managed for Setting {
@@ -23,6 +24,10 @@ impl Managed for Setting {
             && !self.value.is_empty()
             && let Err(error) = number.parse(&self.value)
         {
+            let error = FieldError::invalid("value", self.value.as_str(), error.to_string());
+            return Err(write.invalid(self.name(), &[error]));
+        }
+        if let Err(error) = check_setting(self.name(), &self.value) {
             let error = FieldError::invalid("value", self.value.as_str(), error.to_string());
             return Err(write.invalid(self.name(), &[error]));
         }

@@ -13,6 +13,7 @@ use super::applied::hide;
 use super::{Context, Managed, binding, forbidden, namespace};
 use crate::authn::{Passwords, SecretHash};
 use crate::authz::{ADMIN, Access, is_administrator};
+use crate::inactive_users::ENABLED_AT;
 use crate::random;
 use crate::stored::{join, prefix};
 
@@ -44,6 +45,10 @@ impl Managed for User {
         let toggled = old.is_some_and(|old| old.enabled != self.enabled);
         if old.is_some() && (password.is_some() || toggled) {
             context.guard.login(write, self.name())?;
+        }
+        if toggled && self.enabled {
+            let annotations = self.metadata.annotations.get_or_insert_default();
+            annotations.insert(ENABLED_AT.to_owned(), write.now.to_string());
         }
         if old.is_none() && context.directory.login(&self.username).is_some() {
             let message = format!("username {:?} is taken", self.username);
