@@ -164,9 +164,9 @@ async fn somebody_logs_in_by_oidc_in_the_browser_that_began_it() {
         path.starts_with("/verify-auth") && event["user"]["username"].is_string()
     })
     .await;
-    let provider = "audit.lariat.internal/login-provider";
-    assert_eq!(came["annotations"][provider], "oidc");
-    let name = came["annotations"]["audit.lariat.internal/login-name"].as_str();
+    let annotations = &came["annotations"];
+    assert_eq!(annotations["audit.lariat.internal/login-provider"], "oidc");
+    let name = annotations["audit.lariat.internal/login-name"].as_str();
     assert!(name.is_some_and(|name| name.starts_with("alice")), "{came}");
     // The code was good once.
     let again = visit(&stranger, &back, &flow).await;

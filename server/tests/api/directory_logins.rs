@@ -220,12 +220,7 @@ async fn who_comes_by_a_directory_is_one_user_with_the_roles_of_their_groups() {
         assert_eq!(token["authProvider"], "openldap", "{token}");
         assert_eq!(token["userPrincipal"], world.person("alice"), "{token}");
     }
-    assert!(
-        world
-            .server
-            .audit_log()
-            .contains("/username\":[\"alice\"]")
-    );
+    assert!(world.server.audit_log().contains("/username\":[\"alice\"]"));
     assert!(!world.server.audit_log().contains(SECRET));
 }
 
