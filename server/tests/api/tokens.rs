@@ -247,7 +247,8 @@ async fn a_login_that_nobody_uses_ends() {
 
 /// How long a token is good, from the answer in which it was made.
 fn lifetime(made: &Value) -> u64 {
-    let ttl = made["ttl"].as_u64().unwrap();
+    let ttl = made["ttl"].as_u64();
+    let ttl = ttl.unwrap_or(Token::DEFAULT_TTL_MILLISECONDS);
     let shown = made["metadata"].get("creationTimestamp");
     let made_at = shown.unwrap_or(&made["created"]);
     let time = |value: &Value| -> jiff::Timestamp { value.as_str().unwrap().parse().unwrap() };
