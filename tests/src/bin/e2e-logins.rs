@@ -26,7 +26,13 @@ async fn main() -> anyhow::Result<()> {
     let world = World::start(&testbed, cluster, &folder).await?;
     let url = world.url();
     let (mut passed, mut failed) = (0, 0);
-    for name in ["openldap", "activedirectory", "oidc", "github"] {
+    for name in [
+        "openldap",
+        "activedirectory",
+        "oidc",
+        "keycloakoidc",
+        "github",
+    ] {
         if !name.contains(&arguments.only) {
             continue;
         }
@@ -35,6 +41,7 @@ async fn main() -> anyhow::Result<()> {
             "openldap" => Provider::openldap(&testbed, &folder)?,
             "activedirectory" => Provider::active_directory(&testbed, &folder)?,
             "oidc" => Provider::openid(&testbed, &folder, &url)?,
+            "keycloakoidc" => Provider::keycloak(&testbed, &folder, &url)?,
             _ => Provider::github(&testbed, &folder, &url)?,
         };
         let (good, bad) = life_of(&world, &provider).await;

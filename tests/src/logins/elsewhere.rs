@@ -119,7 +119,7 @@ pub(super) async fn log_out(world: &World<'_>, provider: &Provider, name: &str) 
     person::open(world, leaving, "/login")?;
     leaving.text("#name")?;
     leaving.click("#logout")?;
-    if let Provider::OpenId(oidc) = provider {
+    if let Provider::OpenId(oidc) | Provider::Keycloak(oidc) = provider {
         leaving.arrive(oidc.issuer())?;
         leaving.click("button[name=logout]")?;
         leaving.arrive(&format!("{}/login", world.url()))?;

@@ -27,7 +27,7 @@ const LIFE: &[(&str, Case)] = &[
             Provider::OpenLdap(_) | Provider::ActiveDirectory(_) => {
                 Box::pin(bad_settings(world, provider))
             }
-            Provider::OpenId(_) | Provider::GitHub(_) => {
+            Provider::OpenId(_) | Provider::Keycloak(_) | Provider::GitHub(_) => {
                 Box::pin(elsewhere::bad_settings(world, provider))
             }
         },
@@ -38,7 +38,7 @@ const LIFE: &[(&str, Case)] = &[
             Provider::OpenLdap(_) | Provider::ActiveDirectory(_) => {
                 Box::pin(set_up(world, provider))
             }
-            Provider::OpenId(_) | Provider::GitHub(_) => {
+            Provider::OpenId(_) | Provider::Keycloak(_) | Provider::GitHub(_) => {
                 Box::pin(elsewhere::set_up(world, provider))
             }
         },
@@ -53,7 +53,7 @@ const LIFE: &[(&str, Case)] = &[
             Provider::OpenLdap(_) | Provider::ActiveDirectory(_) => {
                 Box::pin(refusals(world, provider))
             }
-            Provider::OpenId(_) | Provider::GitHub(_) => {
+            Provider::OpenId(_) | Provider::Keycloak(_) | Provider::GitHub(_) => {
                 Box::pin(elsewhere::refusals(world, provider))
             }
         },
@@ -289,7 +289,7 @@ async fn logged_out(world: &World<'_>, provider: &Provider) -> Result<String> {
     let log = insider.follow()?;
     match provider {
         Provider::OpenLdap(_) | Provider::ActiveDirectory(_) => insider.api.log_out().await?,
-        Provider::OpenId(_) | Provider::GitHub(_) => {
+        Provider::OpenId(_) | Provider::Keycloak(_) | Provider::GitHub(_) => {
             elsewhere::log_out(world, provider, INSIDER).await?;
         }
     }

@@ -40,6 +40,8 @@ pub enum Provider {
     ActiveDirectory(Samba),
     /// OpenID Connect, to which browsers are sent.
     OpenId(Oidc),
+    /// The same, set up as a Keycloak.
+    Keycloak(Oidc),
     /// The stand-in for GitHub, to which browsers are sent.
     GitHub(GitHub),
 }
@@ -76,13 +78,15 @@ impl Provider {
     /// # Errors
     /// When it does not start.
     pub fn openid(testbed: &Testbed, folder: &Path, url: &str) -> Result<Self> {
-        let oidc = testbed.oidc(folder, OidcOptions::default())?;
-        let client = Client::confidential(CLIENT, SECRET, &format!("{url}/verify-auth"));
-        oidc.set_client(client.with_post_logout_redirect_uri(&format!("{url}/login")))?;
-        for (name, groups) in [(INSIDER, &[OUTER][..]), (OUTSIDER, &[]), ("root", &[])] {
-            oidc.set_account(Account::new(name, PASSWORD, groups))?;
-        }
-        Ok(Self::OpenId(oidc))
+        Ok(Self::OpenId(oidc(testbed, folder, url)?))
+    }
+
+    /// The same, to be set up as a Keycloak.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn keycloak(testbed: &Testbed, folder: &Path, url: &str) -> Result<Self> {
+        Ok(Self::Keycloak(oidc(testbed, folder, url)?))
     }
 
     /// Starts a GitHub for the server at `url`.
@@ -118,6 +122,7 @@ impl Provider {
             Self::OpenLdap(_) => "openldap",
             Self::ActiveDirectory(_) => "activedirectory",
             Self::OpenId(_) => "oidc",
+            Self::Keycloak(_) => "keycloakoidc",
             Self::GitHub(_) => "github",
         }
     }
@@ -128,6 +133,7 @@ impl Provider {
             Self::OpenLdap(_) => "openLdap",
             Self::ActiveDirectory(_) => "activeDirectory",
             Self::OpenId(_) => "oidc",
+            Self::Keycloak(_) => "keyCloakOIDC",
             Self::GitHub(_) => "github",
         }
     }
@@ -168,7 +174,9 @@ impl Provider {
                 samba.reader(),
                 samba.ca_file(),
             ),
-            Self::OpenId(_) | Self::GitHub(_) => bail!("no password is tried out there"),
+            Self::OpenId(_) | Self::Keycloak(_) | Self::GitHub(_) => {
+                bail!("no password is tried out there")
+            }
         };
         settings["tls"] = json!(true);
         settings["certificate"] = json!(fs::read_to_string(authority)?);
@@ -177,10 +185,9 @@ impl Provider {
     }
 
     /// The settings of one to which browsers are sent, and the name of their field in a trial.
-    pub(crate) fn settings(&self, url: &str, secret: &str) -> Result<(&'static str, Value)> {
-        let (field, mut settings, authority) = match self {
-            Self::OpenId(oidc) => (
-                "oidcConfig",
+    pub(crate) fn settings(&self, url: &str, secret: &str) -> Result<(String, Value)> {
+        let (mut settings, authority) = match self {
+            Self::OpenId(oidc) | Self::Keycloak(oidc) => (
                 json!({
                     "issuer": oidc.issuer(),
                     "rancherUrl": format!("{url}/verify-auth"),
@@ -190,7 +197,6 @@ impl Provider {
                 oidc.ca_file(),
             ),
             Self::GitHub(github) => (
-                "githubConfig",
                 json!({"hostname": github.url().trim_start_matches("https://")}),
                 github.ca_file(),
             ),
@@ -199,13 +205,13 @@ impl Provider {
         settings["clientId"] = json!(CLIENT);
         settings["clientSecret"] = json!(secret);
         settings["certificate"] = json!(fs::read_to_string(authority)?);
-        Ok((field, settings))
+        Ok((format!("{}Config", self.stem()), settings))
     }
 
     /// A plain browser that trusts it.
     pub(crate) fn browser(&self) -> Result<Browser> {
         match self {
-            Self::OpenId(oidc) => Ok(oidc.browser()?),
+            Self::OpenId(oidc) | Self::Keycloak(oidc) => Ok(oidc.browser()?),
             Self::GitHub(github) => Ok(github.browser()?),
             Self::OpenLdap(_) | Self::ActiveDirectory(_) => bail!("it has no pages"),
         }
@@ -215,7 +221,7 @@ impl Provider {
         let id = match self {
             Self::OpenLdap(slapd) => slapd.group_dn(name),
             Self::ActiveDirectory(samba) => samba.group_dn(name),
-            Self::OpenId(_) => name.to_owned(),
+            Self::OpenId(_) | Self::Keycloak(_) => name.to_owned(),
             Self::GitHub(_) => {
                 let team = TEAMS.iter().find(|(_, team)| *team == name);
                 let number = team.map(|(number, _)| *number).unwrap_or_default();
@@ -230,7 +236,7 @@ impl Provider {
         match self {
             Self::OpenLdap(slapd) => slapd.add_member(INNER, member)?,
             Self::ActiveDirectory(samba) => samba.add_member(INNER, member)?,
-            Self::OpenId(oidc) => {
+            Self::OpenId(oidc) | Self::Keycloak(oidc) => {
                 oidc.change_account(name, |account| account.groups = vec![OUTER.to_owned()])?;
             }
             Self::GitHub(github) => set_team(github, &[name]),
@@ -243,7 +249,9 @@ impl Provider {
         match self {
             Self::OpenLdap(slapd) => slapd.remove_member(INNER, member)?,
             Self::ActiveDirectory(samba) => samba.remove_member(INNER, member)?,
-            Self::OpenId(oidc) => oidc.change_account(name, |account| account.groups.clear())?,
+            Self::OpenId(oidc) | Self::Keycloak(oidc) => {
+                oidc.change_account(name, |account| account.groups.clear())?;
+            }
             Self::GitHub(github) => set_team(github, &[]),
         }
         Ok(())
@@ -253,7 +261,9 @@ impl Provider {
         match self {
             Self::OpenLdap(slapd) => slapd.disable(name)?,
             Self::ActiveDirectory(samba) => samba.disable(name)?,
-            Self::OpenId(oidc) => oidc.change_account(name, |account| account.disabled = true)?,
+            Self::OpenId(oidc) | Self::Keycloak(oidc) => {
+                oidc.change_account(name, |account| account.disabled = true)?;
+            }
             Self::GitHub(github) => set_suspended(github, name, true),
         }
         Ok(())
@@ -263,7 +273,9 @@ impl Provider {
         match self {
             Self::OpenLdap(slapd) => slapd.enable(name)?,
             Self::ActiveDirectory(samba) => samba.enable(name)?,
-            Self::OpenId(oidc) => oidc.change_account(name, |account| account.disabled = false)?,
+            Self::OpenId(oidc) | Self::Keycloak(oidc) => {
+                oidc.change_account(name, |account| account.disabled = false)?;
+            }
             Self::GitHub(github) => set_suspended(github, name, false),
         }
         Ok(())
@@ -273,7 +285,7 @@ impl Provider {
         match self {
             Self::OpenLdap(slapd) => slapd.stop(),
             Self::ActiveDirectory(samba) => samba.stop()?,
-            Self::OpenId(oidc) => oidc.stop(),
+            Self::OpenId(oidc) | Self::Keycloak(oidc) => oidc.stop(),
             Self::GitHub(github) => github.stop(),
         }
         Ok(())
@@ -283,10 +295,20 @@ impl Provider {
         Ok(match self {
             Self::OpenLdap(slapd) => slapd.start(),
             Self::ActiveDirectory(samba) => samba.start(),
-            Self::OpenId(oidc) => oidc.start(),
+            Self::OpenId(oidc) | Self::Keycloak(oidc) => oidc.start(),
             Self::GitHub(github) => github.start(),
         }?)
     }
+}
+
+fn oidc(testbed: &Testbed, folder: &Path, url: &str) -> Result<Oidc> {
+    let oidc = testbed.oidc(folder, OidcOptions::default())?;
+    let client = Client::confidential(CLIENT, SECRET, &format!("{url}/verify-auth"));
+    oidc.set_client(client.with_post_logout_redirect_uri(&format!("{url}/login")))?;
+    for (name, groups) in [(INSIDER, &[OUTER][..]), (OUTSIDER, &[]), ("root", &[])] {
+        oidc.set_account(Account::new(name, PASSWORD, groups))?;
+    }
+    Ok(oidc)
 }
 
 fn set_team(github: &GitHub, members: &[&str]) {

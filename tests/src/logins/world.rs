@@ -142,7 +142,7 @@ impl<'a> World<'a> {
             Provider::OpenLdap(_) | Provider::ActiveDirectory(_) => {
                 Api::login_at(&url, &provider.login_path(), name, PASSWORD).await?
             }
-            Provider::OpenId(_) | Provider::GitHub(_) => {
+            Provider::OpenId(_) | Provider::Keycloak(_) | Provider::GitHub(_) => {
                 let person = self.chromium.person(name);
                 let token = person::log_in(self, person, provider, name).await?;
                 Api::with_token(&url, &token).await?
@@ -177,7 +177,7 @@ impl<'a> World<'a> {
                 let (code, words) = self.refusal(provider, INSIDER, PASSWORD).await?;
                 ensure!(code == 404, "{name} is open: {code} {words}");
             }
-            Provider::OpenId(_) | Provider::GitHub(_) => {
+            Provider::OpenId(_) | Provider::Keycloak(_) | Provider::GitHub(_) => {
                 let stranger = self.chromium.person("stranger");
                 let at = person::open(self, stranger, &format!("/login/with/{name}"))?;
                 ensure!(at.ends_with("problem=not-enabled"), "{name} is open: {at}");
