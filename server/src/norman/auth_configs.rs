@@ -65,14 +65,20 @@ struct Input {
     state: String,
 }
 
-/// The provider in a path: `openLdapConfigs/openldap`.
+/// The provider in a path: `openLdapConfigs/openldap`, or `authConfigs/openldap`.
 pub(super) fn at(plural: &str, name: &str) -> Option<AuthConfigType> {
     let type_ = AuthConfigType::of_name(name)?;
-    let stem = plural.strip_suffix("Configs")?;
-    (stem == type_.stem()).then_some(type_)
+    let stem = plural.strip_suffix("Configs");
+    (is_of_any(plural) || stem == Some(type_.stem())).then_some(type_)
 }
 
-/// `GET /v3/openLdapConfigs/openldap` and its like. What was never set up is shown with what is usual.
+/// Whether a path is about providers of every type: as objects they are read and written as all others are.
+pub(super) fn is_of_any(plural: &str) -> bool {
+    let mut names = ["authConfigs", "authConfig"].into_iter();
+    names.any(|name| plural.eq_ignore_ascii_case(name))
+}
+
+/// `GET /v3/openLdapConfigs/openldap`, `GET /v3/authConfigs/openldap` and their like. What was never set up is shown with what is usual.
 pub(super) async fn get(
     app: &Arc<App>,
     who: &Identity,

@@ -29,7 +29,10 @@ pub(super) fn is_meant(request: &Request<Incoming>, segments: &[&str], public: b
     match segments {
         ["principals", ..] | ["deviceLogins", _] => true,
         ["users" | "user", ..] => action == Some(REFRESH),
-        [plural, name] => auth_configs::at(plural, name).is_some(),
+        [plural, name] => {
+            let here = action.is_some() || request.method() == Method::GET;
+            (here || !auth_configs::is_of_any(plural)) && auth_configs::at(plural, name).is_some()
+        }
         _ => false,
     }
 }

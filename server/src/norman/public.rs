@@ -2,11 +2,16 @@
 
 use apiserver::error::ApiError;
 use http::{Method, Request, Response, StatusCode};
+use lariat_api::AuthConfigType;
 use serde_json::{Value, json};
 
 use super::links::Links;
-use super::{action, answer, nothing_here};
+use super::{action, answer, nothing_here, providers};
 use crate::edge::Body;
+
+/// What is sent to log in with a password, and with what a provider elsewhere sent the browser back with.
+const BASIC_LOGIN: &str = "basicLogin";
+const CODE_LOGIN: &str = "codeLogin";
 
 /// Answers requests under `/v3-public` that are about no provider.
 ///
@@ -95,26 +100,40 @@ fn schemas(links: &Links) -> Value {
             "actions": {},
         })
     };
-    let mut provider = schema("localProvider", &[]);
-    provider["resourceMethods"] = json!(["GET"]);
-    provider["collectionMethods"] = json!(["GET"]);
-    provider["resourceActions"] = json!({"login": {"input": "basicLogin", "output": "token"}});
-    provider["links"]["collection"] = json!(links.public("localproviders"));
-    let login = schema(
-        "basicLogin",
-        &[
-            ("username", "string"),
-            ("password", "password"),
-            ("description", "string"),
-            ("responseType", "string"),
-            ("ttl", "int"),
-        ],
-    );
+    let session = [
+        ("description", "string"),
+        ("responseType", "string"),
+        ("ttl", "int"),
+    ];
+    let password = [("username", "string"), ("password", "password")];
+    let code = [("code", "password"), ("state", "string")];
+    let mut all = vec![
+        schema(BASIC_LOGIN, &[&password[..], &session].concat()),
+        schema(CODE_LOGIN, &[&code[..], &session].concat()),
+    ];
+    let mut any = schema("authProvider", &[("redirectUrl", "string")]);
+    any["collectionMethods"] = json!(["GET"]);
+    any["links"]["collection"] = json!(links.public("authproviders"));
+    all.push(any);
+    for type_ in AuthConfigType::ALL {
+        let (fields, input) = match type_.redirects() {
+            true => (&[("redirectUrl", "string")][..], CODE_LOGIN),
+            false => (&[][..], BASIC_LOGIN),
+        };
+        let mut provider = schema(&providers::type_of(type_), fields);
+        provider["resourceMethods"] = json!(["GET"]);
+        provider["resourceActions"] = json!({"login": {"input": input, "output": "token"}});
+        if type_ == AuthConfigType::Local {
+            provider["collectionMethods"] = json!(["GET"]);
+            provider["links"]["collection"] = json!(links.public("localproviders"));
+        }
+        all.push(provider);
+    }
     json!({
         "type": "collection",
         "resourceType": "schema",
         "links": {"self": links.public_schemas()},
         "actions": {},
-        "data": [login, provider],
+        "data": all,
     })
 }

@@ -708,7 +708,35 @@ async fn before_a_login_there_is_what_a_login_needs() {
     let token = made(&stranger, &login, input).await;
     assert!(token["token"].as_str().unwrap().starts_with("token-"));
     let schemas = get(&stranger, "/v3-public/schemas").await;
-    assert!(ids(&schemas).contains(&"basicLogin".to_owned()));
+    for id in [
+        "authProvider",
+        "basicLogin",
+        "codeLogin",
+        "githubProvider",
+        "openLdapProvider",
+    ] {
+        assert!(ids(&schemas).contains(&id.to_owned()), "{id}");
+    }
+}
+
+/// Terraform's provider reads it there, and does what it offers.
+#[tokio::test]
+async fn a_login_provider_that_was_never_set_up_can_be() {
+    let server = TestServer::start().await;
+    let admin = server.admin().await;
+    let config = get(&admin, "/v3/authConfigs/openldap").await;
+    assert_eq!(
+        (&config["type"], &config["enabled"]),
+        (&json!("openLdapConfig"), &json!(false))
+    );
+    let test = path(&config["actions"]["testAndApply"]);
+    let tried = admin.post(&test, &json!({"ldapConfig": {}})).await;
+    assert_eq!(refused(&tried, 422).0, "InvalidFormat");
+    let (ann, _) = server.user(&admin, "ann").await;
+    let hidden = ann.get("/v3/authConfigs/openldap").await;
+    assert_eq!(refused(&hidden, 403).0, "PermissionDenied");
+    let nobodys = admin.get("/v3/authConfigs/unknown").await;
+    assert_eq!(nobodys.status, StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]
