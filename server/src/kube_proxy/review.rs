@@ -2,8 +2,8 @@
 //! kubelet is asked.
 //!
 //! kube-apiserver takes the verb of these from the method, so `get` would be enough for a shell. (From 1.35 on it asks
-//! for `create` of pods as well, but not of nodes, where `get` opens all that a kubelet answers.) So the cluster is asked first, in the user's name, whether the user
-//! may create. Nothing acts unless it says yes.
+//! for `create` of pods as well, but not of nodes, where `get` opens all that a kubelet answers.) So the cluster is asked
+//! first, in the user's name, whether the user may create. Nothing acts unless it says yes.
 
 use std::time::Duration;
 

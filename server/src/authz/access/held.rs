@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use apiserver::rbac::Rule;
 use apiserver::serve::User;
-use lariat_api::RoleContext;
+use lariat_api::{GlobalRole, Kind as _, RoleContext};
 
 use super::{Access, Template};
 
@@ -66,8 +66,9 @@ impl Access {
         let mut found = Held::default();
         for (given, _) in self.given(user, groups) {
             for (_, name, role) in self.globals(&given.everywhere) {
-                // What it inherits is what counts in clusters; itself, where it opens all of them.
-                found.add("", name, &Arc::default());
+                // What it inherits is what counts in clusters; itself, where it opens all of them. A template
+                // may have its name.
+                found.add(GlobalRole::PLURAL, name, &Arc::default());
                 for name in &role.inherited {
                     if let Some(template) = self.template(name) {
                         found.add("", name, &template.rules);
