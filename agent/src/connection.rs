@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 use tunnel::{
+    Memory,
     dial::{Connected, DialError, Dialer, Introduction, PinError, Trust, fetch_pinned},
     session::{Phase, Session},
 };
@@ -49,6 +50,7 @@ enum AttemptError {
 struct Kept {
     credentials: Option<Credentials>,
     trust: Option<Trust>,
+    memory: Memory,
 }
 
 impl Connection {
@@ -70,7 +72,7 @@ impl Connection {
             let (reason, retry_after) = match attempt {
                 Ok(connected) => {
                     backoff.connected(Instant::now().into_std());
-                    (self.serve(connected, &tasks).await, None)
+                    (self.serve_all(connected, &tasks).await, None)
                 }
                 Err(error) => {
                     let error = anyhow::Error::from(error);
@@ -111,6 +113,8 @@ impl Connection {
             trust: Trust::Platform,
             proxies: self.config.proxies.clone(),
             server_key: credentials.server_key.clone(),
+            memory: kept.memory.clone(),
+            muxes: Vec::new(),
         };
         if let Some(checksum) = &self.config.ca_checksum {
             dialer.trust = match &kept.trust {
@@ -130,6 +134,18 @@ impl Connection {
             .pin_server(&connected.welcome.server_key.0)
             .await?;
         Ok(connected)
+    }
+
+    /// Serves a session, and those that the server begins in its stead when it has forgotten it.
+    async fn serve_all(&self, mut connected: Connected, tasks: &TaskTracker) -> String {
+        loop {
+            let session = connected.session.clone();
+            let reason = self.serve(connected, tasks).await;
+            match session.take_successor() {
+                Some(successor) => connected = *successor,
+                None => return reason,
+            }
+        }
     }
 
     /// Serves one session until it is over or draining, or the agent is told to stop. Returns why
@@ -157,6 +173,7 @@ impl Connection {
             drain.clone(),
             requests.clone(),
         ));
+        tasks.spawn(watch_carriers(session.clone(), self.status.clone()));
         let mut phase = session.phase();
         let left = tokio::select! {
             left = phase.wait_for(|phase| *phase != Phase::Live) => left.map(|phase| phase.clone()).ok(),
@@ -180,6 +197,43 @@ impl Connection {
         };
         tasks.spawn(finish(session, requests, self.config.drain));
         how
+    }
+}
+
+/// Says when the session loses its connection, and when it goes on over another one.
+async fn watch_carriers(session: Session, status: Status) {
+    let mut attached = session.attached();
+    let mut was = *attached.borrow_and_update();
+    loop {
+        tokio::select! {
+            changed = attached.changed() => if changed.is_err() { return },
+            () = session.over().cancelled() => return,
+        }
+        let is = *attached.borrow_and_update();
+        if is == was {
+            continue;
+        }
+        was = is;
+        let lane = session.stats().lane;
+        let lost = lane.last_loss.unwrap_or_default();
+        if is {
+            info!(
+                session = session.id(),
+                "session goes on over another connection"
+            );
+            status.set(Doing::Live {
+                session: session.id().to_owned(),
+            });
+        } else {
+            warn!(
+                session = session.id(),
+                lost, "connection lost; dialling another one"
+            );
+            status.set(Doing::Resuming {
+                session: session.id().to_owned(),
+                lost,
+            });
+        }
     }
 }
 

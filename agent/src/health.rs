@@ -36,6 +36,13 @@ pub enum Doing {
         /// Its id.
         session: String,
     },
+    /// In a session that has lost its connection and waits for another one.
+    Resuming {
+        /// Its id.
+        session: String,
+        /// What the connection was lost to.
+        lost: String,
+    },
     /// Finishing what runs.
     Stopping,
 }
@@ -75,6 +82,10 @@ impl Status {
                     StatusCode::SERVICE_UNAVAILABLE,
                     format!("not connected: {reason}"),
                 ),
+                Doing::Resuming { session, lost } => (
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    format!("session {session} waits for another connection: {lost}"),
+                ),
                 Doing::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping".into()),
             },
             _ => (
@@ -90,9 +101,11 @@ fn health(doing: &Doing, now: Instant) -> Result<(), &'static str> {
     match doing {
         Doing::Connecting { since } if now > *since + STUCK => Err("an attempt to connect hangs"),
         Doing::Waiting { until, .. } if now > *until + STUCK => Err("the connection loop hangs"),
-        Doing::Connecting { .. } | Doing::Waiting { .. } | Doing::Live { .. } | Doing::Stopping => {
-            Ok(())
-        }
+        Doing::Connecting { .. }
+        | Doing::Waiting { .. }
+        | Doing::Live { .. }
+        | Doing::Resuming { .. }
+        | Doing::Stopping => Ok(()),
     }
 }
 

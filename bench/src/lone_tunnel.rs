@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tunnel::{
+    Memory,
     accept::{Acceptor, Admission, Upgrade},
     dial::{Dialer, Proxies, Trust},
     identity::KeyPair,
@@ -29,6 +30,8 @@ pub async fn listen(tls: &Tls) -> anyhow::Result<(Dialer, mpsc::Receiver<Session
         replica: "bench".into(),
         heartbeat: Duration::from_secs(5),
         patience: Duration::from_secs(10),
+        resume_window: Duration::from_secs(180),
+        memory: Memory::default(),
         limits: Limits::default(),
         require_channel_binding: false,
     };
@@ -38,6 +41,8 @@ pub async fn listen(tls: &Tls) -> anyhow::Result<(Dialer, mpsc::Receiver<Session
         trust: Trust::pem(tls.ca_pem.as_bytes())?,
         proxies: Proxies::default(),
         server_key: None,
+        memory: Memory::default(),
+        muxes: Vec::new(),
     };
     let (sessions, out) = mpsc::channel(1);
     let tls = TlsAcceptor::from(Arc::clone(&tls.server));
@@ -86,10 +91,14 @@ async fn run(
         Ok(Admission {
             bound_to: "c-bench".into(),
             session: "s-bench".into(),
+            resume: None,
         })
     };
     let accepted = acceptor.accept(io, upgrade, None, admission).await?;
     sessions.send(accepted.session).await?;
-    accepted.driver.await;
+    accepted
+        .driver
+        .context("a new session has its driver")?
+        .await;
     Ok(())
 }

@@ -18,7 +18,7 @@ use hyper_util::rt::TokioIo;
 use lariat_api::ClusterId;
 use tracing::{Instrument as _, info, info_span, warn};
 use tunnel::accept::{AcceptError, Accepted, Upgrade, UpgradeError, Verified};
-use tunnel::session::{End, Phase, Session};
+use tunnel::session::{Driver, End, Phase, Session};
 use tunnel_proto::frame::CloseCode;
 use tunnel_proto::stream::RefusalReason;
 
@@ -55,7 +55,18 @@ pub(crate) async fn connect(
         let accepted = Box::pin(accept(&owner, io, &upgrade, &context)).await;
         drop(handshake);
         match accepted {
-            Ok((accepted, cluster)) => Box::pin(run(owner, accepted, cluster, context)).await,
+            Ok((accepted, cluster)) => match accepted.driver {
+                Some(driver) => {
+                    let new = New {
+                        session: accepted.session,
+                        driver,
+                        verified: accepted.verified,
+                        cluster,
+                    };
+                    Box::pin(run(owner, new, context)).await;
+                }
+                None => resumed(&accepted.session, &cluster, &context),
+            },
             Err(error) => {
                 let error = anyhow::Error::from(error);
                 context.audit.set_reason(&format!("{error:#}"));
@@ -101,14 +112,30 @@ async fn accept(
     Ok((accepted, cluster))
 }
 
+/// A session that has just begun.
+struct New {
+    session: Session,
+    driver: Driver,
+    verified: Verified,
+    cluster: ClusterId,
+}
+
+/// A session has another carrier; its task goes on with it.
+fn resumed(session: &Session, cluster: &ClusterId, context: &RequestContext) {
+    context.audit.set_cluster(cluster);
+    context.audit.set_reason("resumed");
+    let lost = session.stats().lane.last_loss.unwrap_or_default();
+    info!(%cluster, session = session.id(), lost, "session goes on over another connection");
+}
+
 /// Lives as long as the session.
-async fn run(app: Arc<App>, accepted: Accepted, cluster: ClusterId, context: RequestContext) {
-    let Accepted {
-        verified,
+async fn run(app: Arc<App>, new: New, context: RequestContext) {
+    let New {
         session,
         driver,
-        ..
-    } = accepted;
+        verified,
+        cluster,
+    } = new;
     context.audit.set_cluster(&cluster);
     info!(%cluster, session = session.id(), software = verified.hello.software,
         channel_bound = ?verified.channel_bound, "agent connected");

@@ -15,6 +15,9 @@ pub const MAX_HELLO: usize = 16 * 1024;
 /// Version of the protocol that this crate speaks.
 pub const VERSION: u16 = 1;
 
+/// The multiplexer of [`crate::mux`].
+pub const FAIR: &str = "lariat/1";
+
 /// The multiplexer that every version 1 peer has.
 pub const YAMUX: &str = "yamux/1";
 
@@ -147,6 +150,12 @@ pub struct Welcome {
 }
 
 impl Welcome {
+    /// [`Welcome::resume_window_ms`], kept within an hour.
+    #[must_use]
+    pub fn resume_window(&self) -> Duration {
+        Duration::from_millis(self.resume_window_ms.min(3_600_000).into())
+    }
+
     /// [`Welcome::heartbeat_ms`], kept within 1 s and 5 min.
     #[must_use]
     pub fn heartbeat(&self) -> Duration {

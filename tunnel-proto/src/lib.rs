@@ -15,9 +15,12 @@
 #![warn(missing_docs)]
 
 pub mod backoff;
+pub mod budget;
 pub mod frame;
+pub mod gate;
 pub mod hello;
 pub mod link;
+pub mod mux;
 pub mod stream;
 pub mod transcript;
 

@@ -289,6 +289,11 @@ impl Link {
         self.receive.read(out)
     }
 
+    /// Takes received bytes as they came, up to one frame's payload; `None` if none are there.
+    pub fn take(&mut self) -> Option<Bytes> {
+        self.receive.take()
+    }
+
     /// How many received bytes wait to be read.
     #[must_use]
     pub fn buffered(&self) -> usize {
@@ -302,10 +307,24 @@ impl Link {
         self.receive.held()
     }
 
-    /// Whether nothing can be written before the peer acknowledges more.
+    /// How many bytes can be written before the peer acknowledges more.
     #[must_use]
-    pub fn is_full(&self) -> bool {
-        self.send.unacknowledged() >= self.config.replay_bound
+    pub fn room(&self) -> usize {
+        let bound = self.config.replay_bound;
+        bound.saturating_sub(self.send.unacknowledged())
+    }
+
+    /// Most bytes that are kept for the peer's acknowledgement.
+    #[must_use]
+    pub fn replay_bound(&self) -> usize {
+        self.config.replay_bound
+    }
+
+    /// Keeps more, or fewer, bytes for the peer's acknowledgement from now on. What is kept
+    /// already stays.
+    pub fn set_replay_bound(&mut self, bound: usize) {
+        self.config.replay_bound = bound;
+        self.send.set_bound(bound);
     }
 
     /// Ends the link now, before anything that was written: the message to send, if there is a

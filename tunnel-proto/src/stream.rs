@@ -64,6 +64,17 @@ pub enum Class {
     Bulk,
 }
 
+impl Class {
+    /// All classes, the most urgent first.
+    pub const ALL: [Self; 4] = [Self::Control, Self::Interactive, Self::Watch, Self::Bulk];
+
+    /// Its place in [`Class::ALL`].
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+}
+
 /// The acceptor's answer to a preamble.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {

@@ -1,10 +1,11 @@
 //! The server's end of the handshake: the upgrade, the agent's hello, the answer.
 
 use crate::{
-    Io,
+    Io, Memory,
     carrier::Carrier,
     identity::{self, KeyError, KeyPair},
-    mux::Side,
+    lane::Frozen,
+    mux,
     session::{self, Driver, Session},
 };
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
@@ -13,10 +14,12 @@ use std::{io, sync::Arc, time::Duration};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tunnel_proto::{
     NONCE_HEADER, NONCE_LEN, SUBPROTOCOL,
+    frame::Offset,
     hello::{
         self, Base64, Hello, HelloError, Limits, Rejection, RejectionCode, Signed, VERSION,
         Welcome, YAMUX,
     },
+    mux::Side,
     transcript,
 };
 
@@ -31,8 +34,12 @@ pub struct Acceptor {
     pub heartbeat: Duration,
     /// How long an agent may take for its hello.
     pub patience: Duration,
+    /// How long a session outlives its carrier.
+    pub resume_window: Duration,
     /// What this server takes.
     pub limits: Limits,
+    /// What all its sessions may keep in memory.
+    pub memory: Memory,
     /// Refuse agents that see another TLS connection than the server does. Off where a balancer
     /// terminates TLS.
     pub require_channel_binding: bool,
@@ -89,12 +96,15 @@ impl UpgradeError {
 }
 
 /// Whom the server takes the agent for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Admission {
     /// Id of the cluster (and node) that the agent's key is bound to.
     pub bound_to: String,
-    /// Id of the new session.
+    /// Id of the new session, if there is to be one.
     pub session: String,
+    /// The session that the agent asked to go on with ([`Hello::resume`]), if it is this agent's
+    /// and still there.
+    pub resume: Option<Session>,
 }
 
 /// A hello that was checked: the key it names has signed it, for this server and this connection.
@@ -114,8 +124,8 @@ pub struct Accepted {
     pub bound_to: String,
     /// Its session.
     pub session: Session,
-    /// What runs the session.
-    pub driver: Driver,
+    /// What runs the session; `None` if it is one that goes on, and has its driver.
+    pub driver: Option<Driver>,
 }
 
 /// Why an agent was not taken. It has been told.
@@ -204,34 +214,51 @@ impl Acceptor {
             let admission = admit(verified.clone())
                 .await
                 .map_err(AcceptError::Rejected)?;
-            let welcome = self.welcome(&signed_bytes, &admission);
+            let resumed = frozen(&verified.hello, admission.resume.as_ref()).await;
+            let welcome = self.welcome(&verified.hello, &signed_bytes, &admission, &resumed);
             carrier.send(welcome).await.map_err(AcceptError::Lost)?;
-            Ok((verified, admission))
+            Ok((verified, admission, resumed))
         })
         .await
         .unwrap_or(Err(AcceptError::Late(self.patience)));
-        match admitted {
-            Ok((verified, admission)) => {
+        let (verified, admission, resumed) = match admitted {
+            Ok(admitted) => admitted,
+            Err(error) => {
+                self.reject(carrier, &error).await;
+                return Err(error);
+            }
+        };
+        let (session, driver) = match resumed {
+            Some(Resumed {
+                session,
+                frozen,
+                peer_received,
+            }) => {
+                // Of two carriers the newer one wins, and the agent finds out by this one's end.
+                let _ = session.attach(frozen, carrier, peer_received);
+                (session, None)
+            }
+            None => {
                 let agreement = session::Agreement {
                     id: admission.session,
                     side: Side::Server,
+                    mux: chosen_mux(&verified.hello).to_owned(),
                     heartbeat: self.heartbeat,
+                    resume_window: self.resume_window,
                     peer_streams: verified.hello.limits.streams,
                     own_streams: self.limits.streams,
+                    memory: self.memory.clone(),
                 };
-                let (session, driver) = session::start(agreement, carrier);
-                Ok(Accepted {
-                    verified,
-                    bound_to: admission.bound_to,
-                    session,
-                    driver,
-                })
+                let (session, driver) = session::start(agreement, carrier, None);
+                (session, Some(driver))
             }
-            Err(error) => {
-                self.reject(carrier, &error).await;
-                Err(error)
-            }
-        }
+        };
+        Ok(Accepted {
+            verified,
+            bound_to: admission.bound_to,
+            session,
+            driver,
+        })
     }
 
     fn verify(
@@ -259,9 +286,11 @@ impl Acceptor {
             );
             return Err(rejected(RejectionCode::BadSignature, &message));
         }
-        if !hello.versions.contains(&VERSION) || !hello.muxes.iter().any(|mux| mux == YAMUX) {
+        let common_mux = mux::SPOKEN.iter().any(|mux| has_mux(&hello, mux));
+        if !hello.versions.contains(&VERSION) || !common_mux {
+            let muxes = mux::SPOKEN.join(" or ");
             let message =
-                format!("this server speaks version {VERSION} over {YAMUX}: update the agent");
+                format!("this server speaks version {VERSION} over {muxes}: update the agent");
             return Err(rejected(RejectionCode::UnsupportedVersion, &message));
         }
         let channel_bound = match (channel, &hello.channel_binding) {
@@ -282,21 +311,34 @@ impl Acceptor {
         ))
     }
 
-    fn welcome(&self, hello: &[u8], admission: &Admission) -> Vec<u8> {
+    fn welcome(
+        &self,
+        hello: &Hello,
+        signed: &[u8],
+        admission: &Admission,
+        resumed: &Option<Resumed>,
+    ) -> Vec<u8> {
+        let (session, received, mux) = match resumed {
+            Some(resumed) => {
+                let session = &resumed.session;
+                (session.id(), resumed.frozen.received, session.mux())
+            }
+            None => (&*admission.session, Offset(0), chosen_mux(hello)),
+        };
         let welcome = Welcome {
             version: VERSION,
-            session: admission.session.clone(),
+            session: session.to_owned(),
             replica: self.replica.clone(),
             bound_to: admission.bound_to.clone(),
-            received: 0,
-            heartbeat_ms: u32::try_from(self.heartbeat.as_millis()).unwrap_or(u32::MAX),
-            resume_window_ms: 0,
+            received: received.0,
+            heartbeat_ms: millis(self.heartbeat),
+            resume_window_ms: millis(self.resume_window),
             limits: self.limits,
-            mux: YAMUX.to_owned(),
+            mux: mux.to_owned(),
             server_key: Base64(self.key.public_key().to_vec()),
         };
         let payload = hello::payload_bytes(&welcome);
-        let signature = self.key.sign(&transcript::server(hello, &payload));
+        let signature = self.key.sign(&transcript::server(signed, &payload));
         // What `payload_bytes` made is JSON.
         hello::encode_welcome(&payload, &signature).unwrap_or_default()
     }
@@ -317,6 +359,37 @@ impl Acceptor {
         };
         let _ = tokio::time::timeout(self.patience, told).await;
     }
+}
+
+/// A session that goes on, and takes nothing in until it has the carrier of this handshake.
+struct Resumed {
+    session: Session,
+    frozen: Frozen,
+    peer_received: Offset,
+}
+
+async fn frozen(hello: &Hello, session: Option<&Session>) -> Option<Resumed> {
+    let (resume, session) = (hello.resume.as_ref()?, session?);
+    Some(Resumed {
+        session: session.clone(),
+        frozen: session.freeze().await?,
+        peer_received: Offset(resume.received),
+    })
+}
+
+fn has_mux(hello: &Hello, mux: &str) -> bool {
+    hello.muxes.iter().any(|offered| offered == mux)
+}
+
+/// The best multiplexer that both ends have.
+fn chosen_mux(hello: &Hello) -> &'static str {
+    let common = mux::SPOKEN.into_iter().find(|mux| has_mux(hello, mux));
+    // A hello without one was refused.
+    common.unwrap_or(YAMUX)
+}
+
+fn millis(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }
 
 /// The name the agent dialled, as its transcript has it: the authority without a port.

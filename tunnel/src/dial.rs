@@ -2,20 +2,22 @@
 //! the hello.
 
 mod proxy;
+mod resume;
 mod trust;
 
 pub use proxy::{Proxies, ProxyError};
 pub use trust::{PinError, Trust, fetch_ca, fetch_pinned};
 
 use crate::{
-    CHANNEL_BINDING_LABEL, Io,
+    CHANNEL_BINDING_LABEL, Io, Memory,
     carrier::{Carrier, websocket_config},
     identity::{self, KeyError, KeyPair},
-    mux::Side,
-    session::{self, Driver, Session},
+    mux,
+    session::{self, Driver, Redial, Session},
 };
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use http::{HeaderMap, Request, StatusCode, header};
+use resume::Redialer;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use std::{io, sync::Arc, time::Duration};
@@ -25,9 +27,10 @@ use tokio_tungstenite::tungstenite::{self, handshake::client::generate_key};
 use tunnel_proto::{
     CONNECT_PATH, NONCE_HEADER, NONCE_LEN, SUBPROTOCOL,
     hello::{
-        self, AgentKind, Answer, Base64, Hello, HelloError, Lane, Limits, Rejection, Signed,
-        VERSION, Welcome, YAMUX,
+        self, AgentKind, Answer, Base64, Hello, HelloError, Lane, Limits, Rejection, Resume,
+        Signed, VERSION, Welcome,
     },
+    mux::Side,
     transcript,
 };
 use url::Url;
@@ -46,6 +49,10 @@ pub struct Dialer {
     pub proxies: Proxies,
     /// The server's own key, once it was learnt: another one is refused.
     pub server_key: Option<Vec<u8>>,
+    /// What all sessions of this process may keep in memory.
+    pub memory: Memory,
+    /// Multiplexers to offer, best first. Empty: all that are spoken here.
+    pub muxes: Vec<String>,
 }
 
 /// What the agent says of itself.
@@ -62,6 +69,7 @@ pub struct Introduction {
 }
 
 /// A session with a server that took the agent.
+#[derive(Debug)]
 pub struct Connected {
     /// What the server said.
     pub welcome: Welcome,
@@ -147,7 +155,8 @@ impl DialError {
 }
 
 impl Dialer {
-    /// Makes one attempt.
+    /// Makes one attempt. The session that comes of it dials again by itself when it loses its
+    /// carrier.
     ///
     /// Cancel safe: dropping the future closes what was opened.
     ///
@@ -159,50 +168,49 @@ impl Dialer {
         key: &KeyPair,
         introduction: &Introduction,
     ) -> Result<Connected, DialError> {
-        let host = self.host()?;
+        let tls = self.tls()?;
+        let line = Line::connect(self, &tls).await?;
+        let (welcome, carrier) = line.introduce(self, key, introduction, None).await?;
+        let redialer = Redialer::new(self, tls, key, introduction, &welcome);
+        Ok(self.begin(welcome, carrier, redialer))
+    }
+
+    /// The settings of TLS. Connections that share them share session tickets.
+    fn tls(&self) -> Result<Arc<ClientConfig>, DialError> {
         let config = self.trust.client_config().map_err(|error| DialError::Tls {
-            address: host.clone(),
+            address: self.server.to_string(),
             source: io::Error::other(error),
         })?;
-        let stream = connect_with(self, config).await?;
-        let channel_binding = channel_binding(&stream);
-        let (mut carrier, nonce) = upgrade(&self.server, stream).await?;
-        let payload = hello::payload_bytes(&Hello {
-            versions: vec![VERSION],
-            agent: introduction.agent.clone(),
-            software: introduction.software.clone(),
-            instance: introduction.instance.clone(),
-            public_key: Base64(key.public_key().to_vec()),
-            nonce: Base64(identity::random::<NONCE_LEN>()?.to_vec()),
-            channel_binding,
-            registration_token: introduction.registration_token.clone(),
-            lane: Lane::Interactive,
-            resume: None,
-            limits: Limits::default(),
-            muxes: vec![YAMUX.to_owned()],
-            capabilities: Vec::new(),
-        });
-        let signature = key.sign(&transcript::agent(&nonce, &host, &payload));
-        let message = hello::encode_hello(&payload, &signature).map_err(DialError::Answer)?;
-        let exchange = async {
-            carrier.send(message).await?;
-            carrier.receive().await
-        };
-        let answer = limited("hello", exchange).await?.map_err(DialError::Lost)?;
-        let welcome = self.check(&payload, &answer)?;
+        Ok(Arc::new(config))
+    }
+
+    /// The session of a welcome that was checked.
+    fn begin(&self, welcome: Welcome, carrier: Carrier, redialer: Redialer) -> Connected {
         let agreement = session::Agreement {
             id: welcome.session.clone(),
             side: Side::Agent,
+            mux: welcome.mux.clone(),
             heartbeat: welcome.heartbeat(),
+            resume_window: welcome.resume_window(),
             peer_streams: welcome.limits.streams,
             own_streams: Limits::default().streams,
+            memory: self.memory.clone(),
         };
-        let (session, driver) = session::start(agreement, carrier);
-        Ok(Connected {
+        let resumes = !agreement.resume_window.is_zero();
+        let redial = resumes.then(|| Arc::new(redialer) as Arc<dyn Redial>);
+        let (session, driver) = session::start(agreement, carrier, redial);
+        Connected {
             welcome,
             session,
             driver,
-        })
+        }
+    }
+
+    fn muxes(&self) -> Vec<String> {
+        match self.muxes.is_empty() {
+            true => mux::SPOKEN.map(str::to_owned).to_vec(),
+            false => self.muxes.clone(),
+        }
     }
 
     fn host(&self) -> Result<String, DialError> {
@@ -227,7 +235,7 @@ impl Dialer {
         if !pinned || !identity::verify(key, &transcript::server(hello, &bytes), &signature) {
             return Err(DialError::ServerIdentity);
         }
-        if welcome.version != VERSION || welcome.mux != YAMUX {
+        if welcome.version != VERSION || !mux::SPOKEN.contains(&&*welcome.mux) {
             let message = format!("it chose version {} over {}", welcome.version, welcome.mux);
             return Err(DialError::NotLariat(message));
         }
@@ -235,10 +243,64 @@ impl Dialer {
     }
 }
 
+/// A connection to the server whose upgrade was answered.
+struct Line {
+    carrier: Carrier,
+    nonce: Vec<u8>,
+    channel_binding: Option<Base64>,
+}
+
+impl Line {
+    async fn connect(dialer: &Dialer, tls: &Arc<ClientConfig>) -> Result<Self, DialError> {
+        let stream = Box::pin(connect_with(dialer, Arc::clone(tls))).await?;
+        let channel_binding = channel_binding(&stream);
+        let (carrier, nonce) = Box::pin(upgrade(&dialer.server, stream)).await?;
+        Ok(Self {
+            carrier,
+            nonce,
+            channel_binding,
+        })
+    }
+
+    /// Says who the agent is, and which session it wants to go on with, and checks the answer.
+    async fn introduce(
+        mut self,
+        dialer: &Dialer,
+        key: &KeyPair,
+        introduction: &Introduction,
+        resume: Option<Resume>,
+    ) -> Result<(Welcome, Carrier), DialError> {
+        let payload = hello::payload_bytes(&Hello {
+            versions: vec![VERSION],
+            agent: introduction.agent.clone(),
+            software: introduction.software.clone(),
+            instance: introduction.instance.clone(),
+            public_key: Base64(key.public_key().to_vec()),
+            nonce: Base64(identity::random::<NONCE_LEN>()?.to_vec()),
+            channel_binding: self.channel_binding,
+            registration_token: introduction.registration_token.clone(),
+            lane: Lane::Interactive,
+            resume,
+            limits: Limits::default(),
+            muxes: dialer.muxes(),
+            capabilities: Vec::new(),
+        });
+        let transcript = transcript::agent(&self.nonce, &dialer.host()?, &payload);
+        let message =
+            hello::encode_hello(&payload, &key.sign(&transcript)).map_err(DialError::Answer)?;
+        let exchange = async {
+            self.carrier.send(message).await?;
+            self.carrier.receive().await
+        };
+        let answer = limited("hello", exchange).await?.map_err(DialError::Lost)?;
+        Ok((dialer.check(&payload, &answer)?, self.carrier))
+    }
+}
+
 /// A TLS connection to the dialer's server, through its proxy if there is one.
 async fn connect_with(
     dialer: &Dialer,
-    config: ClientConfig,
+    config: Arc<ClientConfig>,
 ) -> Result<TlsStream<Box<dyn Io>>, DialError> {
     let host = dialer.host()?;
     let port = dialer.server.port_or_known_default().unwrap_or(443);
@@ -259,7 +321,7 @@ async fn connect_with(
     };
     let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
         .map_err(|error| failed(io::Error::other(error)))?;
-    let connector = TlsConnector::from(Arc::new(config));
+    let connector = TlsConnector::from(config);
     limited("TLS", connector.connect(name, tcp))
         .await?
         .map_err(failed)

@@ -4,11 +4,13 @@ use aws_lc_rs::{
     rand::SystemRandom,
     signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey},
 };
+use std::sync::Arc;
 
-/// A key pair of this process. It signs; the private half is never printed.
+/// A key pair of this process; clones are the same. It signs; the private half is never printed.
+#[derive(Clone)]
 pub struct KeyPair {
-    pair: Ed25519KeyPair,
-    pkcs8: Vec<u8>,
+    pair: Arc<Ed25519KeyPair>,
+    pkcs8: Arc<[u8]>,
 }
 
 /// Why a key cannot be used.
@@ -42,8 +44,8 @@ impl KeyPair {
     pub fn from_pkcs8(pkcs8: &[u8]) -> Result<Self, KeyError> {
         let pair = Ed25519KeyPair::from_pkcs8(pkcs8).map_err(|_| KeyError::Malformed)?;
         Ok(Self {
-            pair,
-            pkcs8: pkcs8.to_vec(),
+            pair: Arc::new(pair),
+            pkcs8: pkcs8.into(),
         })
     }
 

@@ -12,10 +12,12 @@ mod carrier;
 pub mod dial;
 pub mod http;
 pub mod identity;
-mod link_io;
+mod lane;
+mod memory;
 mod mux;
 pub mod session;
 
+pub use memory::Memory;
 pub use mux::MuxError;
 
 /// Label of the TLS exporter whose value both ends compare (RFC 5705).

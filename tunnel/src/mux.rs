@@ -1,20 +1,38 @@
-//! Many streams over one byte stream. yamux is the first implementation; no other module knows it.
+//! Many streams over one lane, behind one trait. Which multiplexer it is, is agreed in the hello:
+//! [`fair`] is ours, and yamux is for peers that know no other. No other module knows either.
 
+mod fair;
 mod yamux;
 
-pub(crate) use yamux::Yamux;
+use crate::{
+    Io,
+    lane::{Lane, LaneIo},
+};
+use fair::Fair;
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tunnel_proto::{
+    budget::Budget,
+    hello::{FAIR, YAMUX},
+    mux::{self, Side, Stats},
+    stream::Class,
+};
+use yamux::Yamux;
 
-use crate::Io;
-use std::task::{Context, Poll};
+/// The multiplexers that are spoken here, best first.
+pub(crate) const SPOKEN: [&str; 2] = [FAIR, YAMUX];
 
 /// One multiplexed byte stream.
-pub(crate) type MuxStream = Box<dyn Io>;
+pub(crate) type MuxStream = Box<dyn MuxIo>;
 
-/// Which side of the connection this is; stream ids must not collide.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Side {
-    Agent,
-    Server,
+/// A stream with a class that can be changed.
+pub(crate) trait MuxIo: Io {
+    /// Says what the stream is for from now on, to both ends where the multiplexer can.
+    fn set_class(&self, class: Class);
 }
 
 /// Why the multiplexer cannot go on, or cannot open.
@@ -30,13 +48,74 @@ pub enum MuxError {
 
 /// A multiplexer, driven by one task that keeps calling [`Mux::poll_accept`].
 pub(crate) trait Mux: Send {
-    /// A new stream to the peer. Pending while the peer has not answered enough earlier ones.
-    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Result<MuxStream, MuxError>>;
-
     /// Moves all bytes there are to move, and returns streams that the peer opened. `Ok(None)`:
     /// the connection ended in order.
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<MuxStream>, MuxError>>;
 
     /// Ends all streams and the connection under them.
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), MuxError>>;
+}
+
+/// What both ends agreed on.
+pub(crate) struct Agreed<'a> {
+    pub(crate) mux: &'a str,
+    pub(crate) side: Side,
+    /// Streams that this side opens at most.
+    pub(crate) own_streams: usize,
+    /// Streams that the peer opens at most.
+    pub(crate) peer_streams: usize,
+    /// What the windows of the lane's streams may grow by together.
+    pub(crate) windows: Arc<Budget>,
+}
+
+/// Starts a multiplexer on a lane.
+/// `over` is cancelled when the session is over.
+pub(crate) fn start(
+    agreed: &Agreed<'_>,
+    lane: Lane,
+    over: &CancellationToken,
+) -> (Opener, Box<dyn Mux>) {
+    if agreed.mux == YAMUX {
+        let (opens, asked) = mpsc::channel(64);
+        let mux = Yamux::new(LaneIo::new(lane), agreed.side, asked, over.clone());
+        return (Opener::Yamux(opens), Box::new(mux));
+    }
+    let config = mux::Config {
+        side: agreed.side,
+        own_streams: agreed.own_streams,
+        // It may open the next stream before this side has noticed the end of the one before.
+        peer_streams: 2 * agreed.peer_streams,
+        windows: Arc::clone(&agreed.windows),
+    };
+    let (handle, mux) = Fair::start(config, lane);
+    (Opener::Fair(handle), Box::new(mux))
+}
+
+/// Opens streams of a multiplexer that somebody else drives.
+#[derive(Clone, Debug)]
+pub(crate) enum Opener {
+    Fair(fair::Handle),
+    Yamux(mpsc::Sender<oneshot::Sender<MuxStream>>),
+}
+
+impl Opener {
+    /// Opens a stream; waits while as many are open as the peer takes.
+    pub(crate) async fn open(&self, class: Class) -> Result<MuxStream, MuxError> {
+        match self {
+            Self::Fair(handle) => handle.open(class).await,
+            Self::Yamux(asked) => {
+                let (answer, stream) = oneshot::channel();
+                asked.send(answer).await.map_err(|_| MuxError::Ended)?;
+                stream.await.map_err(|_| MuxError::Ended)
+            }
+        }
+    }
+
+    /// What the streams are doing, where the multiplexer says it.
+    pub(crate) fn stats(&self) -> Option<Stats> {
+        match self {
+            Self::Fair(handle) => Some(handle.stats()),
+            Self::Yamux(_) => None,
+        }
+    }
 }

@@ -6,36 +6,47 @@
 //!
 //! A session is live, draining or closed ([`Phase`]). Draining: nothing new is opened, what runs
 //! goes on until the deadline. Every stream learns of the end at once, whatever it was doing.
+//!
+//! A session outlives its carriers: while there is none, streams wait, and go on where they were
+//! when there is another one. [`Session::attached`] says which it is.
 
 mod driver;
 mod inbound;
+mod keeper;
 mod stream;
 
-pub use crate::link_io::End;
+pub use crate::lane::{End, LaneStatus};
 pub use driver::Driver;
 use driver::Inlet;
 pub use inbound::{Inbound, Incoming, IncomingError};
+pub(crate) use keeper::{Again, Redial, Redialled};
 pub use stream::{Stream, refusal_in};
+pub use tunnel_proto::mux::Stats as MuxStats;
 
 use crate::{
+    Memory,
     carrier::Carrier,
-    link_io::{Board, LinkIo},
-    mux::{MuxStream, Side, Yamux},
+    dial::Connected,
+    lane::{Control, Frozen, Lane},
+    mux::{self, MuxError, MuxStream, Opener},
 };
 use futures::StreamExt as _;
+use keeper::Keeper;
 use std::{
     sync::{
-        Arc,
+        Arc, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
-use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tunnel_proto::{
-    frame::CloseCode,
+    budget::{Budget, Grant},
+    frame::{CloseCode, Offset},
     link::{self, Link},
-    stream::{OpenV1, StreamError, encode_open},
+    mux::Side,
+    stream::{Class, OpenV1, StreamError, encode_open},
 };
 
 /// Streams that one side may have open at once, whatever the peer would take. The multiplexer's
@@ -44,6 +55,12 @@ pub const MOST_STREAMS: u32 = 896;
 
 /// Streams of the peer that wait for [`Session::accept`]; more are reset.
 const ACCEPT_QUEUE: usize = 256;
+
+/// What the windows of a session's streams may grow by together: 4 Gbit/s at 100 ms.
+const SESSION_WINDOWS: usize = 64 * 1024 * 1024;
+
+/// What a session may keep for replay beyond the replay bound.
+const SESSION_REPLAY: usize = 64 * 1024 * 1024;
 
 /// How long to wait for room for a stream whose preamble names no deadline.
 const OPEN_PATIENCE: Duration = Duration::from_secs(10);
@@ -73,7 +90,9 @@ pub struct Session {
 #[derive(Debug)]
 struct Shared {
     id: String,
-    opens: mpsc::Sender<oneshot::Sender<MuxStream>>,
+    mux: String,
+    opener: Opener,
+    control: Arc<Control>,
     accepted: Mutex<futures::channel::mpsc::Receiver<(MuxStream, OwnedSemaphorePermit)>>,
     streams: Arc<Semaphore>,
     phase: watch::Sender<Phase>,
@@ -81,9 +100,10 @@ struct Shared {
     over: CancellationToken,
     /// Wakes the driver for an order.
     order: Arc<Notify>,
-    board: Arc<Board>,
     opened: AtomicU64,
     most_streams: u32,
+    /// The session that the server made of an attempt to go on with this one.
+    successor: std::sync::Mutex<Option<Box<Connected>>>,
 }
 
 /// Why a stream could not be opened.
@@ -104,64 +124,89 @@ pub enum OpenError {
 }
 
 /// What a session is doing, for metrics and people.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stats {
     /// Streams this side has open.
     pub open_streams: usize,
     /// Streams this side has opened since the session began.
     pub opened: u64,
-    /// The last round trip of a ping, if there was one.
-    pub round_trip: Option<Duration>,
+    /// Its multiplexer, as the hello names it.
+    pub mux: String,
+    /// What the multiplexer is doing; yamux does not say.
+    pub streams: Option<MuxStats>,
+    /// The link and its carriers.
+    pub lane: LaneStatus,
 }
 
 /// What both ends agreed on in the hello.
 pub(crate) struct Agreement {
     pub(crate) id: String,
     pub(crate) side: Side,
+    pub(crate) mux: String,
     pub(crate) heartbeat: Duration,
+    /// How long the session outlives its carrier.
+    pub(crate) resume_window: Duration,
     /// Streams the peer takes.
     pub(crate) peer_streams: u32,
     /// Streams this side takes.
     pub(crate) own_streams: u32,
+    pub(crate) memory: Memory,
 }
 
-pub(crate) fn start(agreement: Agreement, carrier: Carrier) -> (Session, Driver) {
-    let now = tokio::time::Instant::now().into_std();
-    let mut link = Link::new(link::Config {
+/// Starts a session on its first carrier. `redial` brings it another one, on the side that dials.
+pub(crate) fn start(
+    agreement: Agreement,
+    carrier: Carrier,
+    redial: Option<Arc<dyn Redial>>,
+) -> (Session, Driver) {
+    let link = Link::new(link::Config {
         quiet: agreement.heartbeat,
         ..link::Config::default()
     });
-    // A fresh link accepts offset 0.
-    let _ = link.attach(now, tunnel_proto::frame::Offset(0));
-    let board = Arc::new(Board::default());
-    let mux = Yamux::new(
-        LinkIo::new(link, carrier, Arc::clone(&board)),
-        agreement.side,
+    let control = Arc::new(Control::new());
+    let replay = Budget::within(&agreement.memory.replay, SESSION_REPLAY);
+    let lane = Lane::new(
+        link,
+        carrier,
+        agreement.resume_window,
+        Grant::of(&replay),
+        Arc::clone(&control),
     );
-    let (opens, open_requests) = mpsc::channel(64);
+    let over = CancellationToken::new();
+    let most_streams = agreement.peer_streams.min(MOST_STREAMS);
+    let own_streams = agreement.own_streams.min(MOST_STREAMS) as usize;
+    let agreed = mux::Agreed {
+        mux: &agreement.mux,
+        side: agreement.side,
+        own_streams: most_streams as usize,
+        peer_streams: own_streams,
+        windows: Budget::within(&agreement.memory.windows, SESSION_WINDOWS),
+    };
+    let (opener, mux) = mux::start(&agreed, lane, &over);
     // tokio's channel keeps room for 32, in every idle session.
     let (accept, accepted) = futures::channel::mpsc::channel(ACCEPT_QUEUE);
-    let most_streams = agreement.peer_streams.min(MOST_STREAMS);
     let shared = Arc::new(Shared {
         id: agreement.id,
-        opens,
+        mux: agreement.mux,
+        opener,
+        control,
         accepted: Mutex::new(accepted),
         streams: Arc::new(Semaphore::new(most_streams as usize)),
         phase: watch::Sender::new(Phase::Live),
-        over: CancellationToken::new(),
+        over,
         order: Arc::new(Notify::new()),
-        board,
         opened: AtomicU64::new(0),
         most_streams,
+        successor: std::sync::Mutex::default(),
     });
-    // Twice what the peer was told: it may open the next stream before this side has noticed the
-    // end of the one before.
-    let inbound = Semaphore::new(2 * agreement.own_streams.min(MOST_STREAMS) as usize);
-    let inbound = Inlet {
+    let inlet = Inlet {
         queue: accept,
-        room: Arc::new(inbound),
+        // Twice what the peer was told: it may open the next stream before this side has noticed
+        // the end of the one before.
+        room: Arc::new(Semaphore::new(2 * own_streams)),
     };
-    let driver = Driver::new(Box::new(mux), open_requests, inbound, &shared);
+    let keeper = redial.map(Keeper::new);
+    let driver = Driver::new(mux, inlet, keeper, &shared);
     (Session { shared }, driver)
 }
 
@@ -170,6 +215,12 @@ impl Session {
     #[must_use]
     pub fn id(&self) -> &str {
         &self.shared.id
+    }
+
+    /// Its multiplexer, as the hello names it.
+    #[must_use]
+    pub fn mux(&self) -> &str {
+        &self.shared.mux
     }
 
     /// Opens a stream. Data may be written at once; whether the peer took the stream is known
@@ -195,42 +246,72 @@ impl Session {
         tokio::select! {
             biased;
             () = self.shared.over.cancelled() => Err(OpenError::Closed),
-            opened = tokio::time::timeout(patience, self.open_mux_stream()) => {
+            opened = tokio::time::timeout(patience, self.open_mux_stream(open.class)) => {
                 let (stream, permit) =
                     opened.map_err(|_| OpenError::TooManyStreams(self.shared.most_streams))??;
                 self.shared.opened.fetch_add(1, Ordering::Relaxed);
-                let over = self.shared.over.clone();
-                Ok(Stream::opened(stream, preamble.freeze(), over, permit))
+                Ok(Stream::opened(stream, preamble.freeze(), permit))
             }
         }
     }
 
-    async fn open_mux_stream(&self) -> Result<(MuxStream, OwnedSemaphorePermit), OpenError> {
+    async fn open_mux_stream(
+        &self,
+        class: Class,
+    ) -> Result<(MuxStream, OwnedSemaphorePermit), OpenError> {
         let streams = Arc::clone(&self.shared.streams);
         let permit = streams
             .acquire_owned()
             .await
             .map_err(|_| OpenError::Closed)?;
-        let (reply, stream) = oneshot::channel();
-        self.shared
-            .opens
-            .send(reply)
-            .await
-            .map_err(|_| OpenError::Closed)?;
-        let stream = stream.await.map_err(|_| OpenError::Closed)?;
+        let opened = self.shared.opener.open(class).await;
+        let stream = opened.map_err(|_: MuxError| OpenError::Closed)?;
         Ok((stream, permit))
     }
 
     /// The next stream that the peer opened; `None` when the session is over.
     pub async fn accept(&self) -> Option<Incoming> {
         let (stream, permit) = self.shared.accepted.lock().await.next().await?;
-        Some(Incoming::new(stream, self.shared.over.clone(), permit))
+        Some(Incoming::new(stream, permit))
     }
 
     /// How far the session is.
     #[must_use]
     pub fn phase(&self) -> watch::Receiver<Phase> {
         self.shared.phase.subscribe()
+    }
+
+    /// Whether the session has a carrier now. While it has none, streams wait.
+    #[must_use]
+    pub fn attached(&self) -> watch::Receiver<bool> {
+        self.shared.control.watch_attached()
+    }
+
+    /// Stops taking anything in until another carrier is attached. `None` if the session is over,
+    /// or yet another carrier is coming.
+    pub(crate) async fn freeze(&self) -> Option<Frozen> {
+        tokio::select! {
+            biased;
+            () = self.shared.over.cancelled() => None,
+            frozen = self.shared.control.ask_freeze() => frozen,
+        }
+    }
+
+    /// Goes on with another carrier, over which the peer said how many bytes it has received.
+    pub(crate) fn attach(&self, frozen: Frozen, carrier: Carrier, peer_received: Offset) -> bool {
+        self.shared.control.attach(frozen, carrier, peer_received)
+    }
+
+    /// The session that the server began when it was asked to go on with this one, and did not
+    /// know it any more. It is there when this one has ended with [`End::Forgotten`].
+    #[must_use]
+    pub fn take_successor(&self) -> Option<Box<Connected>> {
+        let mut successor = self
+            .shared
+            .successor
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        successor.take()
     }
 
     /// Cancelled when the session is over.
@@ -241,7 +322,7 @@ impl Session {
 
     /// Tells the peer that this side leaves in `deadline`, and opens nothing new from now on.
     pub fn drain(&self, deadline: Duration, reason: &str) {
-        self.shared.board.ask_drain(deadline, reason);
+        self.shared.control.ask_drain(deadline, reason);
         let at = tokio::time::Instant::now().into_std() + deadline;
         self.shared.phase.send_if_modified(|phase| {
             let live = matches!(phase, Phase::Live);
@@ -258,7 +339,7 @@ impl Session {
 
     /// Ends the session: the peer is told why, streams are cut. The driver resolves soon after.
     pub fn close(&self, code: CloseCode, reason: &str) {
-        self.shared.board.set_close(code, reason);
+        self.shared.control.set_close(code, reason);
         let end = End::ClosedHere {
             code,
             reason: reason.to_owned(),
@@ -285,7 +366,9 @@ impl Session {
         Stats {
             open_streams: (self.shared.most_streams as usize).saturating_sub(free),
             opened: self.shared.opened.load(Ordering::Relaxed),
-            round_trip: self.shared.board.round_trip(),
+            mux: self.shared.mux.clone(),
+            streams: self.shared.opener.stats(),
+            lane: self.shared.control.status(),
         }
     }
 }

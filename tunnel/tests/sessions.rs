@@ -334,7 +334,7 @@ async fn a_malformed_preamble_is_refused_and_the_session_lives() {
 async fn the_round_trip_is_measured_from_the_start() {
     let (server, _agent) = pair().await;
     within(async {
-        while server.stats().round_trip.is_none() {
+        while server.stats().lane.round_trip.is_none() {
             tokio::task::yield_now().await;
         }
     })
@@ -342,11 +342,13 @@ async fn the_round_trip_is_measured_from_the_start() {
 }
 
 #[tokio::test]
-async fn a_lost_carrier_ends_the_session_on_both_sides() {
-    let mut server = support::Server::start(support::acceptor(), |_| Ok(())).await;
+async fn a_driver_that_is_dropped_ends_the_session_on_both_sides() {
+    let mut none = support::acceptor();
+    none.resume_window = Duration::ZERO;
+    let mut server = support::Server::start(none, |_| Ok(())).await;
     let agent = dial(&server.dialer()).await.unwrap();
     let accepted = server.accepted().await.unwrap();
-    let driver = tokio::spawn(accepted.driver);
+    let driver = tokio::spawn(accepted.driver.unwrap());
     drop(agent.driver);
     assert!(matches!(within(driver).await.unwrap(), End::CarrierLost(_)));
     assert!(agent.session.over().is_cancelled());

@@ -19,6 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 use testbed::Testbed;
+use tunnel::Memory;
 use tunnel::dial::{Dialer, Proxies, Trust};
 
 /// Measures what controllers do for many clusters, and writes the report.
@@ -79,6 +80,8 @@ async fn main() -> anyhow::Result<()> {
         trust: Trust::pem(&std::fs::read(server.ca_file())?)?,
         proxies: Proxies::default(),
         server_key: None,
+        memory: Memory::default(),
+        muxes: Vec::new(),
     };
     let mut report = Report::default();
     measure(&server, &api, &dialer, &args, &mut report).await?;

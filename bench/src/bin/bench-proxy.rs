@@ -30,6 +30,7 @@ use std::{
 use testbed::{BUSYBOX, Testbed};
 use tokio::io::AsyncReadExt as _;
 use tokio_util::task::TaskTracker;
+use tunnel::Memory;
 use tunnel::dial::{Dialer, Proxies, Trust};
 use tunnel_proto::frame::CloseCode;
 
@@ -308,6 +309,8 @@ async fn simulated(
         trust: Trust::pem(&std::fs::read(server.ca_file())?)?,
         proxies: Proxies::default(),
         server_key: None,
+        memory: Memory::default(),
+        muxes: Vec::new(),
     };
     let tasks = TaskTracker::new();
     let first = connect(&api, &dialer, &tasks, 0).await?;

@@ -11,6 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Api, PostParams};
 use lariat_api::ConditionStatus::{self, False, True, Unknown};
 use lariat_api::{BoundAgent, Cluster, ClusterId, ClusterStatus, set_condition};
+use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{debug, warn};
 use tunnel::session::End;
@@ -43,8 +44,13 @@ pub(super) async fn watch(app: &Arc<App>, cluster: &ClusterId, tunnel: &Tunnel, 
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let began = app.clock.now();
+    let mut attached = tunnel.session.attached();
     loop {
-        ticks.tick().await;
+        tokio::select! {
+            _ = ticks.tick() => {}
+            // A session that has a connection again is good news.
+            () = next_carrier(&mut attached) => {}
+        }
         // Boxed, as most of the time there is nothing to do and thousands wait here.
         let finding = Box::pin(look(tunnel)).await;
         tunnel.answered_in.send_replace(finding.answered_in);
@@ -81,7 +87,31 @@ pub(super) async fn record_disconnect(app: &Arc<App>, cluster: &ClusterId, end: 
     .await;
 }
 
+/// Waits until a session that had no connection has one.
+async fn next_carrier(attached: &mut watch::Receiver<bool>) {
+    attached.mark_unchanged();
+    while attached.changed().await.is_ok() {
+        if *attached.borrow_and_update() {
+            return;
+        }
+    }
+    std::future::pending().await
+}
+
 async fn look(tunnel: &Tunnel) -> Finding {
+    if !tunnel.attached_within(PATIENCE).await {
+        let lost = tunnel.session.stats().lane.last_loss.unwrap_or_default();
+        let message = format!("the agent's connection was lost and it has not come back: {lost}");
+        return Finding {
+            connected: (False, "ConnectionLost", message),
+            ready: (
+                Unknown,
+                "ConnectionLost",
+                "the cluster is not connected".into(),
+            ),
+            answered_in: None,
+        };
+    }
     let started = Instant::now();
     let silent = |reason, message: String| Finding {
         connected: (False, reason, message),

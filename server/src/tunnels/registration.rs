@@ -35,9 +35,11 @@ pub(super) async fn admit(app: &Arc<App>, hello: &Hello) -> Result<Admission, Re
         None => register(app, hello, &key).await?,
     };
     check_uid(&cluster, cluster_uid.as_deref())?;
+    let asked = hello.resume.as_ref();
     Ok(Admission {
         bound_to: cluster.name().to_owned(),
         session: format!("s-{:016x}", random::bits()),
+        resume: asked.and_then(|asked| app.tunnels.session(cluster.name(), &asked.session)),
     })
 }
 

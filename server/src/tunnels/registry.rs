@@ -8,6 +8,7 @@ use std::time::Duration;
 use lariat_api::ClusterId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
+use tunnel::Memory;
 use tunnel::accept::Acceptor;
 use tunnel::http::StreamClient;
 use tunnel::session::{Phase, Session};
@@ -23,6 +24,9 @@ const PER_CLUSTER: usize = 4;
 
 /// Agents that shake hands at the same time; each costs a signature check and a store write.
 const HANDSHAKES: usize = 256;
+
+/// How long a session outlives its connection.
+const RESUME_WINDOW: Duration = Duration::from_secs(180);
 
 /// Streams that one agent may open to this server at once.
 const AGENT_STREAMS: u32 = 64;
@@ -62,6 +66,8 @@ impl Tunnels {
                 replica,
                 heartbeat: Duration::from_secs(5),
                 patience: Duration::from_secs(10),
+                resume_window: RESUME_WINDOW,
+                memory: Memory::default(),
                 limits: Limits {
                     streams: AGENT_STREAMS,
                     ..Limits::default()
@@ -83,7 +89,8 @@ impl Tunnels {
         Arc::clone(&self.handshakes).try_acquire_owned().ok()
     }
 
-    /// The session to use for a cluster: the newest one that takes requests.
+    /// The session to use for a cluster: the newest one that takes requests, and of these one
+    /// that has a connection now.
     #[must_use]
     pub fn get(&self, cluster: &ClusterId) -> Option<Arc<Tunnel>> {
         let by_cluster = self
@@ -91,11 +98,22 @@ impl Tunnels {
             .read()
             .unwrap_or_else(PoisonError::into_inner);
         let sessions = by_cluster.get(cluster)?;
-        sessions
+        let live = || sessions.iter().rev().filter(|tunnel| tunnel.is_live());
+        let attached = live().find(|tunnel| *tunnel.session.attached().borrow());
+        attached.or_else(|| live().next()).cloned()
+    }
+
+    /// A session of a cluster that is not over, for its agent to go on with.
+    pub(super) fn session(&self, cluster: &str, id: &str) -> Option<Session> {
+        let by_cluster = self
+            .by_cluster
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        let (_, sessions) = by_cluster
             .iter()
-            .rev()
-            .find(|tunnel| tunnel.is_live())
-            .cloned()
+            .find(|(name, _)| name.as_str() == cluster)?;
+        let tunnel = sessions.iter().find(|tunnel| tunnel.session.id() == id)?;
+        Some(tunnel.session.clone())
     }
 
     /// How many sessions there are.
@@ -165,6 +183,13 @@ impl Tunnels {
 impl Tunnel {
     fn is_live(&self) -> bool {
         *self.session.phase().borrow() == Phase::Live
+    }
+
+    /// Whether the session has a connection, now or within so long.
+    pub(crate) async fn attached_within(&self, limit: Duration) -> bool {
+        let mut attached = self.session.attached();
+        let waited = tokio::time::timeout(limit, attached.wait_for(|attached| *attached)).await;
+        waited.is_ok_and(|attached| attached.is_ok())
     }
 
     /// The client for requests of a class.

@@ -29,6 +29,7 @@ use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use serde_json::json;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
+use tunnel::Memory;
 use tunnel::dial::{Connected, DialError, Dialer, Introduction, Proxies, Trust};
 use tunnel::identity::KeyPair;
 use tunnel::session::Session;
@@ -143,6 +144,8 @@ impl Running {
             trust: Trust::pem(self.ca.as_bytes()).unwrap(),
             proxies: Proxies::default(),
             server_key: None,
+            memory: Memory::default(),
+            muxes: Vec::new(),
         }
     }
 

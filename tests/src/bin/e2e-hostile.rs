@@ -14,6 +14,7 @@ use std::{
 use testbed::Testbed;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tunnel::{
+    Memory,
     dial::{DialError, Dialer, Introduction, Proxies, Trust},
     identity::KeyPair,
 };
@@ -45,6 +46,8 @@ async fn main() -> anyhow::Result<()> {
             trust: Trust::pem(ca.as_bytes())?,
             proxies: Proxies::default(),
             server_key: None,
+            memory: Memory::default(),
+            muxes: Vec::new(),
         },
         cluster: api.create_cluster("hostile").await?,
         api,

@@ -5,6 +5,7 @@ use http::{Method, Request, header};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
+use tunnel::Memory;
 use tunnel::dial::{Dialer, Proxies, Trust};
 
 /// A logged-in user.
@@ -89,6 +90,8 @@ impl Api {
             trust: Trust::Platform,
             proxies: Proxies::default(),
             server_key: None,
+            memory: Memory::default(),
+            muxes: Vec::new(),
         };
         Ok(String::from_utf8(
             tunnel::dial::fetch_ca(&dialer).await?.to_vec(),

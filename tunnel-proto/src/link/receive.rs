@@ -115,6 +115,15 @@ impl Receive {
         self.ack_at = None;
     }
 
+    pub(super) fn take(&mut self) -> Option<Bytes> {
+        let piece = self.queue.pop_front()?;
+        self.buffered -= piece.len();
+        if self.queue.is_empty() {
+            self.queue.shrink_to(8);
+        }
+        Some(piece)
+    }
+
     pub(super) fn read(&mut self, out: &mut [u8]) -> usize {
         let mut filled = 0;
         while filled < out.len()

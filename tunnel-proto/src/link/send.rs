@@ -54,6 +54,10 @@ impl Send {
         }
     }
 
+    pub(super) fn set_bound(&mut self, bound: usize) {
+        self.bound = bound;
+    }
+
     pub(super) fn written(&self) -> Offset {
         Offset(self.sealed.0 + self.open_len() as u64)
     }

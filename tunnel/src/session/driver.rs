@@ -1,11 +1,12 @@
 //! The one task of a session: orders in, bytes through, the reason out.
 
-use super::{Phase, Shared};
+use super::{Phase, Shared, keeper::Keeper};
 use crate::{
-    link_io::End,
+    lane::End,
     mux::{Mux, MuxError, MuxStream},
 };
 use std::{
+    fmt,
     future::Future,
     pin::Pin,
     sync::Arc,
@@ -13,7 +14,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, futures::OwnedNotified, mpsc, oneshot},
+    sync::{OwnedSemaphorePermit, Semaphore, futures::OwnedNotified},
     time::Sleep,
 };
 use tunnel_proto::frame::CloseCode;
@@ -27,9 +28,9 @@ const GOODBYE: Duration = Duration::from_secs(3);
 #[must_use = "a session does nothing unless its driver runs"]
 pub struct Driver {
     mux: Box<dyn Mux>,
-    opens: mpsc::Receiver<oneshot::Sender<MuxStream>>,
-    waiting: Option<oneshot::Sender<MuxStream>>,
     inlet: Inlet,
+    /// Brings another carrier, on the side that dials.
+    keeper: Option<Keeper>,
     shared: Arc<Shared>,
     order: Pin<Box<OwnedNotified>>,
     state: State,
@@ -56,15 +57,14 @@ enum State {
 impl Driver {
     pub(super) fn new(
         mux: Box<dyn Mux>,
-        opens: mpsc::Receiver<oneshot::Sender<MuxStream>>,
         inlet: Inlet,
+        keeper: Option<Keeper>,
         shared: &Arc<Shared>,
     ) -> Self {
         Self {
             mux,
-            opens,
-            waiting: None,
             inlet,
+            keeper,
             shared: Arc::clone(shared),
             order: Box::pin(Arc::clone(&shared.order).notified_owned()),
             state: State::Running,
@@ -93,7 +93,7 @@ impl Driver {
                 code: CloseCode::Normal,
                 reason: "drained".into(),
             };
-            self.shared.board.set_close(CloseCode::Normal, "drained");
+            self.shared.control.set_close(CloseCode::Normal, "drained");
             self.begin_close(end);
         }
     }
@@ -104,25 +104,6 @@ impl Driver {
             end,
             limit: Box::pin(tokio::time::sleep(GOODBYE)),
         };
-    }
-
-    fn poll_opens(&mut self, cx: &mut Context<'_>) -> Result<(), MuxError> {
-        loop {
-            if self.waiting.as_ref().is_none_or(oneshot::Sender::is_closed) {
-                match self.opens.poll_recv(cx) {
-                    Poll::Ready(Some(request)) => self.waiting = Some(request),
-                    Poll::Ready(None) | Poll::Pending => return Ok(()),
-                }
-            }
-            let Poll::Ready(stream) = self.mux.poll_open(cx) else {
-                return Ok(());
-            };
-            let stream = stream?;
-            if let Some(request) = self.waiting.take() {
-                // An opener that has gone away drops the stream, which resets it.
-                let _ = request.send(stream);
-            }
-        }
     }
 
     fn poll_accepts(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), MuxError>> {
@@ -138,7 +119,7 @@ impl Driver {
 
     /// What the link reported since last time.
     fn take_events(&mut self) {
-        let events = self.shared.board.take_events();
+        let events = self.shared.control.take_events();
         if let Some((deadline, reason)) = events.draining {
             self.shared.phase.send_if_modified(|phase| {
                 let live = matches!(phase, Phase::Live);
@@ -183,14 +164,16 @@ impl Future for Driver {
                 this.state = State::Done;
                 return Poll::Ready(end);
             }
-            let result = match this.poll_opens(cx) {
-                Ok(()) => this.poll_accepts(cx),
-                Err(error) => Poll::Ready(Err(error)),
-            };
-            if let Poll::Ready(result) = result {
+            if let Poll::Ready(result) = this.poll_accepts(cx) {
                 let end = this.failed(result.err().unwrap_or(MuxError::Ended));
                 this.state = State::Done;
                 return Poll::Ready(end);
+            }
+            if let Some(keeper) = &mut this.keeper
+                && let Some(end) = keeper.poll(cx, &this.shared)
+            {
+                this.shared.finish(end);
+                continue;
             }
             let before = std::mem::discriminant(&*this.shared.phase.borrow());
             this.take_events();
@@ -198,6 +181,14 @@ impl Future for Driver {
                 return Poll::Pending;
             }
         }
+    }
+}
+
+impl fmt::Debug for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver")
+            .field("session", &self.shared.id)
+            .finish_non_exhaustive()
     }
 }
 

@@ -5,7 +5,6 @@ use crate::mux::MuxStream;
 use std::{io, time::Duration};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio_util::sync::CancellationToken;
 use tunnel_proto::stream::{
     OpenV1, PREAMBLE_HEADER, Refusal, RefusalReason, Reply, StreamError, decode_open,
     decode_open_header, encode_reply,
@@ -17,7 +16,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// A stream that the peer opened and whose preamble was not read yet.
 pub struct Incoming {
     stream: MuxStream,
-    over: CancellationToken,
     permit: OwnedSemaphorePermit,
 }
 
@@ -26,7 +24,6 @@ pub struct Inbound {
     /// What the opener asked for.
     pub open: OpenV1,
     stream: MuxStream,
-    over: CancellationToken,
     permit: OwnedSemaphorePermit,
 }
 
@@ -45,16 +42,8 @@ pub enum IncomingError {
 }
 
 impl Incoming {
-    pub(super) fn new(
-        stream: MuxStream,
-        over: CancellationToken,
-        permit: OwnedSemaphorePermit,
-    ) -> Self {
-        Self {
-            stream,
-            over,
-            permit,
-        }
+    pub(super) fn new(stream: MuxStream, permit: OwnedSemaphorePermit) -> Self {
+        Self { stream, permit }
     }
 
     /// Reads the preamble. A preamble that breaks the rules is refused.
@@ -63,18 +52,12 @@ impl Incoming {
     ///
     /// See [`IncomingError`].
     pub async fn preamble(mut self) -> Result<Inbound, IncomingError> {
-        let over = self.over.clone();
         let read = tokio::time::timeout(PATIENCE, read_open(&mut self.stream));
-        let open = tokio::select! {
-            biased;
-            () = over.cancelled() => Err(io::Error::from(io::ErrorKind::ConnectionAborted).into()),
-            open = read => open.unwrap_or(Err(IncomingError::Late)),
-        };
+        let open = read.await.unwrap_or(Err(IncomingError::Late));
         match open {
             Ok(open) => Ok(Inbound {
                 open,
                 stream: self.stream,
-                over: self.over,
                 permit: self.permit,
             }),
             Err(IncomingError::Malformed(error)) => {
@@ -106,7 +89,7 @@ impl Inbound {
     /// The stream or the session has ended.
     pub async fn accept(mut self) -> io::Result<Stream> {
         self.stream.write_all(&encode_reply(&Reply::Opened)).await?;
-        Ok(Stream::accepted(self.stream, self.over, self.permit))
+        Ok(Stream::accepted(self.stream, self.permit))
     }
 
     /// Refuses the stream, saying why.

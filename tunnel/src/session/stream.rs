@@ -3,7 +3,6 @@
 use crate::mux::MuxStream;
 use bytes::{Buf, Bytes};
 use std::{
-    future::Future,
     io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll, ready},
@@ -12,19 +11,10 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::OwnedSemaphorePermit,
 };
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tunnel_proto::stream::{
-    REFUSAL_HEADER, Refusal, RefusalReason, decode_refusal, decode_refusal_header, decode_status,
+    Class, REFUSAL_HEADER, Refusal, RefusalReason, decode_refusal, decode_refusal_header,
+    decode_status,
 };
-
-/// Most bytes that one read takes: four frames of the multiplexer.
-const MOST_READ: usize = 64 * 1024;
-
-/// What the multiplexer puts into a frame, of which it makes one for each write.
-const FRAME: usize = 16 * 1024;
-
-/// A piece up to this long is put together with what follows it.
-const GATHERED: usize = 4 * 1024;
 
 /// One stream of a session. Shut it down to end it in order; dropping it resets it.
 pub struct Stream {
@@ -32,7 +22,6 @@ pub struct Stream {
     /// What is left of our preamble.
     preamble: Bytes,
     answer: Answer,
-    over: Pin<Box<WaitForCancellationFutureOwned>>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -57,31 +46,20 @@ pub fn refusal_in(error: &io::Error) -> Option<&Refusal> {
 }
 
 impl Stream {
-    pub(super) fn opened(
-        inner: MuxStream,
-        preamble: Bytes,
-        over: CancellationToken,
-        permit: OwnedSemaphorePermit,
-    ) -> Self {
+    pub(super) fn opened(inner: MuxStream, preamble: Bytes, permit: OwnedSemaphorePermit) -> Self {
         Self {
             inner,
             preamble,
             answer: Answer::Status,
-            over: Box::pin(over.cancelled_owned()),
             _permit: permit,
         }
     }
 
-    pub(super) fn accepted(
-        inner: MuxStream,
-        over: CancellationToken,
-        permit: OwnedSemaphorePermit,
-    ) -> Self {
+    pub(super) fn accepted(inner: MuxStream, permit: OwnedSemaphorePermit) -> Self {
         Self {
             inner,
             preamble: Bytes::new(),
             answer: Answer::Opened,
-            over: Box::pin(over.cancelled_owned()),
             _permit: permit,
         }
     }
@@ -99,25 +77,17 @@ impl Stream {
         .await
     }
 
-    fn poll_over(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        if self.over.as_mut().poll(cx).is_ready() {
-            let over = io::Error::new(io::ErrorKind::ConnectionAborted, "session is over");
-            return Err(over);
-        }
-        Ok(())
+    /// Says what the stream is for from now on: both ends let it wait for its turn among others
+    /// of that class.
+    pub fn set_class(&self, class: Class) {
+        self.inner.set_class(class);
     }
 
     fn poll_data(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         // A reader that never writes still has to say what it wants.
         ready!(self.poll_preamble(cx))?;
         ready!(self.poll_answer(cx))?;
-        // What is below sets all the room it is offered to zero, each time.
-        let room = buf.remaining().min(MOST_READ);
-        let mut part = ReadBuf::new(buf.initialize_unfilled_to(room));
-        ready!(Pin::new(&mut self.inner).poll_read(cx, &mut part))?;
-        let read = part.filled().len();
-        buf.advance(read);
-        Poll::Ready(Ok(()))
+        Pin::new(&mut self.inner).poll_read(cx, buf)
     }
 
     /// Sends the preamble. It leaves with the first data where there is some, in one frame or two
@@ -199,13 +169,7 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let read = self.poll_data(cx, buf);
-        // What has come is read, though the session is over.
-        if buf.filled().len() == before {
-            self.poll_over(cx)?;
-        }
-        read
+        self.poll_data(cx, buf)
     }
 }
 
@@ -215,31 +179,17 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.poll_over(cx)?;
         ready!(self.poll_preamble(cx))?;
         Pin::new(&mut self.inner).poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let mut filled = pieces.iter().filter(|piece| !piece.is_empty());
-        let first = filled.next().map_or(&[][..], |piece| piece);
-        if first.len() > GATHERED {
-            return self.poll_write(cx, first);
-        }
-        let Some(second) = filled.next() else {
-            return self.poll_write(cx, first);
-        };
-        let mut together = Vec::with_capacity(FRAME);
-        together.extend_from_slice(first);
-        for piece in std::iter::once(second).chain(filled) {
-            let room = FRAME - together.len();
-            together.extend_from_slice(&piece[..piece.len().min(room)]);
-        }
-        self.poll_write(cx, &together)
+        ready!(self.poll_preamble(cx))?;
+        Pin::new(&mut self.inner).poll_write_vectored(cx, pieces)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -247,13 +197,11 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_over(cx)?;
         ready!(self.poll_preamble(cx))?;
         Pin::new(&mut self.inner).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_over(cx)?;
         ready!(self.poll_preamble(cx))?;
         Pin::new(&mut self.inner).poll_shutdown(cx)
     }

@@ -7,6 +7,8 @@
     reason = "test support, of which each test binary uses a part"
 )]
 
+pub mod relay;
+
 use http::{Request, Response};
 use http_body_util::Empty;
 use hyper::{
@@ -16,14 +18,22 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use rustls::ServerConfig;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::mpsc,
 };
 use tokio_rustls::TlsAcceptor;
 use tunnel::{
-    CHANNEL_BINDING_LABEL,
+    CHANNEL_BINDING_LABEL, Memory,
     accept::{AcceptError, Accepted, Acceptor, Admission},
     dial::{Connected, DialError, Dialer, Introduction, Proxies, Trust},
     identity::KeyPair,
@@ -34,7 +44,14 @@ use tunnel_proto::{
     stream::{Class, OpenV1, Target},
 };
 
+static SESSIONS: AtomicU64 = AtomicU64::new(0);
+
+/// Sessions that agents may go on with, by their ids.
+pub type Known = Arc<Mutex<HashMap<String, Session>>>;
+
 pub struct Server {
+    /// What the server knows of the sessions it has accepted.
+    pub known: Known,
     pub address: SocketAddr,
     pub ca_pem: String,
     accepted: mpsc::Receiver<Result<Accepted, AcceptError>>,
@@ -49,14 +66,18 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let (tx, accepted) = mpsc::channel(64);
         let (tls, served_ca) = (TlsAcceptor::from(tls), ca_pem.clone());
+        let known = Known::default();
+        let serving = Arc::clone(&known);
         tokio::spawn(async move {
             while let Ok((tcp, _)) = listener.accept().await {
                 let (acceptor, tx, tls, ca) =
                     (acceptor.clone(), tx.clone(), tls.clone(), served_ca.clone());
-                tokio::spawn(serve(tcp, tls, acceptor, admit, tx, ca));
+                let known = Arc::clone(&serving);
+                tokio::spawn(serve(tcp, tls, acceptor, admit, tx, ca, known));
             }
         });
         Self {
+            known,
             address,
             ca_pem,
             accepted,
@@ -75,6 +96,8 @@ impl Server {
             trust: Trust::pem(self.ca_pem.as_bytes()).unwrap(),
             proxies: Proxies::default(),
             server_key: None,
+            memory: Memory::default(),
+            muxes: Vec::new(),
         }
     }
 }
@@ -86,6 +109,7 @@ async fn serve(
     admit: Admit,
     tx: mpsc::Sender<Result<Accepted, AcceptError>>,
     ca: String,
+    known: Known,
 ) {
     let Ok(stream) = tls.accept(tcp).await else {
         return;
@@ -97,6 +121,7 @@ async fn serve(
         .unwrap();
     let service = service_fn(move |mut request: Request<Body>| {
         let (acceptor, tx, ca) = (acceptor.clone(), tx.clone(), ca.clone());
+        let known = Arc::clone(&known);
         async move {
             if request.uri().path() == "/cacerts" {
                 return Ok(Response::new(http_body_util::Either::Right(
@@ -114,16 +139,27 @@ async fn serve(
             let upgraded = hyper::upgrade::on(&mut request);
             tokio::spawn(async move {
                 let io = TokioIo::new(upgraded.await.unwrap());
+                let knows = Arc::clone(&known);
                 let admission = |verified: tunnel::accept::Verified| async move {
                     admit(&verified)?;
+                    let known = knows.lock().unwrap();
+                    let resume = verified.hello.resume.as_ref();
                     Ok(Admission {
                         bound_to: "c-test".into(),
-                        session: "s-1".into(),
+                        session: format!("s-{}", SESSIONS.fetch_add(1, Ordering::Relaxed)),
+                        resume: resume.and_then(|resume| known.get(&resume.session).cloned()),
                     })
                 };
                 let result = acceptor
                     .accept(io, &upgrade, Some(&channel), admission)
                     .await;
+                if let Ok(accepted) = &result {
+                    let session = accepted.session.clone();
+                    known
+                        .lock()
+                        .unwrap()
+                        .insert(session.id().to_owned(), session);
+                }
                 let _ = tx.send(result).await;
             });
             Ok(response.map(|()| http_body_util::Either::Left(Empty::new())))
@@ -166,6 +202,8 @@ pub fn acceptor() -> Acceptor {
         heartbeat: Duration::from_secs(15),
         patience: Duration::from_secs(2),
         limits: Limits::default(),
+        resume_window: Duration::from_secs(30),
+        memory: Memory::default(),
         require_channel_binding: true,
     }
 }
@@ -183,7 +221,8 @@ pub fn introduction() -> Introduction {
 }
 
 pub async fn dial(dialer: &Dialer) -> Result<Connected, DialError> {
-    within(dialer.dial(&KeyPair::generate().unwrap(), &introduction())).await
+    let key = KeyPair::generate().unwrap();
+    within(dialer.dial(&key, &introduction())).await
 }
 
 /// Both ends of a live session, each driven by a task.
@@ -196,7 +235,7 @@ pub async fn pair_with(acceptor: Acceptor) -> (Session, Session) {
     let agent = dial(&server.dialer()).await.unwrap();
     tokio::spawn(agent.driver);
     let accepted = server.accepted().await.unwrap();
-    tokio::spawn(accepted.driver);
+    tokio::spawn(accepted.driver.unwrap());
     (accepted.session, agent.session)
 }
 
