@@ -18,6 +18,8 @@ mod heartbeat;
 mod receive;
 mod send;
 
+pub use send::FULL;
+
 use crate::frame::{self, CloseCode, Frame, FrameError, Offset};
 use bytes::{Bytes, BytesMut};
 use heartbeat::Heartbeat;
@@ -205,13 +207,18 @@ impl Link {
     }
 
     /// Takes bytes from the front of `bytes`, as many as the replay buffer has room for, and says
-    /// how many. They leave in messages of up to [`frame::MAX_PAYLOAD`]; a message that is not
+    /// how many. They leave in messages of up to [`FULL`]; a message that is not
     /// full waits for [`Link::flush`].
     pub fn write(&mut self, bytes: &[u8]) -> usize {
         if matches!(self.phase, Phase::Closed) {
             return 0;
         }
         self.send.write(bytes, self.receive.received())
+    }
+
+    /// About so many bytes are about to be written, in pieces: makes room for them at once.
+    pub fn expect(&mut self, len: usize) {
+        self.send.expect(len);
     }
 
     /// Makes a message of what was written so far.

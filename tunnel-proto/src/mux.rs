@@ -15,6 +15,7 @@
 
 mod frame;
 mod pace;
+mod queue;
 mod stream;
 
 pub use frame::{HEADER, MAX_DATA};
@@ -185,6 +186,7 @@ pub struct Mux {
     reader: Reader,
     events: VecDeque<Event>,
     round_trip: Duration,
+    queued: usize,
 }
 
 impl Mux {
@@ -209,6 +211,7 @@ impl Mux {
             reader: Reader::new(),
             events: VecDeque::new(),
             round_trip: LEAST_ROUND_TRIP,
+            queued: 0,
         }
     }
 
@@ -252,15 +255,23 @@ impl Mux {
         };
         match stream.send.end {
             End::Open => {}
-            End::Finishing | End::Finished => return Write::Ended,
+            End::Finishing | End::Leaving | End::Finished => return Write::Ended,
             End::Reset(code) => return Write::Reset(code),
         }
         let written = stream.send.write(bytes);
+        self.queued += written;
         self.enter(id);
         match written {
             0 if !bytes.is_empty() => Write::Wait,
             written => Write::Bytes(written),
         }
+    }
+
+    /// Whether all that was written arrives, even if the stream is released now. If not,
+    /// [`Event::Writable`] tells when to ask again.
+    pub fn is_covered(&mut self, id: StreamId) -> bool {
+        let stream = self.streams.get_mut(&id);
+        stream.is_none_or(|stream| stream.send.is_covered())
     }
 
     /// Ends this side's direction, behind what was written.
@@ -292,7 +303,7 @@ impl Mux {
                 stream.receive.reader_waits = true;
                 Read::Wait
             }
-            End::Finishing | End::Finished => Read::End,
+            End::Finishing | End::Leaving | End::Finished => Read::End,
             End::Reset(code) => Read::Reset(code),
         }
     }
@@ -308,8 +319,9 @@ impl Mux {
         }
     }
 
-    /// Nobody holds the stream any more. What was written and ended is still sent; a stream that
-    /// has not ended in order both ways is reset.
+    /// Nobody holds the stream any more. What was written and ended is still sent, and what was
+    /// only written if the peer takes it without being asked; a stream that has not ended in order
+    /// both ways is reset.
     pub fn release(&mut self, id: StreamId) {
         let Some(stream) = self.streams.get_mut(&id) else {
             return;
@@ -317,11 +329,25 @@ impl Mux {
         stream.released = true;
         stream.receive.discard();
         if stream.send.end == End::Open {
-            self.reset(id, CANCELLED);
+            if !stream.send.queue.is_empty() && stream.send.is_covered() {
+                stream.send.end = End::Leaving;
+            } else {
+                self.reset(id, CANCELLED);
+            }
         } else {
             self.reset_if_one_sided(id);
         }
         self.settle(id);
+    }
+
+    /// A released stream whose last bytes have been sent.
+    fn leave_if_sent(&mut self, id: StreamId) {
+        if let Some(stream) = self.streams.get(&id)
+            && stream.send.end == End::Leaving
+            && stream.send.queue.is_empty()
+        {
+            self.reset(id, CANCELLED);
+        }
     }
 
     /// A released stream whose own direction has ended, and the peer's has not.
@@ -338,7 +364,7 @@ impl Mux {
     fn reset(&mut self, id: StreamId, code: u32) {
         if let Some(stream) = self.streams.get_mut(&id) {
             if stream.send.end != End::Finished {
-                stream.send.cut(code);
+                self.queued -= stream.send.cut(code);
             }
             if stream.receive.end == End::Open {
                 stream.receive.end = End::Reset(code);
@@ -363,6 +389,12 @@ impl Mux {
     #[must_use]
     pub fn wants_transmit(&self) -> bool {
         self.has_news() || !self.gate.is_empty()
+    }
+
+    /// How many written bytes wait to be sent, with those that the peer does not take yet.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.queued
     }
 
     /// Whether there is something to send that waits for no turn, as credit for the peer.
@@ -455,7 +487,8 @@ impl Mux {
             let mut used = 0;
             if len > 0 {
                 out(&frame::data_header(id, len));
-                out(&send.take(len));
+                send.take(len, out);
+                self.queued -= len;
                 send.pace.sent(now, len);
                 used = HEADER + len;
             }
@@ -468,11 +501,13 @@ impl Mux {
             if send.wake() {
                 self.events.push_back(Event::Writable(id));
             }
-            if send.wants_turn() {
+            let leaves = send.end == End::Leaving && send.queue.is_empty();
+            if send.wants_turn() && !leaves {
                 self.gate.sent(turn, used);
             } else {
                 send.in_gate = false;
                 self.gate.leave(turn, used);
+                self.leave_if_sent(id);
                 self.reset_if_one_sided(id);
                 self.settle(id);
             }
@@ -505,7 +540,9 @@ impl Mux {
             End::Open => {}
             // What was on its way when this side reset the stream.
             End::Reset(_) => return Ok(()),
-            End::Finishing | End::Finished => return Err(MuxError::BehindEnd(id)),
+            End::Finishing | End::Leaving | End::Finished => {
+                return Err(MuxError::BehindEnd(id));
+            }
         }
         stream.receive.data(id, part)?;
         if stream.released {
@@ -532,14 +569,16 @@ impl Mux {
                     self.settle(id);
                 }
                 End::Reset(_) => {}
-                End::Finishing | End::Finished => return Err(MuxError::BehindEnd(id)),
+                End::Finishing | End::Leaving | End::Finished => {
+                    return Err(MuxError::BehindEnd(id));
+                }
             },
             Control::Reset(code) => {
                 if stream.receive.end == End::Open {
                     stream.receive.end = End::Reset(code);
                 }
                 if stream.send.end != End::Finished {
-                    stream.send.cut(code);
+                    self.queued -= stream.send.cut(code);
                 }
                 stream.due = Due {
                     listed: stream.due.listed,
@@ -554,6 +593,10 @@ impl Mux {
             }
             Control::Credit(limit) => {
                 stream.send.allow(limit);
+                if stream.send.writer_waits && stream.send.is_covered() {
+                    stream.send.writer_waits = false;
+                    self.events.push_back(Event::Writable(id));
+                }
                 self.enter(id);
             }
             Control::Class(class) => stream.send.pace.set(class),

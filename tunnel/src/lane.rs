@@ -25,7 +25,7 @@ use tokio::time::Sleep;
 use tunnel_proto::{
     budget::Grant,
     frame::{CloseCode, Offset},
-    link::{Event, Link, LinkError},
+    link::{self, Event, Link, LinkError},
 };
 
 /// Received bytes that may wait for the multiplexer before the carrier is left unread.
@@ -34,8 +34,9 @@ const READ_AHEAD: usize = 128 * 1024;
 /// The same while nothing can be written.
 const READ_AHEAD_BLOCKED: usize = 8 * 1024 * 1024;
 
-/// Written bytes that may wait for the carrier. Every one of them is latency for all streams.
-const WRITE_AHEAD: usize = 64 * 1024;
+/// Written bytes that may wait for the carrier: one message. Every one of them is latency for all
+/// streams.
+const WRITE_AHEAD: usize = link::FULL;
 
 /// How soon to look again at a link whose carrier takes nothing.
 const STUCK: Duration = Duration::from_secs(1);
@@ -287,6 +288,11 @@ impl Lane {
     pub(crate) fn room(&self) -> usize {
         let waiting = WRITE_AHEAD.saturating_sub(self.link.unsent());
         waiting.min(self.link.room())
+    }
+
+    /// About so many bytes are about to be written, in pieces.
+    pub(crate) fn expect(&mut self, len: usize) {
+        self.link.expect(len);
     }
 
     /// Writes as many bytes as there is room for; says how many.

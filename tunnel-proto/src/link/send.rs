@@ -5,6 +5,11 @@ use crate::frame::{DATA_HEADER, MAX_PAYLOAD, Offset, data_header};
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
 
+/// Payload of a full message, in bytes: with its headers and those of a masked WebSocket frame it fills four
+/// TLS records. One byte more would take a fifth record, and a system call of its own.
+pub const FULL: usize = 4 * 16 * 1024 - 14 - DATA_HEADER;
+const _: () = assert!(FULL <= MAX_PAYLOAD);
+
 /// First allocation for outgoing bytes; grows to a full message when more is written at once.
 const FIRST_BLOCK: usize = 4 * 1024;
 
@@ -84,19 +89,28 @@ impl Send {
             if self.open.is_empty() {
                 self.start(bytes.len());
             }
-            let fits = (MAX_PAYLOAD - self.open_len()).min(bytes.len());
+            let fits = (FULL - self.open_len()).min(bytes.len());
             let (now, later) = bytes.split_at(fits);
             self.open.extend_from_slice(now);
             bytes = later;
-            if self.open_len() == MAX_PAYLOAD {
+            if self.open_len() == FULL {
                 self.seal(received);
             }
         }
         taken
     }
 
+    /// So many bytes are about to be written: makes room for them at once.
+    pub(super) fn expect(&mut self, len: usize) {
+        if self.open.is_empty() && len > 0 {
+            self.start(len);
+            self.block = std::mem::take(&mut self.open);
+            self.block.clear();
+        }
+    }
+
     fn start(&mut self, hint: usize) {
-        let wanted = DATA_HEADER + hint.min(MAX_PAYLOAD);
+        let wanted = DATA_HEADER + hint.min(FULL);
         if self.block.capacity() < wanted {
             self.block = BytesMut::with_capacity(wanted.max(FIRST_BLOCK));
         }

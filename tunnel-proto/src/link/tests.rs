@@ -1,5 +1,5 @@
 use super::*;
-use crate::frame::MAX_PAYLOAD;
+use crate::frame::DATA_HEADER;
 use proptest::prelude::*;
 
 const SMALL: Config = Config {
@@ -89,7 +89,7 @@ fn long_writes_leave_in_full_messages() {
     let now = Instant::now();
     let (mut a, mut b) = attached(Config::default(), now);
     settle(now, &mut a, &mut b);
-    a.write(&vec![7; 2 * MAX_PAYLOAD + 5]);
+    a.write(&vec![7; 2 * FULL + 5]);
     a.flush();
     let sizes: Vec<_> = std::iter::from_fn(|| a.poll_message(now))
         .map(|m| m.len())
@@ -97,8 +97,8 @@ fn long_writes_leave_in_full_messages() {
     assert_eq!(
         sizes,
         [
-            crate::MAX_MESSAGE,
-            crate::MAX_MESSAGE,
+            FULL + DATA_HEADER,
+            FULL + DATA_HEADER,
             frame::DATA_HEADER + 5
         ]
     );

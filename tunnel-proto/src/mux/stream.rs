@@ -1,6 +1,6 @@
 //! One stream: what waits to be sent, what waits to be read, and what each side has allowed.
 
-use super::{MuxError, StreamId, pace::Pace};
+use super::{MuxError, StreamId, pace::Pace, queue::Queue};
 use crate::budget::Grant;
 use bytes::{Buf, Bytes, BytesMut};
 use std::{
@@ -57,6 +57,8 @@ pub(super) enum End {
     Open,
     /// Its sender will send what is queued, and then nothing more.
     Finishing,
+    /// Its sender will send what is queued, and then cut it off: nobody holds the stream.
+    Leaving,
     /// In order.
     Finished,
     /// Cut off.
@@ -65,7 +67,7 @@ pub(super) enum End {
 
 #[derive(Debug)]
 pub(super) struct SendHalf {
-    pub(super) queue: BytesMut,
+    pub(super) queue: Queue,
     /// How many bytes have been sent.
     sent: u64,
     /// Up to where the peer takes bytes.
@@ -109,7 +111,7 @@ impl Stream {
 impl SendHalf {
     pub(super) fn new(pace: Pace) -> Self {
         Self {
-            queue: BytesMut::new(),
+            queue: Queue::default(),
             sent: 0,
             limit: BASE_WINDOW.into(),
             end: End::Open,
@@ -134,16 +136,24 @@ impl SendHalf {
     pub(super) fn wants_turn(&self) -> bool {
         match self.end {
             End::Open => self.sendable() > 0,
-            End::Finishing => self.sendable() > 0 || self.queue.is_empty(),
+            End::Finishing | End::Leaving => self.sendable() > 0 || self.queue.is_empty(),
             End::Finished | End::Reset(_) => false,
         }
     }
 
     pub(super) fn write(&mut self, bytes: &[u8]) -> usize {
         let taken = SEND_QUEUE.saturating_sub(self.queue.len()).min(bytes.len());
-        self.queue.extend_from_slice(&bytes[..taken]);
+        self.queue.push(&bytes[..taken]);
         self.writer_waits = taken == 0 && !bytes.is_empty();
         taken
+    }
+
+    /// Whether all that is queued will be sent, whatever the peer does. If not, whoever asks
+    /// waits.
+    pub(super) fn is_covered(&mut self) -> bool {
+        let covered = self.queue.len() as u64 <= self.credit();
+        self.writer_waits |= !covered;
+        covered
     }
 
     /// The peer takes bytes up to `limit`.
@@ -151,24 +161,22 @@ impl SendHalf {
         self.limit = self.limit.max(limit);
     }
 
-    /// Takes so many bytes as sent out of the queue.
-    pub(super) fn take(&mut self, len: usize) -> BytesMut {
+    /// Hands out so many bytes of the queue as sent.
+    pub(super) fn take(&mut self, len: usize, out: &mut impl FnMut(&[u8])) {
         self.sent += len as u64;
-        self.queue.split_to(len)
+        self.queue.take(len, out);
     }
 
-    /// Whether somebody who waits to write should be woken. An empty queue gives up its memory.
+    /// Whether somebody who waits to write should be woken.
     pub(super) fn wake(&mut self) -> bool {
-        if self.queue.is_empty() {
-            self.queue = BytesMut::new();
-        }
         let room = self.queue.len() <= SEND_QUEUE / 2;
         room && std::mem::take(&mut self.writer_waits)
     }
 
-    pub(super) fn cut(&mut self, code: u32) {
+    /// Ends it at once; says how many queued bytes that drops.
+    pub(super) fn cut(&mut self, code: u32) -> usize {
         self.end = End::Reset(code);
-        self.queue = BytesMut::new();
+        std::mem::take(&mut self.queue).len()
     }
 }
 

@@ -15,6 +15,7 @@ use std::{
 };
 use stream::FairStream;
 use tunnel_proto::{
+    link,
     mux::{self, Event, StreamId},
     stream::Class,
 };
@@ -41,6 +42,14 @@ struct State {
 struct Waiting {
     reader: Option<Waker>,
     writer: Option<Waker>,
+}
+
+/// What one exchange between link and streams came to.
+enum Moved {
+    Nothing,
+    Something,
+    /// A full message, and less than another one is left.
+    FullMessage,
 }
 
 /// The multiplexer's driver.
@@ -129,28 +138,36 @@ impl Fair {
 
     /// Moves what there is to move, in both directions.
     fn carry(&mut self, cx: &mut Context<'_>) -> Result<(), Over> {
+        let mut again = true;
         for _ in 0..ROUNDS {
             self.lane.poll(cx)?;
-            if !self.exchange(cx)? {
-                let _ = self.lane.poll_flush(cx);
-                return Ok(());
+            match self.exchange(cx)? {
+                Moved::Something => {}
+                Moved::Nothing => {
+                    again = false;
+                    break;
+                }
+                Moved::FullMessage => break,
             }
         }
+        self.lane.poll(cx)?;
         let _ = self.lane.poll_flush(cx);
-        cx.waker().wake_by_ref();
+        if again {
+            cx.waker().wake_by_ref();
+        }
         Ok(())
     }
 
-    /// From the link to the streams and back, as far as either goes. Says whether anything moved.
-    fn exchange(&mut self, cx: &mut Context<'_>) -> Result<bool, Over> {
+    /// From the link to the streams and back, as far as either goes.
+    fn exchange(&mut self, cx: &mut Context<'_>) -> Result<Moved, Over> {
         let mut state = self.handle.lock();
-        let mut moved = false;
+        let mut moved = Moved::Nothing;
         let mut fault = None;
         if let Some(round_trip) = self.lane.round_trip() {
             state.mux.set_round_trip(round_trip);
         }
         while let Some(bytes) = self.lane.take() {
-            moved = true;
+            moved = Moved::Something;
             if let Err(error) = state.mux.receive(bytes) {
                 fault = Some(error);
                 break;
@@ -162,13 +179,21 @@ impl Fair {
             if room == 0 && self.lane.widen() {
                 room = self.lane.room();
             }
+            // With the headers of a few streams.
+            self.lane
+                .expect(room.min(state.mux.queued() + 8 * mux::HEADER));
             let lane = &mut self.lane;
             let sent = state.mux.transmit(now, room, |bytes| {
                 lane.write(bytes);
             });
             if sent > 0 {
                 self.lane.seal();
-                moved = true;
+                moved = match state.mux.queued() < link::FULL {
+                    // Those who write have their turn first: a little message behind each full
+                    // one would cost as much as the full one.
+                    true if sent + mux::HEADER >= link::FULL => Moved::FullMessage,
+                    _ => Moved::Something,
+                };
             }
         }
         state.take_events(&mut self.woken);

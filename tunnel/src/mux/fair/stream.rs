@@ -124,9 +124,15 @@ impl AsyncWrite for FairStream {
         true
     }
 
-    /// What was written leaves as soon as it may.
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    /// What was written leaves as soon as it may. This waits until it will, whatever the peer does.
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut state = self.handle.lock();
+        if state.over || state.mux.is_covered(self.id) {
+            return Poll::Ready(Ok(()));
+        }
+        let waiting = state.waiting.entry(self.id).or_default();
+        keep(&mut waiting.writer, cx.waker());
+        Poll::Pending
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
