@@ -179,9 +179,9 @@ impl Connection {
             left = phase.wait_for(|phase| *phase != Phase::Live) => left.map(|phase| phase.clone()).ok(),
             () = self.stop.cancelled() => None,
         };
-        drain.cancel();
         let how = match left {
             Some(Phase::Closed(end)) => {
+                drain.cancel();
                 warn!(session = session.id(), "session ended: {end}");
                 return end.to_string();
             }
@@ -195,6 +195,8 @@ impl Connection {
                 "agent is stopping".to_owned()
             }
         };
+        // Behind the word of it: a watch that ends then goes on elsewhere, and the server has to know.
+        drain.cancel();
         tasks.spawn(finish(session, requests, self.config.drain));
         how
     }

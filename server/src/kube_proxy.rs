@@ -1,5 +1,5 @@
 //! Requests to the API servers of clusters: authorised, given the user's name, and streamed
-//! through the cluster's tunnel. Nothing of a body is parsed or kept.
+//! through the cluster's tunnel. Bodies are carried as they are, and not kept.
 
 mod admission;
 mod ask;
@@ -11,19 +11,21 @@ mod limits;
 mod recording;
 mod review;
 mod upgrade;
+mod watch;
 
 pub(crate) use ask::{Asked, ask};
 pub(crate) use bodies::{RequestBody, no_body};
 pub(crate) use impersonation::refuse as refuse_impersonation;
 pub use limits::Limits;
 pub(crate) use limits::Permit;
+pub use watch::Watches;
 
 use std::sync::Arc;
 
 use apiserver::error::ApiError;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version, header};
 use http_body_util::BodyExt as _;
-use tunnel::http::{end_watch_when, strip_hop_by_hop};
+use tunnel::http::strip_hop_by_hop;
 use tunnel_proto::stream::Class;
 
 use crate::authn::session::CSRF_HEADER;
@@ -86,13 +88,14 @@ pub(crate) async fn handle(
         None => None,
     };
     let client_side = upgrades.then(|| hyper::upgrade::on(&mut request));
+    let is_watch = action.is_watch();
+    let kept = is_watch.then(|| watch::Kept::of(&request)).flatten();
     let request = request.map(|body| bodies::request(body, context.audit.clone()));
     let sent = client.request(request).await;
     let mut response = sent.map_err(|error| errors::failed(&cluster, &error))?;
     if identity.by_browser {
         browser::contain(response.headers_mut());
     }
-    let is_watch = action.is_watch();
     let ongoing = Ongoing {
         app: Arc::clone(app),
         who: identity,
@@ -115,14 +118,14 @@ pub(crate) async fn handle(
         return Ok(response.map(|_| empty()));
     }
     strip_hop_by_hop(response.headers_mut());
-    Ok(response.map(|body| {
-        let body = bodies::response(body, ongoing);
-        if is_watch {
-            end_watch_when(body, app.shutdown.clone()).boxed_unsync()
-        } else {
-            body.boxed_unsync()
-        }
-    }))
+    let ongoing = Arc::new(ongoing);
+    let (parts, body) = response.into_parts();
+    let body = if is_watch {
+        watch::response(kept, &parts, body, tunnel, ongoing)
+    } else {
+        bodies::response(body, ongoing).boxed_unsync()
+    };
+    Ok(Response::from_parts(parts, body))
 }
 
 /// Makes a request of the client one for the agent. Returns whether it asks for an upgrade.

@@ -132,6 +132,8 @@ impl Server {
         metrics.register(|registry| recordings.register(registry));
         let proxy_limits = kube_proxy::Limits::new(config.limits.proxy);
         metrics.register(|registry| proxy_limits.register(registry));
+        let watches = kube_proxy::Watches::default();
+        metrics.register(|registry| watches.register(registry));
         let login_limits = LoginLimits::new(config.limits.logins);
         metrics.register(|registry| login_limits.register(registry));
         let providers = Providers::new(
@@ -159,6 +161,7 @@ impl Server {
             certificates,
             tunnels,
             proxy_limits,
+            watches,
             recordings,
             controllers: Controllers::default(),
             audit,

@@ -56,6 +56,8 @@ pub struct App {
     pub tunnels: Tunnels,
     /// How much goes to clusters.
     pub proxy_limits: kube_proxy::Limits,
+    /// Watches of clusters.
+    pub watches: kube_proxy::Watches,
     /// Where recordings of sessions in containers are.
     pub recordings: Recordings,
     /// What keeps connected clusters as the management API says.

@@ -1,5 +1,6 @@
 //! Sessions of agents: who may open one, which one serves a cluster, whether it works.
 
+mod arrivals;
 mod health;
 mod key;
 mod registration;
@@ -139,9 +140,7 @@ async fn run(app: Arc<App>, new: New, context: RequestContext) {
     context.audit.set_cluster(&cluster);
     info!(%cluster, session = session.id(), software = verified.hello.software,
         channel_bound = ?verified.channel_bound, "agent connected");
-    let tunnel = app
-        .tunnels
-        .add(&cluster, &session, &verified.hello.instance);
+    let tunnel = app.tunnels.add(&cluster, &session, &verified.hello);
     let watching = health::watch(&app, &cluster, &tunnel, &verified.hello);
     let controlling = controllers::keep(&app, &cluster, &tunnel);
     let leaving = leave(&app, &cluster, &tunnel);

@@ -33,7 +33,8 @@ impl Ongoing {
         until(&self.app, &self.who, || self.is_allowed()).await;
     }
 
-    fn is_allowed(&self) -> bool {
+    /// Whether it may go on.
+    pub(crate) fn is_allowed(&self) -> bool {
         let directory = &self.app.directory;
         let Some(cluster) = directory.cluster(&self.cluster) else {
             return false;

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -38,7 +39,7 @@ pub(super) fn request(body: Incoming, audit: Audit) -> RequestBody {
 
 /// The cluster's body. It breaks off when the user's access ends, or when the server stops and
 /// the time to drain is over: followed logs would go on for ever.
-pub(super) fn response(body: Incoming, ongoing: Ongoing) -> WhileAllowed {
+pub(super) fn response<B: HttpBody>(body: B, ongoing: Arc<Ongoing>) -> WhileAllowed<B> {
     // Most bodies are there at once and have no use for a way to be cut.
     let short = body.size_hint().exact().is_some();
     let ended: Option<Ended> = (!short).then(|| {
@@ -57,12 +58,15 @@ pub(super) fn response(body: Incoming, ongoing: Ongoing) -> WhileAllowed {
 type Ended = Pin<Box<dyn Future<Output = &'static str> + Send>>;
 
 /// A body that somebody may read for as long as they have access.
-pub(super) struct WhileAllowed {
-    body: Incoming,
+pub(super) struct WhileAllowed<B> {
+    body: B,
     ended: Option<Ended>,
 }
 
-impl HttpBody for WhileAllowed {
+impl<B> HttpBody for WhileAllowed<B>
+where
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin,
+{
     type Data = Bytes;
     type Error = BoxError;
 
@@ -77,7 +81,7 @@ impl HttpBody for WhileAllowed {
         }
         Pin::new(&mut self.body)
             .poll_frame(context)
-            .map_err(BoxError::from)
+            .map_err(Into::into)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -13,9 +14,10 @@ use tunnel::accept::Acceptor;
 use tunnel::http::StreamClient;
 use tunnel::session::{Phase, Session};
 use tunnel_proto::frame::CloseCode;
-use tunnel_proto::hello::Limits;
+use tunnel_proto::hello::{Hello, Limits};
 use tunnel_proto::stream::{Class, Target};
 
+use super::arrivals::Arrivals;
 use super::key::{self, KeyFileError};
 use crate::kube_proxy::RequestBody;
 
@@ -35,6 +37,7 @@ const AGENT_STREAMS: u32 = 64;
 pub struct Tunnels {
     acceptor: Acceptor,
     by_cluster: RwLock<HashMap<ClusterId, Vec<Arc<Tunnel>>>>,
+    arrivals: Arrivals,
     handshakes: Arc<Semaphore>,
 }
 
@@ -43,6 +46,8 @@ pub struct Tunnel {
     /// The session.
     pub session: Session,
     instance: String,
+    /// The agent's public key: while it is the same, so is the cluster.
+    pub(crate) key: Arc<[u8]>,
     interactive: StreamClient<RequestBody>,
     /// Made when the first watch comes.
     watches: OnceLock<StreamClient<RequestBody>>,
@@ -76,6 +81,7 @@ impl Tunnels {
                 require_channel_binding: false,
             },
             by_cluster: RwLock::default(),
+            arrivals: Arrivals::default(),
             handshakes: Arc::new(Semaphore::new(HANDSHAKES)),
         })
     }
@@ -116,6 +122,20 @@ impl Tunnels {
         Some(tunnel.session.clone())
     }
 
+    /// The same; waits until there is one. Who calls it sets a limit. Cancellation-safe.
+    pub(crate) async fn wait(&self, cluster: &ClusterId) -> Arc<Tunnel> {
+        loop {
+            let expected = self.arrivals.expect(cluster);
+            let mut arrived = pin!(expected.arrived());
+            // One that comes between the two is not missed.
+            arrived.as_mut().enable();
+            if let Some(tunnel) = self.get(cluster) {
+                return tunnel;
+            }
+            arrived.await;
+        }
+    }
+
     /// How many sessions there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -133,15 +153,12 @@ impl Tunnels {
     }
 
     /// Adds a session. An older one of the same process, and the oldest of too many, are closed.
-    pub(super) fn add(
-        &self,
-        cluster: &ClusterId,
-        session: &Session,
-        instance: &str,
-    ) -> Arc<Tunnel> {
+    pub(super) fn add(&self, cluster: &ClusterId, session: &Session, hello: &Hello) -> Arc<Tunnel> {
+        let instance = &hello.instance;
         let tunnel = Arc::new(Tunnel {
             session: session.clone(),
-            instance: instance.to_owned(),
+            instance: instance.clone(),
+            key: hello.public_key.0.as_slice().into(),
             interactive: client(session, Class::Interactive),
             watches: OnceLock::new(),
             cleared: CancellationToken::new(),
@@ -152,7 +169,9 @@ impl Tunnels {
             .write()
             .unwrap_or_else(PoisonError::into_inner);
         let sessions = by_cluster.entry(cluster.clone()).or_default();
-        let same = sessions.iter().position(|other| other.instance == instance);
+        let same = sessions
+            .iter()
+            .position(|other| other.instance == *instance);
         let crowded = (sessions.len() >= PER_CLUSTER).then_some(0);
         if let Some(index) = same.or(crowded) {
             let old = sessions.remove(index);
@@ -162,6 +181,8 @@ impl Tunnels {
             );
         }
         sessions.push(Arc::clone(&tunnel));
+        drop(by_cluster);
+        self.arrivals.announce(cluster);
         tunnel
     }
 
@@ -181,7 +202,8 @@ impl Tunnels {
 }
 
 impl Tunnel {
-    fn is_live(&self) -> bool {
+    /// Whether the session takes requests.
+    pub(crate) fn is_live(&self) -> bool {
         *self.session.phase().borrow() == Phase::Live
     }
 
