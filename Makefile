@@ -114,7 +114,7 @@ endif
 	.ci/fuzz remotecommand $(FUZZ_SECONDS)
 
 .PHONY: e2e-faults
-e2e-faults: testbed ## Kill the agent and the server, cut the network, flush NAT: kubectl works again by itself (root)
+e2e-faults: testbed ## Kill the agent and the server, cut the network, flush NAT: kubectl works again by itself, informers miss nothing (root)
 	$(DEBUG)/e2e-faults
 
 .PHONY: e2e-kubectl

@@ -16,10 +16,14 @@ use testbed::{
 
 pub fn build(versions: &[KubernetesVersion]) -> Result<()> {
     let kubernetes = versions.iter().map(|version| Tool::Kubernetes(*version));
-    let tools: Vec<Tool> = [Tool::Etcd, Tool::Kwok, Tool::MetricsServer, Tool::GoClients]
-        .into_iter()
-        .chain(kubernetes)
-        .collect();
+    let others = [
+        Tool::Etcd,
+        Tool::Kwok,
+        Tool::MetricsServer,
+        Tool::GoClients,
+        Tool::Follower,
+    ];
+    let tools: Vec<Tool> = others.into_iter().chain(kubernetes).collect();
     tools::ensure(&tools)?;
     println!("the tools are in {}", tools::cache_folder()?.display());
     Ok(())

@@ -88,6 +88,8 @@ pub enum Tool {
     MetricsServer,
     /// Programs of our own over client-go and Kubernetes' tests: informer, machinery.
     GoClients,
+    /// A program of our own over client-go: follower.
+    Follower,
 }
 
 const KUBERNETES_PROGRAMS: [&str; 6] = [
@@ -107,6 +109,7 @@ impl Tool {
             Self::Kwok => "kwok".into(),
             Self::MetricsServer => "metrics-server".into(),
             Self::GoClients => "go-clients".into(),
+            Self::Follower => "follower".into(),
         }
     }
 
@@ -127,6 +130,7 @@ impl Tool {
             Self::Kwok => module!("kwok"),
             Self::MetricsServer => module!("metrics-server"),
             Self::GoClients => module!("go-clients"),
+            Self::Follower => module!("follower"),
         }
     }
 
@@ -155,6 +159,7 @@ impl Tool {
                 one("./informer", "informer"),
                 one("./machinery", "machinery"),
             ],
+            Self::Follower => vec![one(".", "follower")],
         }
     }
 
@@ -171,6 +176,7 @@ impl Tool {
                     include_str!("../tools/go-clients/machinery/main.go"),
                 ),
             ],
+            Self::Follower => &[("main.go", include_str!("../tools/follower/main.go"))],
             _ => &[],
         }
     }

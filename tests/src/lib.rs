@@ -5,6 +5,7 @@ pub mod apiserver;
 pub mod cases;
 pub mod clients;
 pub mod endpoint;
+pub mod follower;
 pub mod helm;
 pub mod lariat;
 pub mod logins;

@@ -1,13 +1,17 @@
 //! What breaks, and kubectl that works again without anyone's help: the agent stopped, the agent and
-//! the server killed, the network cut, the gateway's translations flushed.
+//! the server killed, the network cut, the gateway's translations flushed. Informers are told of every
+//! change, and where the server has been there they do not list again.
 
 #![expect(clippy::print_stdout, reason = "its output is its purpose")]
 
 use anyhow::Context as _;
-use e2e::lariat::Stage;
+use e2e::{
+    follower::{Follower, Lines, lists},
+    lariat::Stage,
+};
 use std::{
-    io::{BufRead as _, BufReader, Read as _},
-    process::{Child, ChildStdout, Stdio},
+    io::Read as _,
+    process::{Child, Stdio},
     time::{Duration, Instant},
 };
 use testbed::{BUSYBOX, Testbed};
@@ -21,17 +25,21 @@ async fn main() -> anyhow::Result<()> {
     let folder = std::env::current_dir()?.join("target/e2e-faults");
     let _ = std::fs::remove_dir_all(&folder);
     println!("starting a cluster behind a gateway, a server and an agent");
-    let cluster = testbed.cluster("faults").start()?;
+    let cluster = testbed.cluster("faults").audited(true).start()?;
     let mut stage = Stage::start(&testbed, cluster, &folder).await?;
     stage
         .kubectl_works(LIMIT)
         .await
         .context("before any fault")?;
+    let followers = ["json", "vnd.kubernetes.protobuf"]
+        .into_iter()
+        .map(|content| Follower::start(&stage, content))
+        .collect::<anyhow::Result<Vec<_>>>()?;
 
     let (mut passed, mut failed) = (0, 0);
-    for fault in &FAULTS {
+    for (number, fault) in FAULTS.iter().enumerate() {
         println!("{}: …", fault.name);
-        let result = play(&mut stage, fault).await;
+        let result = followed(&mut stage, &followers, number, fault).await;
         match result {
             Ok(took) => {
                 passed += 1;
@@ -55,6 +63,8 @@ async fn main() -> anyhow::Result<()> {
 struct Fault {
     name: &'static str,
     kind: Kind,
+    /// Whether the server is there all the time, and the agent is away for less than it waits for.
+    keeps_watches: bool,
 }
 
 enum Kind {
@@ -69,24 +79,56 @@ const FAULTS: [Fault; 5] = [
     Fault {
         name: "agent killed (SIGKILL)",
         kind: Kind::AgentKilled,
+        keeps_watches: true,
     },
     Fault {
         name: "server killed (SIGKILL) and started again",
         kind: Kind::ServerKilled,
+        keeps_watches: false,
     },
     Fault {
         name: "network cut for 30 s",
         kind: Kind::NetworkCut(Duration::from_secs(30)),
+        keeps_watches: false,
     },
     Fault {
         name: "translations of the gateway flushed",
         kind: Kind::TranslationsFlushed,
+        keeps_watches: true,
     },
     Fault {
         name: "agent told to stop (SIGTERM) during an exec and a watch",
         kind: Kind::AgentStopped,
+        keeps_watches: true,
     },
 ];
+
+/// Plays a fault while objects are made that informers have to be told of, each once and in order.
+async fn followed(
+    stage: &mut Stage<'_>,
+    followers: &[Follower],
+    number: usize,
+    fault: &Fault,
+) -> anyhow::Result<Duration> {
+    let before = lists(stage)?;
+    let names = ["first", "second"].map(|name| format!("{name}-{number}"));
+    let [first, second] = &names;
+    Follower::make(stage, first)?;
+    let took = play(stage, fault).await?;
+    Follower::make(stage, second)?;
+    for follower in followers {
+        for name in &names {
+            follower.is_told(&format!("added {name}"), LIMIT)?;
+        }
+    }
+    let after = lists(stage)?;
+    anyhow::ensure!(
+        !fault.keeps_watches || before == after,
+        "informers listed {} times",
+        after - before
+    );
+    Ok(took)
+}
 
 /// Plays a fault; how long after its end kubectl works again.
 async fn play(stage: &mut Stage<'_>, fault: &Fault) -> anyhow::Result<Duration> {
@@ -116,8 +158,8 @@ async fn play(stage: &mut Stage<'_>, fault: &Fault) -> anyhow::Result<Duration> 
     Ok(started.elapsed())
 }
 
-/// Stops the agent as Kubernetes does: the watch ends in order, the exec finishes, both without a
-/// word about it.
+/// Stops the agent as Kubernetes does: the exec finishes without a word about it, and the watch goes
+/// on with the next agent.
 async fn stop_agent(stage: &Stage<'_>) -> anyhow::Result<()> {
     let image = format!("--image={BUSYBOX}");
     let steps: [&[&str]; 2] = [
@@ -130,21 +172,30 @@ async fn stop_agent(stage: &Stage<'_>) -> anyhow::Result<()> {
         ],
     ];
     for step in steps {
-        let output = stage.kubectl()?.args(step).output()?;
-        anyhow::ensure!(output.status.success(), "{step:?}: {output:?}");
+        kubectl(stage, step)?;
     }
     let script = "echo begun; sleep 3; echo finished";
     let exec = Running::start(stage, &["exec", "shell", "--", "sh", "-c", script])?;
     let watch = Running::start(stage, &["get", "pods", "--watch", "--no-headers"])?;
     end_agent(stage, "TERM").await?;
-    exec.ended_well("finished\n").context("exec")?;
-    watch.ended_well("").context("watch")
+    exec.ended_well("finished").context("exec")?;
+    stage.kubectl_works(LIMIT).await?;
+    kubectl(stage, &["annotate", "pod", "shell", "seen=yes"])?;
+    let line = watch.lines.next(LIMIT).context("watch")?;
+    anyhow::ensure!(line.starts_with("shell "), "watch: {line}");
+    Ok(())
 }
 
-/// A kubectl that has printed its first line.
+fn kubectl(stage: &Stage<'_>, arguments: &[&str]) -> anyhow::Result<()> {
+    let output = stage.kubectl()?.args(arguments).output()?;
+    anyhow::ensure!(output.status.success(), "{arguments:?}: {output:?}");
+    Ok(())
+}
+
+/// A kubectl that has printed its first line. Dropped, it is ended.
 struct Running {
     child: Child,
-    output: BufReader<ChildStdout>,
+    lines: Lines,
 }
 
 impl Running {
@@ -156,22 +207,35 @@ impl Running {
             .stderr(Stdio::piped())
             .spawn()?;
         let output = child.stdout.take().context("its output is a pipe")?;
-        let mut output = BufReader::new(output);
-        output.read_line(&mut String::new())?;
-        Ok(Self { child, output })
+        let running = Self {
+            child,
+            lines: Lines::of(output),
+        };
+        running.lines.next(LIMIT)?;
+        Ok(running)
     }
 
+    /// Its last line was this, and it had nothing to complain of.
     fn ended_well(mut self, wanted: &str) -> anyhow::Result<()> {
-        let mut rest = String::new();
-        self.output.read_to_string(&mut rest)?;
-        let output = self.child.wait_with_output()?;
-        let words = String::from_utf8_lossy(&output.stderr);
-        anyhow::ensure!(
-            output.status.success() && rest == wanted && words.is_empty(),
-            "{}, {rest:?}, {words:?}",
-            output.status
-        );
+        let line = self.lines.next(LIMIT)?;
+        anyhow::ensure!(line == wanted, "{line:?}");
+        if let Ok(line) = self.lines.next(LIMIT) {
+            anyhow::bail!("{line:?} came behind it");
+        }
+        let mut words = String::new();
+        let mut complaints = self.child.stderr.take().context("they are a pipe")?;
+        complaints.read_to_string(&mut words)?;
+        let status = self.child.wait()?;
+        anyhow::ensure!(status.success() && words.is_empty(), "{status}, {words:?}");
         Ok(())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
