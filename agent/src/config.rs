@@ -1,7 +1,10 @@
 //! What the agent is told: flags, or the environment variables that the manifest sets.
 
+mod traces;
+
 use clap::{Parser, ValueEnum};
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
+use traces::TracesArgs;
 use tunnel::dial::Proxies;
 use url::Url;
 
@@ -55,6 +58,9 @@ struct Args {
     /// How to log
     #[arg(long, env = "CATTLE_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
+
+    #[command(flatten)]
+    traces: TracesArgs,
 }
 
 /// Form of the log on standard error.
@@ -92,6 +98,8 @@ pub struct Config {
     pub log_level: String,
     /// Log form.
     pub log_format: LogFormat,
+    /// How requests are traced, if they are.
+    pub traces: Option<telemetry::Settings>,
 }
 
 impl Config {
@@ -100,10 +108,8 @@ impl Config {
         let args = Args::try_parse_from(args)?;
         let https_proxy = or_lower_case(args.https_proxy, "https_proxy");
         let no_proxy = or_lower_case(args.no_proxy, "no_proxy");
-        let proxies = Proxies::parse(&https_proxy, &no_proxy).map_err(|error| {
-            use clap::CommandFactory as _;
-            Args::command().error(clap::error::ErrorKind::InvalidValue, error)
-        })?;
+        let proxies = Proxies::parse(&https_proxy, &no_proxy).map_err(invalid)?;
+        let traces = args.traces.settings().map_err(invalid)?;
         Ok(Self {
             server: args.server,
             ca_checksum: args.ca_checksum.and_then(|checksum| checksum.0),
@@ -115,6 +121,7 @@ impl Config {
             proxies,
             log_level: args.log_level,
             log_format: args.log_format,
+            traces,
         })
     }
 
@@ -145,6 +152,11 @@ impl Config {
         config.proxy_url = None;
         Ok(config)
     }
+}
+
+fn invalid(fault: impl std::fmt::Display) -> clap::Error {
+    use clap::CommandFactory as _;
+    Args::command().error(clap::error::ErrorKind::InvalidValue, fault)
 }
 
 /// Programs read these variables in either spelling, and so people set either.
@@ -219,6 +231,30 @@ mod tests {
         };
         assert_eq!(level("info,tunnel=debug").unwrap(), "info,tunnel=debug");
         assert!(level("tunnel=loud").is_err());
+    }
+
+    #[test]
+    fn traces_are_off_unless_a_collector_is_named() {
+        let traces = |args: &[&str]| {
+            let all = [&["--server", "https://a"][..], args].concat();
+            parse(&all).map(|config| config.traces)
+        };
+        // Whatever the rest may be.
+        assert!(traces(&["--traces-sampler", "xray"]).unwrap().is_none());
+        let collector = ["--otlp-endpoint", "http://b:4318"];
+        let settings = traces(&collector).unwrap().unwrap();
+        assert_eq!(settings.url().as_str(), "http://b:4318/v1/traces");
+        assert!(settings.sampling.parent_based && settings.foreign_per_second.is_none());
+        for (flag, wrong) in [
+            ("--otlp-headers", "secret"),
+            ("--traces-sampler", "xray"),
+            ("--traces-sampler-arg", "2"),
+            ("--otel-resource-attributes", "x"),
+        ] {
+            let all = [&collector[..], &[flag, wrong]].concat();
+            let error = traces(&all).err().unwrap().to_string();
+            assert!(error.contains(flag) && !error.contains("secret"), "{error}");
+        }
     }
 
     #[test]

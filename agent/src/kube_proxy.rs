@@ -4,7 +4,8 @@
 mod answer;
 
 use crate::policy::Policy;
-use answer::{Body, error_status};
+pub use answer::Body;
+use answer::error_status;
 use anyhow::Context as _;
 use http::{HeaderMap, Request, Response, StatusCode, Uri, header, uri};
 use http_body_util::BodyExt as _;
@@ -15,6 +16,7 @@ use hyper_util::{
 };
 use kube::client::ConfigExt as _;
 use std::time::Duration;
+use telemetry::Span;
 use tokio_util::task::TaskTracker;
 use tower::{BoxError, ServiceExt as _, util::BoxCloneSyncService};
 use tracing::{debug, warn};
@@ -67,13 +69,14 @@ impl Forwarder {
         })
     }
 
-    /// Answers one request; whatever goes wrong is a Kubernetes Status. An upgraded connection is
-    /// carried on by a task of `tasks`.
+    /// Answers one request, whose span is `span`; whatever goes wrong is a Kubernetes Status. An upgraded
+    /// connection is carried on by a task of `tasks`.
     pub async fn forward(
         &self,
         request: Request<Incoming>,
         policy: &Policy,
         tasks: &TaskTracker,
+        span: &Span,
     ) -> Response<Body> {
         let (mut parts, body) = request.into_parts();
         // Before the check: a header that `Connection` names would count there and be gone afterwards.
@@ -95,9 +98,14 @@ impl Forwarder {
         headers.remove(header::AUTHORIZATION);
         headers.remove(header::HOST);
         forget_claims(headers);
+        let asking = span.client("API server request");
+        asking.set("http.request.method", request.method().as_str());
+        asking.set("server.address", self.authority.host());
+        asking.inject(request.headers_mut());
         let client_side = upgrades.then(|| hyper::upgrade::on(&mut request));
         match self.client.clone().oneshot(request).await {
             Ok(mut response) => {
+                asking.set_status(response.status());
                 if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                     let Some(client_side) = client_side else {
                         return error_status(
@@ -106,10 +114,14 @@ impl Forwarder {
                         );
                     };
                     let server_side = hyper::upgrade::on(&mut response);
+                    let connection = span.child("connection");
+                    let span = span.clone();
                     tasks.spawn(async move {
                         if let Err(error) = join(client_side, server_side).await {
+                            connection.fail(&error);
                             debug!(%error, "upgraded connection ended");
                         }
+                        drop((connection, span));
                     });
                 }
                 strip_hop_by_hop(response.headers_mut());
@@ -117,6 +129,7 @@ impl Forwarder {
             }
             Err(error) => {
                 let message = chain(&*error);
+                asking.fail(&message);
                 warn!(error = message, "API server does not answer");
                 error_status(
                     StatusCode::BAD_GATEWAY,

@@ -11,10 +11,12 @@ mod health;
 mod kube_proxy;
 mod policy;
 mod streams;
+mod traces;
 
 use anyhow::Context as _;
 use config::{Config, LogFormat};
 use std::{io::IsTerminal as _, process::ExitCode, sync::Arc};
+use telemetry::Traces;
 use tokio::{net::TcpListener, signal::unix::SignalKind};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
@@ -73,7 +75,17 @@ async fn run(config: Config) -> anyhow::Result<&'static str> {
     let status = health::Status::new();
     let policy = policy::Current::denying("the policy was not read yet");
     let forwarder = kube_proxy::Forwarder::new(&kube_config)?;
-    let streams = Arc::new(streams::Streams::new(forwarder, policy.clone()));
+    let (traces, exporter) = match &config.traces {
+        Some(settings) => {
+            let (traces, exporter) = Traces::start(settings).context("cannot export traces")?;
+            info!(collector = %settings.url(), "requests are traced");
+            (traces, Some(exporter))
+        }
+        None => (Traces::off(), None),
+    };
+    let drained = CancellationToken::new();
+    let exporting = exporter.map(|exporter| tokio::spawn(exporter.run(drained.clone())));
+    let streams = Arc::new(streams::Streams::new(forwarder, policy.clone(), traces));
     let health = tokio::spawn(health::serve(listener, status.clone(), stop.clone()));
     let watching = tokio::spawn(policy::watch(
         kube.clone(),
@@ -100,6 +112,11 @@ async fn run(config: Config) -> anyhow::Result<&'static str> {
     stop.cancel();
     connecting.await.context("the connection task failed")?;
     let _ = futures::future::join(health, watching).await;
+    drained.cancel();
+    if let Some(exporting) = exporting {
+        // Waits at most six seconds.
+        exporting.await.context("the export of traces failed")?;
+    }
     Ok("drained")
 }
 

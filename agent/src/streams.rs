@@ -1,11 +1,12 @@
 //! What the agent does with the streams that the server opens.
 
-use crate::{kube_proxy::Forwarder, policy};
+use crate::{kube_proxy::Forwarder, policy, traces};
 use http::Request;
 use http_body_util::BodyExt as _;
 use hyper::{body::Incoming as IncomingBody, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::sync::Arc;
+use telemetry::Traces;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{Instrument as _, debug, debug_span};
 use tunnel::http::{end_watch_when, is_watch};
@@ -16,12 +17,17 @@ use tunnel_proto::stream::{RefusalReason, Target};
 pub struct Streams {
     forwarder: Forwarder,
     policy: policy::Current,
+    traces: Traces,
 }
 
 impl Streams {
     /// Streams to the API server that `forwarder` reaches, as far as the policy allows.
-    pub fn new(forwarder: Forwarder, policy: policy::Current) -> Self {
-        Self { forwarder, policy }
+    pub fn new(forwarder: Forwarder, policy: policy::Current, traces: Traces) -> Self {
+        Self {
+            forwarder,
+            policy,
+            traces,
+        }
     }
 
     /// Takes the session's streams until it is over. When `drain` is cancelled, watches end, and
@@ -82,13 +88,17 @@ impl Streams {
         let service = service_fn(|request: Request<IncomingBody>| async {
             let policy = self.policy.get();
             let watches = is_watch(request.uri().query().unwrap_or_default());
-            let response = self.forwarder.forward(request, &policy, &tasks).await;
+            let span = traces::begin(&self.traces, &request);
+            let forwarded = self.forwarder.forward(request, &policy, &tasks, &span);
+            let response = forwarded.instrument(span.in_log()).await;
+            span.set_status(response.status());
             Ok::<_, std::convert::Infallible>(response.map(|body| {
-                if watches {
+                let body = if watches {
                     end_watch_when(body, drain.clone()).boxed_unsync()
                 } else {
                     body
-                }
+                };
+                traces::until_sent(body, span)
             }))
         });
         let connection = hyper::server::conn::http1::Builder::new()

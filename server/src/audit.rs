@@ -33,6 +33,7 @@ use policy::{Attributes, Wanted};
 /// Annotations of events, besides those that admission may add.
 const CLUSTER: &str = "audit.lariat.internal/cluster";
 const VIA: &str = "audit.lariat.internal/via";
+const TRACE: &str = "audit.lariat.internal/trace-id";
 const RECORDING: &str = "audit.lariat.internal/recording";
 const RECEIVED: &str = "audit.lariat.internal/received-bytes";
 const SENT: &str = "audit.lariat.internal/sent-bytes";
@@ -174,6 +175,11 @@ impl Audit {
     /// By which path the cluster was reached, for example `cluster-agent`.
     pub fn set_via(&self, via: &'static str) {
         self.annotate(VIA, via.to_owned());
+    }
+
+    /// The trace that it is a part of.
+    pub(crate) fn set_trace(&self, id: telemetry::TraceId) {
+        self.annotate(TRACE, id.to_string());
     }
 
     /// The name of the recording of it.

@@ -52,6 +52,8 @@ pub struct Config {
     pub agent_image: String,
     /// Image of the token webhook in import manifests.
     pub auth_image: String,
+    /// How requests are traced, if they are.
+    pub traces: Option<telemetry::Settings>,
 }
 
 /// A certificate chain and its key, in PEM.

@@ -25,6 +25,7 @@ use std::sync::Arc;
 use apiserver::error::ApiError;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version, header};
 use http_body_util::BodyExt as _;
+use telemetry::Span;
 use tunnel::http::strip_hop_by_hop;
 use tunnel_proto::stream::Class;
 
@@ -55,6 +56,7 @@ pub(crate) async fn handle(
         identity,
         context,
     } = request;
+    let authorizing = context.trace.child("authorize");
     // What goes between the two is missed by neither.
     let roles = authz::roles_in(app, &identity, id.as_str());
     let Admitted {
@@ -65,16 +67,20 @@ pub(crate) async fn handle(
     let method = request.method().clone();
     let (headers, query) = (request.headers_mut(), query_of(&rest));
     let demanded = recording::demanded(app, &identity, &cluster, &action, &method, headers, query)?;
+    drop(authorizing);
+    let waiting = context.trace.child("wait for session");
     let tunnel = app
         .tunnels
         .get(&id)
         .ok_or_else(|| errors::not_connected(&cluster))?;
+    drop(waiting);
     context.audit.set_via(VIA);
     let upgrades = prepare(&mut request, &id, &rest, &context.id)?;
-    let client = tunnel.client(class_of(&action, &rest));
+    let class = class_of(&action, &rest);
+    let client = tunnel.client(class);
     if let Some(needed) = review::needed(request.method(), &action.target) {
         let checked = needed
-            .check(client, &cluster, &identity, names.clone())
+            .check(client, &cluster, &identity, names.clone(), &context.trace)
             .await;
         if let Err(refused) = checked {
             context.audit.set_decision(false, &refused.to_string());
@@ -90,9 +96,16 @@ pub(crate) async fn handle(
     let client_side = upgrades.then(|| hyper::upgrade::on(&mut request));
     let is_watch = action.is_watch();
     let kept = is_watch.then(|| watch::Kept::of(&request)).flatten();
-    let request = request.map(|body| bodies::request(body, context.audit.clone()));
+    let mut request = request.map(|body| bodies::request(body, context.audit.clone()));
+    let asking = begin_asking(&context.trace, &mut request, class);
     let sent = client.request(request).await;
-    let mut response = sent.map_err(|error| errors::failed(&cluster, &error))?;
+    let mut response = sent.map_err(|error| {
+        asking.fail(&error);
+        errors::failed(&cluster, &error)
+    })?;
+    asking.set_status(response.status());
+    // What follows the head of the answer is a part of its own.
+    drop(asking);
     if identity.by_browser {
         browser::contain(response.headers_mut());
     }
@@ -155,6 +168,23 @@ fn prepare<B>(
         headers.insert(AUDIT_ID, id);
     }
     Ok(upgrades)
+}
+
+/// Begins the span of a request to an agent, which ends with the head of the answer, and tells the agent of it.
+fn begin_asking<B>(trace: &Span, request: &mut Request<B>, class: Class) -> Span {
+    let asking = trace.client("tunnel request");
+    asking.set("http.request.method", request.method().as_str());
+    asking.set(
+        "lariat.class",
+        match class {
+            Class::Control => "control",
+            Class::Interactive => "interactive",
+            Class::Watch => "watch",
+            Class::Bulk => "bulk",
+        },
+    );
+    asking.inject(request.headers_mut());
+    asking
 }
 
 /// A request that stays open and mostly quiet, or one that somebody waits for.

@@ -35,6 +35,7 @@ pub mod state;
 pub mod storage;
 mod stored;
 pub mod tokens;
+mod traces;
 pub mod tunnels;
 
 pub use server::Server;

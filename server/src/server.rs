@@ -10,6 +10,7 @@ use apiserver::serve::{Authorizer, User};
 use prometheus_client::registry::Registry;
 use secrecy::SecretString;
 use store::Store;
+use telemetry::Exporter;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -36,6 +37,7 @@ use crate::norman::LoginLimits;
 use crate::recordings::{self, Recordings};
 use crate::state::App;
 use crate::storage::{self, Storage};
+use crate::traces;
 use crate::tunnels::Tunnels;
 
 /// A server that is built and bound, and not yet serving.
@@ -49,6 +51,7 @@ pub struct Server {
     encryption: Encryption,
     control: Control,
     storage: Storage,
+    exporter: Option<Exporter>,
 }
 
 impl Server {
@@ -136,6 +139,7 @@ impl Server {
         metrics.register(|registry| watches.register(registry));
         let login_limits = LoginLimits::new(config.limits.logins);
         metrics.register(|registry| login_limits.register(registry));
+        let (traces, exporter) = traces::start(config.traces.as_ref(), &metrics)?;
         let providers = Providers::new(
             Arc::clone(&directory),
             passwords.clone(),
@@ -165,6 +169,7 @@ impl Server {
             recordings,
             controllers: Controllers::default(),
             audit,
+            traces,
             shutdown,
             cut: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -181,6 +186,7 @@ impl Server {
             encryption,
             control,
             storage,
+            exporter,
         })
     }
 
@@ -216,14 +222,21 @@ impl Server {
             tokio::spawn(self.control.serve()),
             tokio::spawn(keep_last_used(Arc::clone(&app.directory), app.own.clone())),
         ];
+        let served = CancellationToken::new();
+        let exporting = (self.exporter).map(|exporter| tokio::spawn(exporter.run(served.clone())));
         let tls = TlsAcceptor::from(Arc::new(self.tls));
         let drain = app.config.drain_timeout;
         let cut = edge::serve(self.listener, tls, self.limits, Arc::clone(&app), drain).await;
+        served.cancel();
         keeping.iter().for_each(tokio::task::JoinHandle::abort);
         self.storage.release().await;
         let audit = app.audit.clone();
         // Waits at most a second; there is nothing to be done about a failure now.
         let _ = tokio::task::spawn_blocking(move || audit.flush()).await;
+        if let Some(exporting) = exporting {
+            // Waits at most six.
+            let _ = exporting.await;
+        }
         cut
     }
 }

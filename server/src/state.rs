@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use apiserver::serve::{ApiServer, Authorizer, User};
 use store::Store;
+use telemetry::Traces;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -66,6 +67,8 @@ pub struct App {
     pub audit: AuditSink,
     /// What the server counts.
     pub metrics: Metrics,
+    /// Begins traces of requests.
+    pub traces: Traces,
     /// Cancelled when the server was told to stop: no new work, what is open may end.
     pub shutdown: CancellationToken,
     /// Cancelled when the time to drain is over: what is open must end now.

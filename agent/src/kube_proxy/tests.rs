@@ -1,9 +1,11 @@
 use super::*;
+use crate::{config::Config, traces::begin};
 use bytes::Bytes;
 use http_body_util::Empty;
 use hyper::service::service_fn;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
+use telemetry::Traces;
 use tokio::net::{TcpListener, TcpStream};
 
 const POLICY: &str = r#"
@@ -37,6 +39,13 @@ where
 
 /// Sends a request through the agent's proxy. The status of the answer, and what the API server saw.
 async fn ask(headers: &[(&str, &str)]) -> (StatusCode, Vec<http::HeaderMap>) {
+    ask_traced(headers, Traces::off()).await
+}
+
+async fn ask_traced(
+    headers: &[(&str, &str)],
+    traces: Traces,
+) -> (StatusCode, Vec<http::HeaderMap>) {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let sees = Arc::clone(&seen);
     let api = serve(move |request| {
@@ -47,11 +56,11 @@ async fn ask(headers: &[(&str, &str)]) -> (StatusCode, Vec<http::HeaderMap>) {
     let config = kube::Config::new(format!("http://{api}").parse().unwrap());
     let forwarder = Forwarder::new(&config).unwrap();
     let agent = serve(move |request| {
-        let forwarder = forwarder.clone();
+        let (forwarder, span) = (forwarder.clone(), begin(&traces, &request));
         async move {
             let policy = Policy::parse(POLICY, "cattle-system").unwrap();
             let tasks = TaskTracker::new();
-            forwarder.forward(request, &policy, &tasks).await
+            forwarder.forward(request, &policy, &tasks, &span).await
         }
     })
     .await;
@@ -105,4 +114,36 @@ async fn credentials_that_come_with_a_request_stay_here() {
     ] {
         assert!(!seen[0].contains_key(name), "{name}");
     }
+}
+
+#[tokio::test]
+async fn the_api_server_sees_a_part_of_the_server_s_trace() {
+    let user = ("impersonate-user", "u-1");
+    let (trace, parent) = ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331");
+    let came = format!("00-{trace}-{parent}-01");
+    let headers = [user, ("traceparent", came.as_str()), ("tracestate", "a=1")];
+    let (_, seen) = ask(&headers).await;
+    assert_eq!(seen[0]["traceparent"], came.as_str(), "nothing is traced");
+    // Nobody listens there, and nothing is sent.
+    let args = [
+        "agent",
+        "--server",
+        "https://a",
+        "--otlp-endpoint",
+        "http://127.0.0.1:1",
+    ];
+    let config = Config::from_args(args.map(std::ffi::OsString::from))
+        .ok()
+        .unwrap();
+    let (traces, exporter) = Traces::start(&config.traces.unwrap()).unwrap();
+    let (status, seen) = ask_traced(&headers, traces).await;
+    assert_eq!((status, seen.len()), (StatusCode::OK, 1));
+    let sent = seen[0]["traceparent"].to_str().unwrap();
+    assert!(
+        sent.starts_with(&format!("00-{trace}-")) && sent.ends_with("-01"),
+        "{sent}"
+    );
+    assert!(!sent.contains(parent), "{sent}");
+    assert_eq!(seen[0]["tracestate"], "a=1");
+    drop(exporter);
 }

@@ -2,8 +2,7 @@
 
 use std::fmt::Write;
 
-use super::settings::SETTINGS;
-use super::sources::variable;
+use super::settings::all;
 
 /// The configuration reference in Markdown. `docs/configuration.md` is this.
 #[must_use]
@@ -12,27 +11,27 @@ pub fn reference() -> String {
         "# Configuration of the server\n\n\
          This page is made by `lariat-server config-reference`.\n\n\
          Every setting can be given as a flag (`--listen 0.0.0.0:443`), in the environment \
-         (`LARIAT_LISTEN`) or in a TOML file (`listen = \"0.0.0.0:443\"`); the first of these that \
-         gives it wins. The file is the one named by `--config` or `LARIAT_CONFIG`, otherwise \
+         (`LARIAT_LISTEN`; settings of OpenTelemetry have the names of its specification) or in a TOML file \
+         (`listen = \"0.0.0.0:443\"`); the first of these that gives it wins. The file is the one named by `--config` or `LARIAT_CONFIG`, otherwise \
          `/etc/lariat/server.toml` if it exists. An empty value is as good as none. The server \
          reports every mistake in one run and exits with code 64.\n\n\
          | setting | value | default | environment |\n| --- | --- | --- | --- |\n",
     );
-    for setting in SETTINGS {
+    for setting in all() {
         let default = match setting.default {
             "" => String::new(),
             default => format!("`{default}`"),
         };
         let name = setting.name;
         let value = setting.value.replace('|', "\\|");
-        let variable = variable(name);
+        let variable = setting.variable();
         // Writing to a string cannot fail.
         let _ = writeln!(
             page,
             "| [`{name}`](#{name}) | {value} | {default} | `{variable}` |"
         );
     }
-    for setting in SETTINGS {
+    for setting in all() {
         let _ = write!(page, "\n## {}\n\n{}\n", setting.name, setting.help);
         if !setting.flag {
             page.push_str("Not a flag, because other users of the machine can read flags.\n");
@@ -52,12 +51,12 @@ pub fn help() -> String {
          lariat-server keys list|rotate|prune|discard [--data-dir DIRECTORY]\n       \
          lariat-server definitions | config-reference | --help | --version\n\nSettings:\n",
     );
-    for setting in SETTINGS {
+    for setting in all() {
         let name = setting.name;
         let first = if setting.flag {
             format!("--{name} <{}>", setting.value)
         } else {
-            variable(name)
+            setting.variable()
         };
         let default = match setting.default {
             "" => String::new(),
@@ -68,7 +67,8 @@ pub fn help() -> String {
     text.push_str(
         "  --config <FILE> [default: /etc/lariat/server.toml, if it exists]\n      \
          A TOML file with settings.\n\n\
-         Every setting can also be given in the environment: --data-dir is LARIAT_DATA_DIR.\n",
+         Every setting can also be given in the environment: --data-dir is LARIAT_DATA_DIR, and what OpenTelemetry \
+         has named is called so: --otlp-endpoint is OTEL_EXPORTER_OTLP_ENDPOINT.\n",
     );
     text
 }

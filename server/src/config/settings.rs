@@ -1,6 +1,7 @@
 //! All settings: how each is called, what it means, how its text becomes a value.
 
 mod reader;
+mod traces;
 
 use url::Url;
 
@@ -9,13 +10,16 @@ use super::values::{
 };
 use super::{Config, Limits, LoginBounds, Mistake, ProxyLimits, Sources};
 use reader::Reader;
+use traces::SETTINGS as TRACES;
 
 /// One setting.
 #[derive(Debug)]
 pub(super) struct Setting {
-    /// Its name in the file and, after `--`, as a flag. The environment variable is `LARIAT_` and
-    /// the name in capitals with underscores.
+    /// Its name in the file and, after `--`, as a flag.
     pub(super) name: &'static str,
+    /// The environment variable, where a standard has given it one. Otherwise it is `LARIAT_` and the
+    /// name in capitals with underscores.
+    pub(super) variable: Option<&'static str>,
     /// Shape of its value.
     pub(super) value: &'static str,
     /// The default, as it would be written. Empty: none.
@@ -26,6 +30,26 @@ pub(super) struct Setting {
     pub(super) help: &'static str,
 }
 
+impl Setting {
+    /// Its environment variable.
+    pub(super) fn variable(&self) -> String {
+        match self.variable {
+            Some(variable) => variable.to_owned(),
+            None => format!("LARIAT_{}", self.name.to_uppercase().replace('-', "_")),
+        }
+    }
+}
+
+/// All settings, in the order of the reference.
+pub(super) fn all() -> impl Iterator<Item = &'static Setting> {
+    SETTINGS.iter().chain(TRACES)
+}
+
+/// The setting of this name.
+pub(super) fn named(name: &str) -> Option<&'static Setting> {
+    all().find(|setting| setting.name == name)
+}
+
 const fn setting(
     name: &'static str,
     value: &'static str,
@@ -34,6 +58,7 @@ const fn setting(
 ) -> Setting {
     Setting {
         name,
+        variable: None,
         value,
         default,
         flag: true,
@@ -41,7 +66,7 @@ const fn setting(
     }
 }
 
-pub(super) const SETTINGS: &[Setting] = &[
+const SETTINGS: &[Setting] = &[
     setting(
         "data-dir",
         "DIRECTORY",
@@ -143,6 +168,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     ),
     Setting {
         name: "bootstrap-password",
+        variable: None,
         value: "PASSWORD",
         default: "",
         flag: false,
@@ -459,6 +485,7 @@ pub(super) fn parse(sources: &Sources, mistakes: &mut Vec<Mistake>) -> Option<Co
     let drain_timeout = reader.required("drain-timeout", duration);
     let agent_image = reader.required("agent-image", image);
     let auth_image = reader.required("auth-image", image);
+    let traces = reader.traces();
     let listen = listen?;
     let server_url = match server_url {
         Some(url) => url,
@@ -503,5 +530,6 @@ pub(super) fn parse(sources: &Sources, mistakes: &mut Vec<Mistake>) -> Option<Co
         drain_timeout: drain_timeout?,
         agent_image: agent_image?,
         auth_image: auth_image?,
+        traces,
     })
 }

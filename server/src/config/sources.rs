@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Mistake;
-use super::settings::SETTINGS;
+use super::settings;
 use crate::encryption::KeysCommand;
 
 /// What the command line asks for.
@@ -97,8 +97,8 @@ impl Sources {
         if let Some(path) = environment("LARIAT_CONFIG") {
             file.get_or_insert((path, "LARIAT_CONFIG".to_owned()));
         }
-        for setting in SETTINGS {
-            let variable = variable(setting.name);
+        for setting in settings::all() {
+            let variable = setting.variable();
             if let Some(text) = environment(&variable) {
                 sources.give(setting.name, text, variable);
             }
@@ -178,7 +178,7 @@ impl Sources {
             None => (flag, None),
         };
         let place = format!("--{name}");
-        let setting = SETTINGS.iter().find(|setting| setting.name == name);
+        let setting = settings::named(name);
         if name != "config" {
             match setting {
                 None => return self.mistake(place, "is not a setting; see --help".to_owned()),
@@ -187,7 +187,7 @@ impl Sources {
                     if value.is_none() {
                         rest.next();
                     }
-                    let variable = variable(setting.name);
+                    let variable = setting.variable();
                     let fault = format!("other users can read flags; use {variable} or the file");
                     return self.mistake(place, fault);
                 }
@@ -233,7 +233,7 @@ impl Sources {
         for (key, value) in table {
             let place = format!("{key} in {shown}");
             let name = key.replace('_', "-");
-            let Some(setting) = SETTINGS.iter().find(|setting| setting.name == name) else {
+            let Some(setting) = settings::named(&name) else {
                 self.mistake(place, "is not a setting; see --help".to_owned());
                 continue;
             };
@@ -253,15 +253,11 @@ impl Sources {
     }
 }
 
-/// The environment variable of a setting.
-pub(super) fn variable(name: &str) -> String {
-    format!("LARIAT_{}", name.to_uppercase().replace('-', "_"))
-}
-
 fn text_of(value: toml::Value) -> Option<String> {
     match value {
         toml::Value::String(text) => Some(text),
         toml::Value::Integer(number) => Some(number.to_string()),
+        toml::Value::Float(number) => Some(number.to_string()),
         toml::Value::Array(values) => {
             let texts: Option<Vec<_>> = values.into_iter().map(text_of).collect();
             Some(texts?.join(","))

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use lariat_api::ClusterId;
+use telemetry::Span;
 
 use super::body::{Body, BoxError};
 use super::limits::ConnectionPermit;
@@ -35,12 +36,36 @@ pub struct RequestContext {
     pub connection: Arc<Connection>,
     /// The audit record. The line is written when the last clone is dropped.
     pub audit: Audit,
+    /// Its span, which ends as the audit record does.
+    pub trace: Span,
 }
 
-/// Counts the bytes of an answer and holds its audit record until they are sent.
+/// Counts the bytes of an answer and holds its audit record and its span until they are sent.
 pub(super) struct Audited {
-    pub(super) body: Body,
-    pub(super) audit: Audit,
+    body: Body,
+    audit: Audit,
+    /// The sending, a part of the request.
+    sending: Span,
+    sent: u64,
+    _request: Span,
+}
+
+impl Audited {
+    pub(super) fn new(body: Body, audit: Audit, request: Span) -> Self {
+        Self {
+            body,
+            audit,
+            sending: request.child("body"),
+            sent: 0,
+            _request: request,
+        }
+    }
+}
+
+impl Drop for Audited {
+    fn drop(&mut self) {
+        self.sending.set("http.response.body.size", self.sent);
+    }
 }
 
 impl http_body::Body for Audited {
@@ -52,10 +77,15 @@ impl http_body::Body for Audited {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
-        if let Poll::Ready(Some(Ok(frame))) = &polled
-            && let Some(data) = frame.data_ref()
-        {
-            self.audit.add_sent(data.len() as u64);
+        match &polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                if let Some(data) = frame.data_ref() {
+                    self.audit.add_sent(data.len() as u64);
+                    self.sent += data.len() as u64;
+                }
+            }
+            Poll::Ready(Some(Err(error))) => self.sending.fail(error),
+            Poll::Ready(None) | Poll::Pending => {}
         }
         polled
     }

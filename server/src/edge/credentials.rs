@@ -39,6 +39,8 @@ pub(crate) fn authenticate<B>(
     request: &Request<B>,
     context: &RequestContext,
 ) -> Result<Identity, ApiError> {
+    // Ends with this function.
+    let _part = context.trace.child("authenticate");
     let headers = request.headers();
     let mut shown = headers.get_all(AUTHORIZATION).iter();
     let identity = match shown.next() {

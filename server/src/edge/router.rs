@@ -9,17 +9,19 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Ur
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use lariat_api::ClusterId;
+use telemetry::Span;
+use tracing::Instrument as _;
 
 use super::body::{Body, full};
 use super::context::{Audited, Connection, RequestContext};
 use super::credentials::authenticate;
 use super::probes;
-use super::route::Route;
+use super::route::{PathError, Route};
 use crate::audit::{Audit, Begin};
 use crate::authn::Identity;
 use crate::authz::{Action, Denied};
 use crate::state::App;
-use crate::{kube_proxy, management, norman, pages, random, recordings, tunnels};
+use crate::{kube_proxy, management, norman, pages, random, recordings, traces, tunnels};
 
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 
@@ -54,23 +56,38 @@ pub(super) async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
     let id: Arc<str> = request_id().into();
+    let uri = request.uri().clone();
+    let target = uri.path_and_query().map_or("", |target| target.as_str());
+    let route = Route::parse(target, connection.cluster.as_ref());
+    let shown = shown_uri(&uri, connection.cluster.is_some());
+    let trace = match &route {
+        Ok(route) => traces::begin(&app.traces, &request, route, &id, &shown),
+        Err(_) => Span::none(),
+    };
     let begin = Begin {
         id: &id,
         from: connection.peer.ip().to_canonical(),
         method: request.method().as_str(),
-        uri: shown_uri(request.uri(), connection.cluster.is_some()),
+        uri: shown,
         user_agent: user_agent(request.headers()),
     };
     let audit = Audit::begin(&app.audit, app.clock.now(), begin);
+    if let Some(id) = trace.trace_id() {
+        audit.set_trace(id);
+    }
     let context = RequestContext {
         id: Arc::clone(&id),
         connection,
         audit: audit.clone(),
+        trace: trace.clone(),
     };
-    let answered = dispatch(&app, request, context).await;
+    let in_log = trace.in_log();
+    let answered = dispatch(&app, request, target, route, context)
+        .instrument(in_log.clone())
+        .await;
     let mut response = answered.unwrap_or_else(|error| error.into_response().map(full));
     if let Some(error) = response.extensions_mut().remove::<ApiError>() {
-        note(&id, &audit, &error);
+        in_log.in_scope(|| note(&id, &audit, &error));
         if error.code() == StatusCode::UNAUTHORIZED {
             let how = HeaderValue::from_static("Bearer realm=\"lariat\"");
             response.headers_mut().insert(WWW_AUTHENTICATE, how);
@@ -80,22 +97,22 @@ pub(super) async fn answer(
         response.headers_mut().insert(AUDIT_ID, id);
     }
     audit.set_status(response.status().as_u16());
+    trace.set_status(response.status());
     app.metrics.answered(response.status());
-    Ok(response.map(|body| Audited { body, audit }.boxed_unsync()))
+    Ok(response.map(|body| Audited::new(body, audit, trace).boxed_unsync()))
 }
 
 async fn dispatch(
     app: &Arc<App>,
     request: Request<Incoming>,
+    target: &str,
+    route: Result<Route<'_>, PathError>,
     context: RequestContext,
 ) -> Result<Response<Body>, ApiError> {
-    let uri = request.uri().clone();
-    let target = uri.path_and_query().map_or("", |target| target.as_str());
-    let route = Route::parse(target, context.connection.cluster.as_ref())
-        .map_err(|error| ApiError::bad_request(error.to_string()))?;
-    match route {
+    let query = target.split_once('?').map(|(_, query)| query);
+    match route.map_err(|error| ApiError::bad_request(error.to_string()))? {
         Route::Ping => probes::ping(),
-        Route::Probe { probe, check } => probes::probe(app, probe, check, uri.query()).await,
+        Route::Probe { probe, check } => probes::probe(app, probe, check, query).await,
         Route::CaCertificates => probes::ca_certificates(app),
         Route::Version => Ok(management::version()),
         Route::Metrics => {
@@ -103,7 +120,7 @@ async fn dispatch(
             probes::metrics(app, &identity)
         }
         Route::Connect => tunnels::connect(app, request, context).await,
-        Route::Import { file } => norman::import(app, file, uri.query()).await,
+        Route::Import { file } => norman::import(app, file, query).await,
         Route::ApiPage { file } => norman::asset(request.method(), file),
         Route::Norman { segments, public } => {
             Ok(norman::handle(app, request, &context, &segments, public).await)

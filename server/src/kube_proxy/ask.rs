@@ -10,11 +10,12 @@ use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
 use lariat_api::{Cluster, ClusterId};
+use telemetry::Span;
 use tunnel::http::StreamClient;
 use tunnel_proto::stream::Class;
 
 use super::admission::{Admitted, admit};
-use super::{RequestBody, VIA, errors, prepare};
+use super::{RequestBody, VIA, begin_asking, errors, prepare};
 use crate::authn::Identity;
 use crate::authz::Action;
 use crate::edge::RequestContext;
@@ -71,24 +72,36 @@ pub(crate) async fn ask(
     prepare(&mut request, asked.cluster, path, &context.id)?;
     request.headers_mut().extend(names);
     let client = tunnel.client(Class::Interactive);
-    whole(client, &cluster, request, LONGEST, PATIENCE).await
+    whole(
+        client,
+        &cluster,
+        request,
+        (LONGEST, PATIENCE),
+        &context.trace,
+    )
+    .await
 }
 
-/// Sends a request, and reads the answer: `most` bytes in `patience`.
+/// Sends a request as a part of that trace, and reads the answer: `most` bytes in `patience`.
 ///
 /// # Errors
 /// 502 to 504 for a cluster that does not answer as it should.
 pub(super) async fn whole(
     client: &StreamClient<RequestBody>,
     cluster: &Cluster,
-    request: Request<RequestBody>,
-    most: usize,
-    patience: Duration,
+    mut request: Request<RequestBody>,
+    (most, patience): (usize, Duration),
+    trace: &Span,
 ) -> Result<(StatusCode, Bytes), ApiError> {
     let name = cluster.display_name();
+    let asking = begin_asking(trace, &mut request, Class::Interactive);
     let answered = async {
         let sent = client.request(request).await;
-        let response = sent.map_err(|error| errors::failed(cluster, &error))?;
+        let response = sent.map_err(|error| {
+            asking.fail(&error);
+            errors::failed(cluster, &error)
+        })?;
+        asking.set_status(response.status());
         let (parts, body) = response.into_parts();
         let body = Limited::new(body, most).collect().await;
         let body = body.map_err(|error| {
@@ -100,6 +113,7 @@ pub(super) async fn whole(
     let answered = tokio::time::timeout(patience, answered).await;
     answered.unwrap_or_else(|_| {
         let seconds = patience.as_secs();
+        asking.fail("it took too long");
         let message = format!("cluster {name:?} did not answer within {seconds} s");
         let code = StatusCode::GATEWAY_TIMEOUT;
         Err(ApiError::new(code, "Timeout", message))

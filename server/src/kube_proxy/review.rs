@@ -16,6 +16,7 @@ use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
 };
 use lariat_api::{Cluster, Kind as _};
+use telemetry::Span;
 use tunnel::http::StreamClient;
 
 use super::ask::whole;
@@ -67,7 +68,7 @@ pub(super) fn needed(method: &Method, target: &Target) -> Option<Needed> {
 pub(super) struct Needed(ResourceAttributes);
 
 impl Needed {
-    /// Asks the cluster. `headers` name the user to it.
+    /// Asks the cluster, as a part of that trace. `headers` name the user to it.
     ///
     /// # Errors
     /// 403 if the user may not; 502 to 504 if the cluster does not say.
@@ -77,8 +78,9 @@ impl Needed {
         cluster: &Cluster,
         who: &Identity,
         headers: HeaderMap,
+        trace: &Span,
     ) -> Result<(), ApiError> {
-        let allowed = self.ask(client, cluster, headers).await?;
+        let allowed = self.ask(client, cluster, headers, trace).await?;
         if allowed {
             Ok(())
         } else {
@@ -91,7 +93,9 @@ impl Needed {
         client: &StreamClient<RequestBody>,
         cluster: &Cluster,
         headers: HeaderMap,
+        trace: &Span,
     ) -> Result<bool, ApiError> {
+        let part = trace.child("access review");
         let review = SelfSubjectAccessReview {
             spec: SelfSubjectAccessReviewSpec {
                 resource_attributes: Some(self.0.clone()),
@@ -113,7 +117,7 @@ impl Needed {
         for name in [header::CONTENT_TYPE, header::ACCEPT] {
             request.headers_mut().insert(name, json.clone());
         }
-        let (status, body) = whole(client, cluster, request, MOST, LONGEST).await?;
+        let (status, body) = whole(client, cluster, request, (MOST, LONGEST), &part).await?;
         if status != StatusCode::CREATED {
             return Err(unsaid(cluster, &format!("it answered {status}")));
         }

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tracing::debug;
+use tracing::{Instrument as _, debug};
 use tunnel::http::splice;
 
 use super::recording::Recording;
@@ -26,7 +26,8 @@ pub(super) fn carry(
     recording: Option<Recording>,
 ) {
     let (tasks, cut) = (ongoing.app.tasks.clone(), ongoing.app.cut.clone());
-    tasks.spawn(async move {
+    let connection = context.trace.child("connection");
+    let carried = async move {
         let joined = async {
             let client = client.await.map_err(|error| error.to_string())?;
             let cluster = cluster.await.map_err(|error| error.to_string())?;
@@ -51,9 +52,13 @@ pub(super) fn carry(
         }
         if !reason.is_empty() {
             context.audit.set_reason(&reason);
+            connection.fail(&reason);
             debug!(id = %context.id, reason, "upgraded connection was cut");
         }
-    });
+        // Before the request, whose last holder is the context.
+        drop(connection);
+    };
+    tasks.spawn(carried.in_current_span());
 }
 
 /// Counts what is read from and written to the client.

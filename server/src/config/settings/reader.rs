@@ -10,7 +10,7 @@ use super::super::{
     Audit, BootstrapPassword, EtcdSettings, Mistake, ProxyBounds, Recordings, Rotation, Sources,
     StoreChoice, TlsFiles,
 };
-use super::SETTINGS;
+use super::{all, named};
 
 /// How the text of a setting becomes a value.
 type Parse<T> = fn(&str) -> Result<T, String>;
@@ -27,9 +27,7 @@ impl Reader<'_> {
         name: &str,
         parse: fn(&str) -> Result<T, String>,
     ) -> Option<T> {
-        let default = (SETTINGS.iter())
-            .find(|setting| setting.name == name)
-            .map_or("", |setting| setting.default);
+        let default = named(name).map_or("", |setting| setting.default);
         self.read(name, default, parse)
     }
 
@@ -92,7 +90,7 @@ impl Reader<'_> {
     pub(super) fn store(&mut self) -> Option<StoreChoice> {
         let kind = self.required("store", store_kind)?;
         if kind == StoreKind::Redb {
-            let given = (SETTINGS.iter())
+            let given = all()
                 .filter(|setting| setting.name.starts_with("etcd-"))
                 .filter_map(|setting| self.sources.value(setting.name))
                 .filter(|given| !given.text.is_empty());
@@ -158,7 +156,7 @@ impl Reader<'_> {
         Some((values.0?, values.1?))
     }
 
-    fn is_empty(&self, name: &str) -> bool {
+    pub(super) fn is_empty(&self, name: &str) -> bool {
         let given = self.sources.value(name);
         given.is_none_or(|given| given.text.is_empty())
     }

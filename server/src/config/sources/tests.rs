@@ -145,6 +145,45 @@ fn an_etcd_is_described_whole_or_every_gap_is_told() {
 }
 
 #[test]
+fn traces_have_the_names_of_their_specification_and_are_off_without_a_collector() {
+    let traces = |environment: &[(&str, &str)], file: &str| {
+        Config::new(&collect(&[], environment, file)).map(|config| config.traces)
+    };
+    // They may be there for another program.
+    let other = [("OTEL_SERVICE_NAME", "x"), ("OTEL_TRACES_SAMPLER", "xray")];
+    assert!(traces(&other, "").unwrap().is_none());
+    let collector = ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://a.example/otlp");
+    let all = traces(&[collector], "").unwrap().unwrap();
+    assert_eq!(all.url().as_str(), "https://a.example/otlp/v1/traces");
+    assert_eq!(all.service_name, "lariat-server");
+    assert!(all.sampling.parent_based && all.foreign_per_second == Some(10));
+    let secret = ("OTEL_EXPORTER_OTLP_HEADERS", "key=hunter2,other");
+    let file = "traces_sampler = 'traceidratio'\ntraces_sampler_arg = 0.25\n";
+    let some = traces(&[collector], file).unwrap().unwrap();
+    assert_eq!(
+        (some.sampling.ratio, some.sampling.parent_based),
+        (0.25, false)
+    );
+    let faults = traces(&[collector, other[1], secret], "traces_sampler_arg = 2\n").unwrap_err();
+    let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
+    assert_eq!(faults.len(), 3, "{faults:?}");
+    for place in [
+        "OTEL_TRACES_SAMPLER: ",
+        "OTEL_EXPORTER_OTLP_HEADERS: must be NAME=VALUE",
+        "traces_sampler_arg in ",
+    ] {
+        assert!(
+            faults.iter().any(|fault| fault.starts_with(place)),
+            "{faults:?}"
+        );
+    }
+    assert!(!faults.concat().contains("hunter2"), "{faults:?}");
+    let flag = mistakes(&collect(&["--otlp-headers=key=hunter2"], &[], ""));
+    assert!(flag[0].contains("OTEL_EXPORTER_OTLP_HEADERS"), "{flag:?}");
+    assert!(!flag.concat().contains("hunter2"), "{flag:?}");
+}
+
+#[test]
 fn a_password_is_neither_taken_from_a_flag_nor_shown() {
     for arguments in [
         &["--bootstrap-password", "short"][..],
