@@ -104,6 +104,7 @@ else
 endif
 	$(DEBUG)/e2e-apiserver
 	$(DEBUG)/e2e-hostile
+	$(DEBUG)/e2e-traces
 	$(DEBUG)/e2e-access
 	$(DEBUG)/transcripts --check
 	$(DEBUG)/e2e-clients
@@ -132,6 +133,10 @@ e2e-endpoint: testbed ## kubectl past the server: the same rights, while the ser
 .PHONY: e2e-apiserver
 e2e-apiserver: testbed ## Hundreds of requests and kubectl invocations to the management API and to a kube-apiserver: the same answers
 	$(DEBUG)/e2e-apiserver
+
+.PHONY: e2e-traces
+e2e-traces: testbed ## One request is one trace, from kubectl to a real kube-apiserver
+	$(DEBUG)/e2e-traces
 
 .PHONY: e2e-clients
 e2e-clients: testbed ## helm, Python, client-go and Kubernetes' own tests of API machinery against the management API

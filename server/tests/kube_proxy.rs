@@ -4,6 +4,7 @@
 
 mod agents;
 
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use kube::core::ObjectMeta;
 use lariat_api::{ClusterRoleTemplateBinding, Subject, User};
 use lariat_server::tokens::{self, NewToken};
 use serde_json::json;
+use testbed::collector::Collector;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -59,6 +61,70 @@ async fn the_cluster_sees_the_path_and_the_user_and_no_credentials() {
         !text.contains("authorization") && !text.contains(&server.token),
         "{text}"
     );
+}
+
+/// The trace that a client brings.
+const CAME: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+#[tokio::test]
+async fn who_traces_nothing_sends_the_client_s_trace_on() {
+    let server = Running::start().await;
+    server.connected(mirror).await;
+    let request = server.request("GET", "/k8s/clusters/c-1/api");
+    let request = request.header("traceparent", CAME);
+    let (_, body) = server.ask(request.header("tracestate", "a=1"), "").await;
+    let text = String::from_utf8(body.to_vec()).unwrap();
+    assert!(text.contains(&format!("\ntraceparent: {CAME}\n")), "{text}");
+    assert!(text.contains("\ntracestate: a=1\n"), "{text}");
+}
+
+#[tokio::test]
+async fn a_request_is_one_trace_from_its_client_to_the_cluster() {
+    let collector = Collector::start(Ipv4Addr::LOCALHOST).unwrap();
+    let server = Running::start_with(&["--otlp-endpoint", &collector.url()]).await;
+    server.connected(mirror).await;
+    let request = server.request("GET", "/k8s/clusters/c-1/api/v1/pods?token=x");
+    let request = request.header("traceparent", CAME);
+    // A context that belongs to one connection is gone, and the server's is there all the same.
+    let request = request.header("connection", "traceparent, keep-alive");
+    let (parts, body) = server.ask(request, "").await;
+    let text = String::from_utf8(body.to_vec()).unwrap();
+    let id = parts.headers["audit-id"].to_str().unwrap();
+    // It ends last.
+    until(|| {
+        collector
+            .spans()
+            .iter()
+            .any(|span| span.parent == "b7ad6b7169203331")
+    })
+    .await;
+    let spans = collector.spans();
+    let root = (spans.iter())
+        .find(|span| span.parent == "b7ad6b7169203331")
+        .unwrap();
+    assert_eq!(root.attribute("url.path"), "/k8s/clusters/c-1/api/v1/pods");
+    assert_eq!(root.attribute("lariat.request_id"), id);
+    assert_eq!(root.trace, "0af7651916cd43dd8448eb211c80319c");
+    let mut names: Vec<_> = (spans.iter())
+        .filter(|span| span.parent == root.id)
+        .map(|span| span.name.as_str())
+        .collect();
+    names.sort_unstable();
+    let expected = [
+        "authenticate",
+        "authorize",
+        "body",
+        "tunnel request",
+        "wait for session",
+    ];
+    assert_eq!(names, expected);
+    let tunnel = spans.iter().find(|span| span.name == "tunnel request");
+    let parent = format!("traceparent: 00-{}-{}-01\n", root.trace, tunnel.unwrap().id);
+    assert!(text.contains(&parent), "{parent} is not in {text}");
+    // The answer of the collector comes after what it has taken.
+    let counted = "lariat_trace_spans_total{outcome=\"exported\"} 6\n";
+    until(|| server.app.metrics.encode().unwrap().contains(counted)).await;
+    assert!(collector.faults().is_empty(), "{:?}", collector.faults());
 }
 
 /// What a browser shows by itself stays here, and what it gets speaks for the cluster alone.

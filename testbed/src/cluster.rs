@@ -48,6 +48,7 @@ pub struct ClusterBuilder<'a> {
     token_webhook: bool,
     audited: bool,
     constrained_impersonation: bool,
+    traces_to: Option<SocketAddr>,
     logs: Option<PathBuf>,
 }
 
@@ -63,6 +64,7 @@ impl<'a> ClusterBuilder<'a> {
             token_webhook: false,
             audited: false,
             constrained_impersonation: false,
+            traces_to: None,
             logs: None,
         }
     }
@@ -118,6 +120,15 @@ impl<'a> ClusterBuilder<'a> {
         self
     }
 
+    /// With an API server that records every request and sends its spans there, by OTLP over gRPC. It goes on with a
+    /// trace that a request brings only for members of `system:masters` and `system:monitoring`; for others it
+    /// begins one that is linked to it.
+    #[must_use]
+    pub fn traces_to(mut self, collector: SocketAddr) -> Self {
+        self.traces_to = Some(collector);
+        self
+    }
+
     /// The folder for the logs, emptied first. By default one in the cache, named after the
     /// cluster and the slot of its owner.
     #[must_use]
@@ -165,6 +176,7 @@ impl<'a> ClusterBuilder<'a> {
         site.token_webhook = self.token_webhook;
         site.audited = self.audited;
         site.constrained_impersonation = self.constrained_impersonation;
+        site.traces_to = self.traces_to;
         let control_plane = ControlPlane::start(&site, self.tier != Tier::ApiServer)?;
         let mut cluster = Cluster {
             site,

@@ -235,6 +235,19 @@ pub(crate) fn start_api_server(site: &Site) -> Result<Process> {
             &[("feature-gates", "ConstrainedImpersonation=true")],
         );
     }
+    if let Some(collector) = site.traces_to {
+        let config = format!(
+            "apiVersion: apiserver.config.k8s.io/v1beta1\n\
+             kind: TracingConfiguration\n\
+             endpoint: {collector}\n\
+             samplingRatePerMillion: 1000000\n"
+        );
+        let file = site.write("tracing.yaml", &config)?;
+        flags(
+            &mut server,
+            &[("tracing-config-file", &file.display().to_string())],
+        );
+    }
     site.start("kube-apiserver", &server)
 }
 

@@ -24,6 +24,7 @@ mod cache;
 pub mod chromium;
 pub mod clients;
 mod cluster;
+pub mod collector;
 mod command;
 mod control_plane;
 pub mod directory;

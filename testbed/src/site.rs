@@ -94,6 +94,8 @@ pub(crate) struct Site {
     /// Whether the API server writes down who asked for what.
     pub audited: bool,
     pub constrained_impersonation: bool,
+    /// Where the API server sends its spans.
+    pub traces_to: Option<SocketAddr>,
     // Last, so that it goes after all that stands on it.
     pub network: Option<Arc<Network>>,
 }
@@ -137,6 +139,7 @@ impl Site {
             token_webhook: false,
             audited: false,
             constrained_impersonation: false,
+            traces_to: None,
             network,
         })
     }

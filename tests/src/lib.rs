@@ -14,4 +14,5 @@ pub mod recording;
 pub mod scenarios;
 pub mod stores;
 pub mod table;
+pub mod traces;
 pub mod transcript;
