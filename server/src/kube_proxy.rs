@@ -69,10 +69,8 @@ pub(crate) async fn handle(
     let demanded = recording::demanded(app, &identity, &cluster, &action, &method, headers, query)?;
     drop(authorizing);
     let waiting = context.trace.child("wait for session");
-    let tunnel = app
-        .tunnels
-        .get(&id)
-        .ok_or_else(|| errors::not_connected(&cluster))?;
+    let tunnel = app.tunnels.ready(&cluster).await;
+    let tunnel = tunnel.map_err(|none| errors::not_connected(&cluster, &none))?;
     drop(waiting);
     context.audit.set_via(VIA);
     let upgrades = prepare(&mut request, &id, &rest, &context.id)?;

@@ -85,7 +85,7 @@ impl Server {
         migrated.map_err(|error| anyhow!("cannot migrate the store: {}", error.message()))?;
         let directory = Arc::new(Directory::load(&*store, clock.clone()).await?);
         tokio::spawn(Arc::clone(&directory).follow(Arc::clone(&store)));
-        let tunnels = Tunnels::open(&config.data_dir)?;
+        let tunnels = Tunnels::open(&config.data_dir, clock.now())?;
         let passwords = Passwords::default();
         let descriptors = edge::raise_file_limit();
         if descriptors < config.limits.connections {

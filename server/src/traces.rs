@@ -115,7 +115,8 @@ impl Collector for Exported {
             ("failed", self.0.failed()),
             ("dropped", self.0.dropped()),
         ] {
-            let spans = spans.encode_family(&[("outcome", outcome)])?;
+            let labels = [("outcome", outcome)];
+            let spans = spans.encode_family(&labels)?;
             ConstCounter::new(count).encode(spans)?;
         }
         Ok(())

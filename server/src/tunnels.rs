@@ -7,8 +7,8 @@ mod registration;
 mod registry;
 
 pub(crate) use health::record;
-pub(crate) use registry::Tunnel;
 pub use registry::Tunnels;
+pub(crate) use registry::{NoTunnel, Tunnel};
 
 use std::sync::Arc;
 

@@ -7,19 +7,25 @@ use tunnel::http::{Cause, cause_of};
 use tunnel::session::OpenError;
 use tunnel_proto::stream::RefusalReason;
 
+use crate::tunnels::NoTunnel;
+
 /// An agent that lost its connection dials again at once, and client-go waits as long as it is
 /// told to, ten times.
 const RETRY_SECONDS: u32 = 1;
 
 /// 503: no session.
-pub(super) fn not_connected(cluster: &Cluster) -> ApiError {
+pub(super) fn not_connected(cluster: &Cluster, none: &NoTunnel) -> ApiError {
     let name = cluster.display_name();
-    let message = match cluster.agent() {
-        None => format!(
+    let message = match (none, cluster.agent()) {
+        (NoTunnel::Detached { lost }, _) => format!(
+            "the connection of cluster {name:?} was lost and has not come back within {} s: {lost}",
+            NoTunnel::PATIENCE.as_secs(),
+        ),
+        (NoTunnel::NoSession, None) => format!(
             "cluster {name:?} is not connected: no agent has registered yet (lariat cluster import {})",
             cluster.metadata.name.as_deref().unwrap_or(name),
         ),
-        Some(agent) => match &agent.disconnected_at {
+        (NoTunnel::NoSession, Some(agent)) => match &agent.disconnected_at {
             Some(since) => format!("cluster {name:?} is not connected since {}", since.0),
             None => format!("cluster {name:?} is not connected: its agent has not come back yet"),
         },

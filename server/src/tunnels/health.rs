@@ -95,7 +95,7 @@ async fn next_carrier(attached: &mut watch::Receiver<bool>) {
             return;
         }
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 async fn look(tunnel: &Tunnel) -> Finding {

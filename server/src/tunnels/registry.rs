@@ -6,8 +6,10 @@ use std::pin::pin;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
-use lariat_api::ClusterId;
+use jiff::Timestamp;
+use lariat_api::{Cluster, ClusterId, Kind as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tunnel::Memory;
 use tunnel::accept::Acceptor;
@@ -30,6 +32,9 @@ const HANDSHAKES: usize = 256;
 /// How long a session outlives its connection.
 const RESUME_WINDOW: Duration = Duration::from_secs(180);
 
+/// How long after a start agents are expected back that were connected before.
+const RETURN: Duration = Duration::from_secs(30);
+
 /// Streams that one agent may open to this server at once.
 const AGENT_STREAMS: u32 = 64;
 
@@ -39,6 +44,23 @@ pub struct Tunnels {
     by_cluster: RwLock<HashMap<ClusterId, Vec<Arc<Tunnel>>>>,
     arrivals: Arrivals,
     handshakes: Arc<Semaphore>,
+    /// When the server started.
+    born: Instant,
+    born_at: Timestamp,
+}
+
+/// Why there is no session to use.
+#[derive(Debug)]
+pub(crate) enum NoTunnel {
+    /// None at all.
+    NoSession,
+    /// One that has lost its connection, to this.
+    Detached { lost: String },
+}
+
+impl NoTunnel {
+    /// How long a request waits for its cluster.
+    pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 }
 
 /// A live session with what is kept for it.
@@ -58,11 +80,11 @@ pub struct Tunnel {
 }
 
 impl Tunnels {
-    /// No sessions yet. The server's key is kept in the data directory.
+    /// No sessions yet. The server's key is kept in the data directory. The server starts `now`.
     ///
     /// # Errors
     /// When the key cannot be read or made.
-    pub fn open(data: &Path) -> Result<Self, KeyFileError> {
+    pub fn open(data: &Path, now: Timestamp) -> Result<Self, KeyFileError> {
         let key = key::open(data)?;
         let replica = hex::encode(&key.public_key()[..4]);
         Ok(Self {
@@ -83,6 +105,8 @@ impl Tunnels {
             by_cluster: RwLock::default(),
             arrivals: Arrivals::default(),
             handshakes: Arc::new(Semaphore::new(HANDSHAKES)),
+            born: Instant::now(),
+            born_at: now,
         })
     }
 
@@ -122,18 +146,65 @@ impl Tunnels {
         Some(tunnel.session.clone())
     }
 
-    /// The same; waits until there is one. Who calls it sets a limit. Cancellation-safe.
+    /// The same; waits until there is one that has a connection. Who calls it sets a limit.
+    /// Cancellation-safe.
     pub(crate) async fn wait(&self, cluster: &ClusterId) -> Arc<Tunnel> {
         loop {
             let expected = self.arrivals.expect(cluster);
             let mut arrived = pin!(expected.arrived());
             // One that comes between the two is not missed.
             arrived.as_mut().enable();
-            if let Some(tunnel) = self.get(cluster) {
-                return tunnel;
+            let Some(tunnel) = self.get(cluster) else {
+                arrived.await;
+                continue;
+            };
+            let mut attached = tunnel.session.attached();
+            tokio::select! {
+                biased;
+                attached = attached.wait_for(|attached| *attached) => if attached.is_ok() {
+                    drop(attached);
+                    return tunnel;
+                },
+                () = arrived => {}
+                () = tunnel.session.over().cancelled() => {}
             }
-            arrived.await;
         }
+    }
+
+    /// The session to use for a request: one that has a connection, or gets one within
+    /// [`NoTunnel::PATIENCE`] if its agent can be expected back.
+    ///
+    /// # Errors
+    /// See [`NoTunnel`].
+    pub(crate) async fn ready(&self, cluster: &Cluster) -> Result<Arc<Tunnel>, NoTunnel> {
+        let Ok(id) = cluster.name().parse() else {
+            return Err(NoTunnel::NoSession);
+        };
+        let found = self.get(&id);
+        if let Some(tunnel) = &found
+            && *tunnel.session.attached().borrow()
+        {
+            return Ok(Arc::clone(tunnel));
+        }
+        if found.is_none() && !self.expects(cluster) {
+            return Err(NoTunnel::NoSession);
+        }
+        let waited = tokio::time::timeout(NoTunnel::PATIENCE, self.wait(&id)).await;
+        waited.map_err(|_| match found {
+            Some(tunnel) => NoTunnel::Detached {
+                lost: tunnel.session.stats().lane.last_loss.unwrap_or_default(),
+            },
+            None => NoTunnel::NoSession,
+        })
+    }
+
+    /// Whether a cluster's agent is on its way back, as it was there when this server started.
+    fn expects(&self, cluster: &Cluster) -> bool {
+        let left_since = cluster
+            .agent()
+            .and_then(|agent| agent.disconnected_at.as_ref())
+            .is_some_and(|at| at.0 >= self.born_at);
+        cluster.agent().is_some() && !left_since && self.born.elapsed() < RETURN
     }
 
     /// How many sessions there are.

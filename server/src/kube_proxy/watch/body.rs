@@ -97,7 +97,7 @@ impl<S: Source> Watch<S> {
         }
     }
 
-    fn read(&mut self, chunk: Bytes) -> Bytes {
+    fn read(&mut self, chunk: &Bytes) -> Bytes {
         let most = self.share.grow(self.events.holds() + chunk.len());
         let passed = self.events.read(chunk, most);
         self.share.shrink(self.events.holds());
@@ -182,7 +182,7 @@ impl<S: Source> HttpBody for Watch<S> {
             let bytes = match &mut watch.state {
                 State::Open(body) => match ready!(Pin::new(&mut *body).poll_frame(context)) {
                     Some(Ok(frame)) => match frame.into_data() {
-                        Ok(chunk) => watch.read(chunk),
+                        Ok(chunk) => watch.read(&chunk),
                         Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
                     },
                     Some(Err(error)) => {

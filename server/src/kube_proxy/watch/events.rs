@@ -150,12 +150,12 @@ impl Events {
 
     /// Takes what has come, and returns what may be passed on. At most `most` bytes are held back: of an event that
     /// is longer the beginning is passed on, and its version is not read.
-    pub(super) fn read(&mut self, chunk: Bytes, most: usize) -> Passed {
+    pub(super) fn read(&mut self, chunk: &Bytes, most: usize) -> Passed {
         let mut events = 0;
         // What was held, in one piece with so much of the chunk.
         let (mut joined, mut copied) = (Vec::new(), 0);
         // So much of the chunk belongs to whole events.
-        let mut whole = self.framing.blank(&chunk);
+        let mut whole = self.framing.blank(chunk);
         loop {
             let length = match self.framing.end(&chunk[whole..]) {
                 Ok(Some(length)) => length,

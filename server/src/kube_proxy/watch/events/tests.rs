@@ -16,7 +16,7 @@ fn version(version: &str) -> Start {
 fn read_all(events: &mut Events, pieces: &[&[u8]], most: usize) -> (Vec<u8>, usize) {
     let (mut passed, mut count) = (Vec::new(), 0);
     for piece in pieces {
-        let read = events.read(Bytes::copy_from_slice(piece), most);
+        let read = events.read(&Bytes::copy_from_slice(piece), most);
         assert!(events.holds() <= most);
         passed.extend_from_slice(&read.bytes);
         count += read.events;
@@ -258,7 +258,7 @@ fn after_the_state_every_addition_counts() {
         ("ERROR", json!({"code": 410}), Next::Never),
         ("ADDED", of("9"), Next::Never),
     ] {
-        events.read(json_event(kind, &object).into(), ENOUGH);
+        events.read(&json_event(kind, &object).into(), ENOUGH);
         assert_eq!(events.next(), expected);
     }
 }
@@ -269,7 +269,7 @@ fn half_an_event_is_held_back_and_dropped_when_the_watch_begins_again() {
     let first = json_event("ADDED", &json!({"metadata": {"resourceVersion": "8"}}));
     let second = json_event("ADDED", &json!({"metadata": {"resourceVersion": "9"}}));
     let (half, rest) = second.split_at(30);
-    let read = events.read([&first, half].concat().into(), ENOUGH);
+    let read = events.read(&[&first, half].concat().into(), ENOUGH);
     assert_eq!((&read.bytes[..], read.events), (&first[..], 1));
     assert_eq!((events.next(), events.holds()), (Next::After("8"), 30));
     assert_eq!(events.begin_again(), b"");
@@ -278,7 +278,7 @@ fn half_an_event_is_held_back_and_dropped_when_the_watch_begins_again() {
         (second.clone(), 1)
     );
     // In order it ends with what has come.
-    events.read(half.to_vec().into(), ENOUGH);
+    events.read(&half.to_vec().into(), ENOUGH);
     assert_eq!(events.rest(), half);
     assert_eq!(events.holds(), 0);
     assert!(!rest.is_empty());
@@ -290,17 +290,17 @@ fn the_end_of_a_line_is_never_held_back_and_never_missing() {
     let mut events = Events::new(Format::Json, version("7"));
     let event = json_event("ADDED", &json!({"metadata": {"resourceVersion": "8"}}));
     let (object, _) = event.split_at(event.len() - 1);
-    assert_eq!(events.read(object.to_vec().into(), ENOUGH).bytes, object);
+    assert_eq!(events.read(&object.to_vec().into(), ENOUGH).bytes, object);
     assert_eq!(events.begin_again(), b"\n");
     assert_eq!(events.begin_again(), b"");
-    assert_eq!(events.read(object.to_vec().into(), ENOUGH).bytes, object);
+    assert_eq!(events.read(&object.to_vec().into(), ENOUGH).bytes, object);
     assert_eq!(
-        &events.read(Bytes::from_static(b"\n"), ENOUGH).bytes[..],
+        &events.read(&Bytes::from_static(b"\n"), ENOUGH).bytes[..],
         b"\n"
     );
     assert_eq!(events.begin_again(), b"");
     let mut frames = Events::new(Format::Protobuf, version("7"));
-    frames.read(frame("ADDED", "8", &[]).into(), ENOUGH);
+    frames.read(&frame("ADDED", "8", &[]).into(), ENOUGH);
     assert_eq!(frames.begin_again(), b"");
 }
 
@@ -392,7 +392,7 @@ proptest! {
         let mut reader = Events::new(format, Start::State);
         let (mut passed, mut count) = (Vec::new(), 0);
         for piece in pieces(&bytes, &cuts) {
-            let read = reader.read(Bytes::copy_from_slice(piece), ENOUGH);
+            let read = reader.read(&Bytes::copy_from_slice(piece), ENOUGH);
             passed.extend_from_slice(&read.bytes);
             count += read.events;
             // What was passed on ends behind the last event that has wholly come.
@@ -413,7 +413,7 @@ proptest! {
                 0 => prop_assert_eq!(next, Next::AsItWas),
                 _ => {
                     let mut alone = Events::new(format, Start::State);
-                    alone.read(events[count - 1].clone().into(), ENOUGH);
+                    alone.read(&events[count - 1].clone().into(), ENOUGH);
                     prop_assert_eq!(next, alone.next());
                     prop_assert!(matches!(next, Next::After(_)));
                 }
