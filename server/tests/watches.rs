@@ -335,7 +335,11 @@ async fn an_informer_lists_once() {
         }
     };
     assert_eq!(next().await, "map-2");
-    until(|| stage.fake.watches().len() == 1).await;
+    // It watches as soon as somebody wants to know more.
+    tokio::select! {
+        name = next() => panic!("{name} was never made"),
+        () = until(|| stage.fake.watches().len() == 1) => {}
+    }
     for round in 0..5 {
         let version = 10 * (round + 1);
         stage.fake.make(version);
