@@ -134,7 +134,7 @@ pub struct Welcome {
     pub replica: String,
     /// Id of the cluster (and node) that the agent's key is bound to.
     pub bound_to: String,
-    /// Bytes received of this lane's link; 0 for a new session.
+    /// Bytes received of this session's link; 0 for a new session.
     pub received: u64,
     /// Quiet interval after which either side pings, in milliseconds.
     pub heartbeat_ms: u32,
@@ -418,6 +418,23 @@ mod tests {
         assert_eq!(signed.payload, hello());
         assert_eq!(&*signed.bytes, payload);
         assert_eq!(signed.signature, [9, 9]);
+    }
+
+    #[test]
+    fn golden_hello_of_a_session_that_goes_on() {
+        let golden = r#"{"payload":{"versions":[1],"agent":{"kind":"cluster","clusterUid":"8f5c"},"software":"cattle-cluster-agent/0.1.0","instance":"i-1","publicKey":"AQID","nonce":"BA==","lane":"interactive","resume":{"session":"s-1","received":70000},"limits":{"streams":512,"window":16777216},"muxes":["lariat/1","yamux/1"]},"signature":"CQk="}"#;
+        let hello = Hello {
+            registration_token: None,
+            resume: Some(Resume {
+                session: "s-1".into(),
+                received: 70_000,
+            }),
+            muxes: vec![FAIR.into(), YAMUX.into()],
+            ..hello()
+        };
+        let message = encode_hello(&payload_bytes(&hello), &[9, 9]).unwrap();
+        assert_eq!(String::from_utf8(message.clone()).unwrap(), golden);
+        assert_eq!(decode_hello(&message).unwrap().payload, hello);
     }
 
     #[test]

@@ -9,6 +9,8 @@
 //! - [`frame`]: the frames inside a carrier's binary messages;
 //! - [`link`]: the resumable byte stream that those frames carry;
 //! - [`hello`] and [`transcript`]: how a carrier begins, and what is signed;
+//! - [`mux`]: many streams over one link, in the order that the [`gate`] gives, within a
+//!   [`budget`];
 //! - [`stream`]: what the opener of a multiplexed stream says first, and the answer;
 //! - [`backoff`]: how long to wait before the next attempt.
 
