@@ -106,6 +106,7 @@ pub enum LinkError {
 
 /// Whether a carrier is there, and how the end goes.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 enum Phase {
     Detached,
     Attached(Heartbeat),
@@ -115,6 +116,7 @@ enum Phase {
 
 /// A resumable byte stream. See the [module](self).
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub struct Link {
     config: Config,
     phase: Phase,
@@ -408,5 +410,7 @@ fn message(frame: &Frame) -> Bytes {
     out.freeze()
 }
 
+#[cfg(test)]
+mod races;
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct Heartbeat {
     quiet: Duration,
     patience: Duration,
@@ -15,6 +16,7 @@ pub(super) struct Heartbeat {
 
 /// The ping that goes out after a quiet interval.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 enum Question {
     /// None is needed yet.
     None,

@@ -15,6 +15,7 @@ const COPIED: usize = 4 * 1024;
 const PIECE: usize = 128;
 
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct Receive {
     /// The peer is told at the latest after this many bytes.
     ack_every: u64,

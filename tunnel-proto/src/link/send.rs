@@ -14,6 +14,7 @@ const _: () = assert!(FULL <= MAX_PAYLOAD);
 const FIRST_BLOCK: usize = 4 * 1024;
 
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct Send {
     bound: usize,
     /// The peer has everything before this.
@@ -32,6 +33,7 @@ pub(super) struct Send {
 }
 
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 struct Chunk {
     end: Offset,
     /// What the message says we have received.
