@@ -1,5 +1,5 @@
 //! A link between a hostile peer and a shell that keeps to its duties: never a panic, every byte
-//! once and in order, memory within its bound.
+//! once and in order, memory within its bounds.
 //!
 //! The input is a replay bound (two bytes) and steps (one byte each, then their numbers); see
 //! [`World::step`].
@@ -37,6 +37,8 @@ fuzz_target!(|input: &[u8]| {
 struct World {
     link: Link,
     bound: usize,
+    /// What it may keep, as the bound was once.
+    most: usize,
     now: Instant,
     attached: bool,
     /// What the peer is about to send.
@@ -73,6 +75,7 @@ impl World {
         Self {
             link,
             bound,
+            most: bound,
             now,
             attached: true,
             message: BytesMut::new(),
@@ -88,7 +91,7 @@ impl World {
 
     /// One step of either side. `false`: the peer broke the rules, so the session is over.
     fn step(&mut self, input: &mut Unstructured<'_>) -> Result<bool> {
-        match input.arbitrary::<u8>()? % 20 {
+        match input.arbitrary::<u8>()? % 22 {
             0 => {
                 let len = input.arbitrary::<u8>()?;
                 let raw = input.bytes(usize::from(len).min(input.len()))?;
@@ -133,7 +136,12 @@ impl World {
                 let from = self.link.written().0;
                 let len = u64::from(input.arbitrary::<u16>()?);
                 let bytes: Vec<u8> = (from..from + len).map(byte).collect();
+                let room = match self.link.is_closed() {
+                    true => 0,
+                    false => self.link.room(),
+                };
                 let taken = self.link.write(&bytes);
+                assert_eq!(taken, bytes.len().min(room));
                 assert_eq!(self.link.written().0, from + taken as u64);
                 self.made += taken / frame::MAX_PAYLOAD;
             }
@@ -160,9 +168,18 @@ impl World {
                 let deadline = Duration::from_millis(input.arbitrary()?);
                 self.link.drain(deadline, "restarting");
             }
-            _ => {
+            19 => {
                 self.link.close(CloseCode::Normal, "done");
                 self.made += 1;
+            }
+            20 => self.take(),
+            _ => {
+                let bound = usize::from(input.arbitrary::<u16>()?) * 4 + 1;
+                // What is kept already stays.
+                self.most = bound.max(self.link.unacknowledged());
+                self.bound = bound;
+                self.link.set_replay_bound(bound);
+                assert_eq!(self.link.replay_bound(), bound);
             }
         }
         Ok(true)
@@ -201,7 +218,7 @@ impl World {
 
     fn deliver(&mut self) -> bool {
         let message = Bytes::copy_from_slice(&std::mem::take(&mut self.message));
-        if !self.attached || self.link.buffered() >= READ_AHEAD {
+        if !self.attached || self.link.held() >= READ_AHEAD {
             return true;
         }
         self.held += message.len();
@@ -244,13 +261,28 @@ impl World {
     fn receive(&mut self, len: usize) {
         let mut out = vec![0; len];
         let got = self.link.read(&mut out);
+        self.got(&out[..got]);
+        assert!(got == len || self.link.buffered() == 0, "a short read");
+    }
+
+    fn take(&mut self) {
+        let buffered = self.link.buffered();
+        match self.link.take() {
+            Some(piece) => {
+                assert!(!piece.is_empty() && piece.len() <= frame::MAX_PAYLOAD);
+                self.got(&piece);
+            }
+            None => assert_eq!(buffered, 0),
+        }
+    }
+
+    fn got(&mut self, bytes: &[u8]) {
         if !self.foreign {
-            for (at, read) in (self.read..).zip(&out[..got]) {
+            for (at, read) in (self.read..).zip(bytes) {
                 assert_eq!(*read, byte(at), "at {at}");
             }
         }
-        self.read += got as u64;
-        assert!(got == len || self.link.buffered() == 0, "a short read");
+        self.read += bytes.len() as u64;
     }
 
     /// Waits for the link's deadline and does what it then asks for.
@@ -309,7 +341,14 @@ impl World {
 
     fn check(&mut self) {
         let link = &self.link;
-        assert!(link.unacknowledged() <= self.bound);
+        assert!(link.unacknowledged() <= self.most);
+        assert_eq!(
+            link.room(),
+            self.bound.saturating_sub(link.unacknowledged())
+        );
+        if link.unacknowledged() <= self.bound {
+            self.most = self.bound;
+        }
         assert!(link.unsent() <= link.unacknowledged());
         assert_eq!(link.received().0 - self.read, link.buffered() as u64);
         let live = self.attached && !link.is_closed();
