@@ -181,9 +181,15 @@ bench-fleet: setup ## Measure one server with 1,000 simulated clusters, 2,000 pe
 	$(CARGO) build --release $(LOCKED) --bin lariat-server --bin bench-fleet
 	$(RELEASE)/bench-fleet --out docs/benchmarks
 
+PROPERTY_CASES ?= 1000000
+.PHONY: properties
+properties: setup ## Go through the properties of the tunnel's link and gate with PROPERTY_CASES (1000000) cases each, of its multiplexer with a tenth of that, and all races of carriers; optimised
+	PROPTEST_CASES=$(PROPERTY_CASES) $(CARGO) test --profile properties --locked -p tunnel-proto --lib -- --nocapture link:: gate:: mux::frame::
+	PROPTEST_CASES=$$(($(PROPERTY_CASES) / 10 + 1)) $(CARGO) test --profile properties --locked -p tunnel-proto --lib -- mux::tests::
+
 FUZZ_SECONDS ?= 15
 .PHONY: fuzz
-fuzz: setup ## Feed decoders of the tunnel, the management API and recordings made-up input, FUZZ_SECONDS (15) for each of 11 targets
+fuzz: setup ## Feed decoders of the tunnel, the management API and recordings made-up input, FUZZ_SECONDS (15) for each of 13 targets
 	@.ci/setup fuzz
 	.ci/fuzz tunnel-proto $(FUZZ_SECONDS)
 	.ci/fuzz apiserver $(FUZZ_SECONDS)

@@ -367,8 +367,6 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
-
     #[test]
     fn any_sequence_of_carrier_losses_delivers_every_byte_once_and_in_order(
         steps in prop::collection::vec(any_step(), 1..300)

@@ -38,9 +38,11 @@ impl Pair {
             + carry(server, agent, &mut self.to_agent, now, room, piece)
     }
 
-    /// Until nothing moves any more.
-    fn settle(&mut self) {
-        while self.step(70_000, usize::MAX) > 0 {}
+    /// Until nothing moves any more; says how many bytes did.
+    fn settle(&mut self) -> usize {
+        std::iter::from_fn(|| Some(self.step(70_000, usize::MAX)))
+            .take_while(|moved| *moved > 0)
+            .sum()
     }
 }
 
@@ -139,7 +141,9 @@ fn a_reader_that_stops_stops_nobody_else() {
     while sum < taken {
         match pair.agent.read(now, stopped, &mut buffer) {
             Read::Bytes(read) => sum += read,
-            Read::Wait => pair.settle(),
+            Read::Wait => {
+                pair.settle();
+            }
             end => panic!("{end:?}"),
         }
     }
@@ -430,6 +434,47 @@ impl World {
         }
     }
 
+    /// Reads at most so many bytes; says how many there were.
+    fn read(&mut self, end: usize, id: StreamId, len: usize) -> usize {
+        let now = self.pair.now;
+        let mut buffer = vec![0; len];
+        let read = self.mux(end).read(now, id, &mut buffer);
+        let direction = &mut self.known.get_mut(&id).unwrap()[1 - end];
+        match read {
+            Read::Bytes(read) => {
+                let expected = &direction.written[direction.read..][..read];
+                assert_eq!(expected, &buffer[..read], "stream {id}");
+                direction.read += read;
+                read
+            }
+            Read::End => {
+                assert!(direction.finished && direction.read == direction.written.len());
+                direction.ended = true;
+                0
+            }
+            Read::Wait | Read::Reset(_) => {
+                assert!(!direction.ended);
+                0
+            }
+        }
+    }
+
+    /// Both users read what there is, until nothing moves any more.
+    fn read_to_the_end(&mut self) {
+        loop {
+            let mut moved = self.pair.settle();
+            self.take_events();
+            for end in 0..2 {
+                for id in self.users[end].held.clone() {
+                    moved += self.read(end, id, 100_000);
+                }
+            }
+            if moved == 0 {
+                return;
+            }
+        }
+    }
+
     fn act(&mut self, end: usize, act: &Act) {
         let at = |at: &usize, user: &User| user.held.get(*at).copied();
         match act {
@@ -461,24 +506,8 @@ impl World {
                 self.known.get_mut(&id).unwrap()[end].finished = true;
             }
             Act::Read(index, len) => {
-                let Some(id) = at(index, &self.users[end]) else {
-                    return;
-                };
-                let now = self.pair.now;
-                let mut buffer = vec![0; *len];
-                let read = self.mux(end).read(now, id, &mut buffer);
-                let direction = &mut self.known.get_mut(&id).unwrap()[1 - end];
-                match read {
-                    Read::Bytes(read) => {
-                        let expected = &direction.written[direction.read..][..read];
-                        assert_eq!(expected, &buffer[..read], "stream {id}");
-                        direction.read += read;
-                    }
-                    Read::End => {
-                        assert!(direction.finished && direction.read == direction.written.len());
-                        direction.ended = true;
-                    }
-                    Read::Wait | Read::Reset(_) => assert!(!direction.ended),
+                if let Some(id) = at(index, &self.users[end]) {
+                    self.read(end, id, *len);
                 }
             }
             Act::Release(index) => {
@@ -514,21 +543,7 @@ proptest! {
         }
         // Everybody reads to the end; what was written to somebody who still holds the stream is
         // all there.
-        let progress = |world: &World| -> usize {
-            let directions = world.known.values().flatten();
-            directions.map(|direction| direction.read + usize::from(direction.ended)).sum()
-        };
-        let mut before = usize::MAX;
-        while progress(&world) != before {
-            before = progress(&world);
-            for end in 0..2 {
-                for index in 0..world.users[end].held.len() {
-                    world.act(end, &Act::Read(index, 1_000_000));
-                }
-            }
-            world.pair.settle();
-            world.take_events();
-        }
+        world.read_to_the_end();
         for (id, directions) in &world.known {
             for (end, direction) in directions.iter().enumerate() {
                 let both = (0..2).all(|end| world.users[end].held.contains(id));
