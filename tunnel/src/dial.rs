@@ -1,10 +1,12 @@
 //! The agent's end of the handshake: TCP (through a proxy where there is one), TLS, the upgrade,
 //! the hello.
 
+mod network;
 mod proxy;
 mod resume;
 mod trust;
 
+pub use network::{Connect, Network};
 pub use proxy::{Proxies, ProxyError};
 pub use trust::{PinError, Trust, fetch_ca, fetch_pinned};
 
@@ -13,7 +15,7 @@ use crate::{
     carrier::{Carrier, websocket_config},
     identity::{self, KeyError, KeyPair},
     mux,
-    session::{self, Driver, Redial, Session},
+    session::{self, Driver, Keeper, Session},
 };
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use http::{HeaderMap, Request, StatusCode, header};
@@ -21,7 +23,6 @@ use resume::Redialer;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use std::{io, sync::Arc, time::Duration};
-use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_tungstenite::tungstenite::{self, handshake::client::generate_key};
 use tunnel_proto::{
@@ -53,6 +54,8 @@ pub struct Dialer {
     pub memory: Memory,
     /// Multiplexers to offer, best first. Empty: all that are spoken here.
     pub muxes: Vec<String>,
+    /// How to reach hosts; [`Network::default`] is TCP.
+    pub network: Network,
 }
 
 /// What the agent says of itself.
@@ -197,8 +200,9 @@ impl Dialer {
             memory: self.memory.clone(),
         };
         let resumes = !agreement.resume_window.is_zero();
-        let redial = resumes.then(|| Arc::new(redialer) as Arc<dyn Redial>);
-        let (session, driver) = session::start(agreement, carrier, redial);
+        let randomness = self.network.randomness();
+        let keeper = resumes.then(|| Keeper::new(Arc::new(redialer), randomness));
+        let (session, driver) = session::start(agreement, carrier, keeper);
         Connected {
             welcome,
             session,
@@ -305,14 +309,14 @@ async fn connect_with(
     let host = dialer.host()?;
     let port = dialer.server.port_or_known_default().unwrap_or(443);
     let address = format!("{host}:{port}");
-    let tcp: Box<dyn Io> = match dialer.proxies.for_host(&host, port) {
-        Some(proxy) => limited("proxy", proxy.connect(&host, port)).await??,
+    let connection = match dialer.proxies.for_host(&host, port) {
+        Some(proxy) => limited("proxy", proxy.connect(&dialer.network, &host, port)).await??,
         None => {
-            let connected = limited("connect", connect_tcp(&host, port)).await?;
-            Box::new(connected.map_err(|source| DialError::Connect {
+            let connected = limited("connect", dialer.network.connect(&host, port)).await?;
+            connected.map_err(|source| DialError::Connect {
                 address: address.clone(),
                 source,
-            })?)
+            })?
         }
     };
     let failed = |source| DialError::Tls {
@@ -322,16 +326,9 @@ async fn connect_with(
     let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
         .map_err(|error| failed(io::Error::other(error)))?;
     let connector = TlsConnector::from(config);
-    limited("TLS", connector.connect(name, tcp))
+    limited("TLS", connector.connect(name, connection))
         .await?
         .map_err(failed)
-}
-
-/// A TCP connection without Nagle's delay, which costs a handshake 40 ms.
-pub(crate) async fn connect_tcp(host: &str, port: u16) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect((host.trim_matches(['[', ']']), port)).await?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
 }
 
 fn channel_binding(stream: &TlsStream<Box<dyn Io>>) -> Option<Base64> {

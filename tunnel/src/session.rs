@@ -19,7 +19,7 @@ pub use crate::lane::{End, LaneStatus};
 pub use driver::Driver;
 use driver::Inlet;
 pub use inbound::{Inbound, Incoming, IncomingError};
-pub(crate) use keeper::{Again, Redial, Redialled};
+pub(crate) use keeper::{Again, Keeper, Redial, Redialled};
 pub use stream::{Stream, refusal_in};
 pub use tunnel_proto::mux::Stats as MuxStats;
 
@@ -31,7 +31,6 @@ use crate::{
     mux::{self, MuxError, MuxStream, Opener},
 };
 use futures::StreamExt as _;
-use keeper::Keeper;
 use std::{
     sync::{
         Arc, PoisonError,
@@ -153,11 +152,11 @@ pub(crate) struct Agreement {
     pub(crate) memory: Memory,
 }
 
-/// Starts a session on its first carrier. `redial` brings it another one, on the side that dials.
+/// Starts a session on its first carrier. `keeper` brings it another one, on the side that dials.
 pub(crate) fn start(
     agreement: Agreement,
     carrier: Carrier,
-    redial: Option<Arc<dyn Redial>>,
+    keeper: Option<Keeper>,
 ) -> (Session, Driver) {
     let link = Link::new(link::Config {
         quiet: agreement.heartbeat,
@@ -205,7 +204,6 @@ pub(crate) fn start(
         // the end of the one before.
         room: Arc::new(Semaphore::new(2 * own_streams)),
     };
-    let keeper = redial.map(Keeper::new);
     let driver = Driver::new(mux, inlet, keeper, &shared);
     (Session { shared }, driver)
 }

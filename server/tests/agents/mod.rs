@@ -30,7 +30,7 @@ use serde_json::json;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tunnel::Memory;
-use tunnel::dial::{Connected, DialError, Dialer, Introduction, Proxies, Trust};
+use tunnel::dial::{Connected, DialError, Dialer, Introduction, Network, Proxies, Trust};
 use tunnel::identity::KeyPair;
 use tunnel::session::Session;
 use tunnel_proto::hello::AgentKind;
@@ -146,6 +146,7 @@ impl Running {
             server_key: None,
             memory: Memory::default(),
             muxes: Vec::new(),
+            network: Network::default(),
         }
     }
 

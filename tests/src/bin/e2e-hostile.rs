@@ -15,7 +15,7 @@ use testbed::Testbed;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tunnel::{
     Memory,
-    dial::{DialError, Dialer, Introduction, Proxies, Trust},
+    dial::{DialError, Dialer, Introduction, Network, Proxies, Trust},
     identity::KeyPair,
 };
 use tunnel_proto::hello::AgentKind;
@@ -48,6 +48,7 @@ async fn main() -> anyhow::Result<()> {
             server_key: None,
             memory: Memory::default(),
             muxes: Vec::new(),
+            network: Network::default(),
         },
         cluster: api.create_cluster("hostile").await?,
         api,

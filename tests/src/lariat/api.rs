@@ -6,7 +6,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use tunnel::Memory;
-use tunnel::dial::{Dialer, Proxies, Trust};
+use tunnel::dial::{Dialer, Network, Proxies, Trust};
 
 /// A logged-in user.
 #[derive(Clone)]
@@ -92,6 +92,7 @@ impl Api {
             server_key: None,
             memory: Memory::default(),
             muxes: Vec::new(),
+            network: Network::default(),
         };
         Ok(String::from_utf8(
             tunnel::dial::fetch_ca(&dialer).await?.to_vec(),

@@ -1,6 +1,6 @@
 //! HTTP CONNECT proxies, and the rules of `HTTPS_PROXY` and `NO_PROXY`.
 
-use super::connect_tcp;
+use super::Network;
 use crate::Io;
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use ipnet::IpNet;
@@ -174,14 +174,17 @@ impl Proxy {
     }
 
     /// A connection to `host:port` through the proxy.
-    pub(super) async fn connect(&self, host: &str, port: u16) -> Result<Box<dyn Io>, ProxyError> {
-        let mut stream =
-            connect_tcp(&self.host, self.port)
-                .await
-                .map_err(|source| ProxyError::Connect {
-                    address: self.address(),
-                    source,
-                })?;
+    pub(super) async fn connect(
+        &self,
+        network: &Network,
+        host: &str,
+        port: u16,
+    ) -> Result<Box<dyn Io>, ProxyError> {
+        let connected = network.connect(&self.host, self.port).await;
+        let mut stream = connected.map_err(|source| ProxyError::Connect {
+            address: self.address(),
+            source,
+        })?;
         let mut request = format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n");
         if let Some(authorization) = &self.authorization {
             request.push_str(&format!("Proxy-Authorization: Basic {authorization}\r\n"));
@@ -199,7 +202,7 @@ impl Proxy {
         let head = String::from_utf8_lossy(&head);
         let status = head.lines().next().unwrap_or_default();
         match status.split(' ').nth(1) {
-            Some("200") => Ok(Box::new(stream)),
+            Some("200") => Ok(stream),
             // 401 is what some proxies say where 407 is meant.
             Some("407" | "401") => Err(ProxyError::Unauthorized(self.address())),
             _ => Err(ProxyError::Refused(status.chars().take(200).collect())),

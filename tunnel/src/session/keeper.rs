@@ -6,6 +6,7 @@ use crate::{
     lane::{Control, End},
 };
 use futures::future::BoxFuture;
+use rand::rngs::StdRng;
 use std::{
     future::Future,
     pin::Pin,
@@ -51,9 +52,12 @@ pub(crate) struct Again {
     pub(crate) retry_after: Option<Duration>,
 }
 
-pub(super) struct Keeper {
+/// Keeps a session on a carrier.
+pub(crate) struct Keeper {
     redial: Arc<dyn Redial>,
     backoff: Backoff,
+    /// What waits are drawn from.
+    randomness: StdRng,
     doing: Doing,
 }
 
@@ -64,12 +68,13 @@ enum Doing {
 }
 
 impl Keeper {
-    pub(super) fn new(redial: Arc<dyn Redial>) -> Self {
+    pub(crate) fn new(redial: Arc<dyn Redial>, randomness: StdRng) -> Self {
         let mut backoff = Backoff::new(WAITS);
         backoff.connected(Instant::now().into_std());
         Self {
             redial,
             backoff,
+            randomness,
             doing: Doing::Nothing,
         }
     }
@@ -113,7 +118,7 @@ impl Keeper {
     }
 
     fn wait(&mut self, now: std::time::Instant, retry_after: Option<Duration>) -> Doing {
-        let wait = self.backoff.next(now, retry_after, &mut rand::rng());
+        let wait = self.backoff.next(now, retry_after, &mut self.randomness);
         Doing::Waiting(Box::pin(tokio::time::sleep(wait)))
     }
 }

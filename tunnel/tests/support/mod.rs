@@ -35,7 +35,7 @@ use tokio_rustls::TlsAcceptor;
 use tunnel::{
     CHANNEL_BINDING_LABEL, Memory,
     accept::{AcceptError, Accepted, Acceptor, Admission},
-    dial::{Connected, DialError, Dialer, Introduction, Proxies, Trust},
+    dial::{Connected, DialError, Dialer, Introduction, Network, Proxies, Trust},
     identity::KeyPair,
     session::{Incoming, Session},
 };
@@ -98,6 +98,7 @@ impl Server {
             server_key: None,
             memory: Memory::default(),
             muxes: Vec::new(),
+            network: Network::default(),
         }
     }
 }
