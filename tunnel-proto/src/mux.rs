@@ -179,6 +179,7 @@ pub struct Mux {
     own: usize,
     peer: usize,
     opener_waits: bool,
+    over: bool,
     gate: Gate<StreamId>,
     /// Streams with frames without data to send, in the order in which these became due.
     due: VecDeque<StreamId>,
@@ -205,6 +206,7 @@ impl Mux {
             own: 0,
             peer: 0,
             opener_waits: false,
+            over: false,
             gate: Gate::new(),
             due: VecDeque::new(),
             refusals: VecDeque::new(),
@@ -319,10 +321,28 @@ impl Mux {
         }
     }
 
+    /// Nothing is sent or received any more: forgets what nobody holds, and from now on what is
+    /// released. What was received can still be read.
+    pub fn end(&mut self) {
+        self.over = true;
+        let unaccepted = self.events.drain(..).filter_map(|event| match event {
+            Event::Opened(id) => Some(id),
+            Event::Readable(_) | Event::Writable(_) | Event::Room => None,
+        });
+        for id in unaccepted {
+            self.streams.remove(&id);
+        }
+        self.streams.retain(|_, stream| !stream.released);
+    }
+
     /// Nobody holds the stream any more. What was written and ended is still sent, and what was
     /// only written if the peer takes it without being asked; a stream that has not ended in order
     /// both ways is reset.
     pub fn release(&mut self, id: StreamId) {
+        if self.over {
+            self.streams.remove(&id);
+            return;
+        }
         let Some(stream) = self.streams.get_mut(&id) else {
             return;
         };

@@ -110,8 +110,15 @@ impl State {
 
     fn end(&mut self, woken: &mut Vec<Waker>) {
         self.over = true;
+        for unaccepted in self.opened.drain(..) {
+            self.mux.release(unaccepted);
+        }
+        self.mux.end();
         woken.append(&mut self.openers);
-        for (_, waiting) in self.waiting.drain() {
+        let mut waiting: Vec<_> = self.waiting.drain().collect();
+        // The map's own order is another one in each process, and a simulation is to be repeatable.
+        waiting.sort_unstable_by_key(|(id, _)| *id);
+        for (_, waiting) in waiting {
             woken.extend(waiting.reader);
             woken.extend(waiting.writer);
         }
