@@ -77,7 +77,8 @@ pub(crate) fn start(
 ) -> (Opener, Box<dyn Mux>) {
     if agreed.mux == YAMUX {
         let (opens, asked) = mpsc::channel(64);
-        let mux = Yamux::new(LaneIo::new(lane), agreed.side, asked, over.clone());
+        let growth = agreed.windows.total();
+        let mux = Yamux::new(LaneIo::new(lane), agreed.side, asked, over.clone(), growth);
         return (Opener::Yamux(opens), Box::new(mux));
     }
     let config = mux::Config {

@@ -179,7 +179,10 @@ pub(crate) fn start(
         side: agreement.side,
         own_streams: most_streams as usize,
         peer_streams: own_streams,
-        windows: Budget::within(&agreement.memory.windows, SESSION_WINDOWS),
+        windows: Budget::within(
+            &agreement.memory.windows,
+            SESSION_WINDOWS.min(agreement.memory.windows.total()),
+        ),
     };
     let (opener, mux) = mux::start(&agreed, lane, &over);
     // tokio's channel keeps room for 32, in every idle session.

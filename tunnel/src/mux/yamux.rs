@@ -50,13 +50,14 @@ impl Yamux {
         side: Side,
         asked: mpsc::Receiver<oneshot::Sender<MuxStream>>,
         over: CancellationToken,
+        growth: usize,
     ) -> Self {
         let mode = match side {
             Side::Agent => yamux::Mode::Client,
             Side::Server => yamux::Mode::Server,
         };
         Self {
-            connection: yamux::Connection::new(io.compat(), config(), mode),
+            connection: yamux::Connection::new(io.compat(), config(growth), mode),
             asked,
             waiting: None,
             over,
@@ -83,10 +84,11 @@ impl Yamux {
     }
 }
 
-fn config() -> yamux::Config {
+/// `growth` is what the windows of all streams may grow by together, as far as memory goes.
+fn config(growth: usize) -> yamux::Config {
     let mut config = yamux::Config::default();
     // The window first: the other setter asserts that it covers the streams.
-    config.set_max_connection_receive_window(Some(STREAMS * FIRST_WINDOW + GROWTH));
+    config.set_max_connection_receive_window(Some(STREAMS * FIRST_WINDOW + growth.min(GROWTH)));
     config.set_max_num_streams(STREAMS);
     // The split of sends stays at its default of 16 KiB: a smaller one costs three quarters of the
     // throughput and latency as well, a larger one gains nothing.
@@ -220,7 +222,7 @@ mod tests {
     #[test]
     fn the_settings_are_ones_that_yamux_accepts() {
         // Y8: the setter panics if the window does not cover the streams.
-        let _ = config();
+        let _ = (config(0), config(usize::MAX));
     }
 
     #[test]
