@@ -273,7 +273,7 @@ impl Session {
     /// The next stream that the peer opened; `None` when the session is over.
     pub async fn accept(&self) -> Option<Incoming> {
         let (stream, permit) = self.shared.accepted.lock().await.next().await?;
-        Some(Incoming::new(stream, permit))
+        Some(Incoming::new(stream, permit, self.attached()))
     }
 
     /// How far the session is.

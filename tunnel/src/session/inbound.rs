@@ -4,19 +4,21 @@ use super::stream::Stream;
 use crate::mux::MuxStream;
 use std::{io, time::Duration};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tunnel_proto::stream::{
     OpenV1, PREAMBLE_HEADER, Refusal, RefusalReason, Reply, StreamError, decode_open,
     decode_open_header, encode_reply,
 };
 
-/// How long the opener may take for its preamble, and the network for a refusal.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the opener may take for its preamble, and the network for a refusal, while there is a
+/// carrier: longer than it takes to notice that one is dead.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A stream that the peer opened and whose preamble was not read yet.
 pub struct Incoming {
     stream: MuxStream,
     permit: OwnedSemaphorePermit,
+    attached: watch::Receiver<bool>,
 }
 
 /// A stream whose preamble was read; it waits for an answer.
@@ -42,18 +44,38 @@ pub enum IncomingError {
 }
 
 impl Incoming {
-    pub(super) fn new(stream: MuxStream, permit: OwnedSemaphorePermit) -> Self {
-        Self { stream, permit }
+    pub(super) fn new(
+        stream: MuxStream,
+        permit: OwnedSemaphorePermit,
+        attached: watch::Receiver<bool>,
+    ) -> Self {
+        Self {
+            stream,
+            permit,
+            attached,
+        }
     }
 
-    /// Reads the preamble. A preamble that breaks the rules is refused.
+    /// Reads the preamble. A preamble that breaks the rules is refused. One that is cut off with
+    /// the carrier comes with the next, however long that takes.
     ///
     /// # Errors
     ///
     /// See [`IncomingError`].
     pub async fn preamble(mut self) -> Result<Inbound, IncomingError> {
-        let read = tokio::time::timeout(PATIENCE, read_open(&mut self.stream));
-        let open = read.await.unwrap_or(Err(IncomingError::Late));
+        let open = {
+            let mut read = std::pin::pin!(read_open(&mut self.stream));
+            loop {
+                let was_attached = *self.attached.borrow_and_update();
+                match tokio::time::timeout(PATIENCE, read.as_mut()).await {
+                    Ok(open) => break open,
+                    Err(_) if was_attached && !self.attached.has_changed().unwrap_or(false) => {
+                        break Err(IncomingError::Late);
+                    }
+                    Err(_) => {}
+                }
+            }
+        };
         match open {
             Ok(open) => Ok(Inbound {
                 open,
