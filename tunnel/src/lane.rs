@@ -101,8 +101,8 @@ impl Lane {
         }
         self.control.register(cx.waker());
         let now = now();
-        self.take_orders(now)
-            .and_then(|()| self.carry(cx, now))
+        self.take_orders(now);
+        self.carry(cx, now)
             .and_then(|()| self.run_timer(cx, now))
             .and_then(|()| self.report())
             .map_err(|end| self.end(cx, end))
@@ -132,7 +132,7 @@ impl Lane {
         Over
     }
 
-    fn take_orders(&mut self, now: Instant) -> Result<(), End> {
+    fn take_orders(&mut self, now: Instant) {
         let orders = self.control.take_orders();
         if let Some((deadline, reason)) = orders.drain {
             self.link.drain(deadline, &reason);
@@ -143,16 +143,23 @@ impl Lane {
             let _ = answer.send(self.control.freeze(self.link.received()));
         }
         if let Some(new) = orders.attach {
-            self.link
-                .attach(now, new.peer_received)
-                .map_err(End::Protocol)?;
-            self.control.attached();
-            self.place = Place::On {
-                carrier: Box::new(new.carrier),
-                unflushed: false,
-            };
+            match self.link.attach(now, new.peer_received) {
+                Ok(()) => {
+                    self.control.attached();
+                    self.place = Place::On {
+                        carrier: Box::new(new.carrier),
+                        unflushed: false,
+                    };
+                }
+                // A hello that its sender has given up may arrive behind a newer one, and tells of
+                // the past. It costs the carrier, not the session, which waits for the next one.
+                Err(error) => {
+                    if let Place::Nowhere { why, .. } = &mut self.place {
+                        *why = End::Protocol(error);
+                    }
+                }
+            }
         }
-        Ok(())
     }
 
     /// Lets the carrier go, and waits for another one.
