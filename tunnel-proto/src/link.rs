@@ -114,6 +114,32 @@ enum Phase {
     Closed,
 }
 
+/// This side is leaving. Nobody acknowledges that, so every carrier is told.
+#[derive(Debug)]
+struct Drain {
+    deadline: Duration,
+    reason: String,
+    /// When the first carrier was told.
+    since: Option<Instant>,
+    /// The current carrier is to be told.
+    due: bool,
+}
+
+impl Drain {
+    fn poll(&mut self, now: Instant) -> Option<Frame> {
+        if !std::mem::take(&mut self.due) {
+            return None;
+        }
+        let since = *self.since.get_or_insert(now);
+        let passed = now.saturating_duration_since(since);
+        let left = self.deadline.saturating_sub(passed).as_millis();
+        Some(Frame::Drain {
+            deadline_ms: u32::try_from(left).unwrap_or(u32::MAX),
+            reason: self.reason.clone(),
+        })
+    }
+}
+
 /// A resumable byte stream. See the [module](self).
 #[derive(Debug)]
 #[cfg_attr(test, derive(Clone))]
@@ -124,7 +150,7 @@ pub struct Link {
     receive: Receive,
     /// Frames of our own that go before data, at most one of each kind.
     pong: Option<u64>,
-    drain: Option<Frame>,
+    drain: Option<Drain>,
     /// Goes behind all data.
     close: Option<Frame>,
     /// What the peer said and the shell has not asked for yet, the newest of each kind.
@@ -164,6 +190,9 @@ impl Link {
         self.receive.forget_acknowledged();
         self.pong = None;
         self.carrier_silent = false;
+        if let Some(drain) = &mut self.drain {
+            drain.due = true;
+        }
         self.phase = Phase::Attached(Heartbeat::new(now, self.config.quiet, self.config.patience));
         Ok(())
     }
@@ -242,7 +271,7 @@ impl Link {
         if let Some(received) = self.receive.poll_ack(now) {
             return Some(message(&Frame::Ack(received)));
         }
-        if let Some(drain) = self.drain.take() {
+        if let Some(drain) = self.drain.as_mut().and_then(|drain| drain.poll(now)) {
             return Some(message(&drain));
         }
         if let Some(chunk) = self.send.poll_chunk() {
@@ -351,9 +380,11 @@ impl Link {
 
     /// Tells the peer that this side is leaving in `deadline`.
     pub fn drain(&mut self, deadline: Duration, reason: &str) {
-        self.drain = Some(Frame::Drain {
-            deadline_ms: u32::try_from(deadline.as_millis()).unwrap_or(u32::MAX),
+        self.drain = Some(Drain {
+            deadline,
             reason: reason.to_owned(),
+            since: None,
+            due: true,
         });
     }
 
