@@ -187,6 +187,12 @@ properties: setup ## Go through the properties of the tunnel's link and gate wit
 	PROPTEST_CASES=$(PROPERTY_CASES) $(CARGO) test --profile properties --locked -p tunnel-proto --lib -- --nocapture link:: gate:: mux::frame::
 	PROPTEST_CASES=$$(($(PROPERTY_CASES) / 10 + 1)) $(CARGO) test --profile properties --locked -p tunnel-proto --lib -- mux::tests::
 
+SEEDS ?= 10000
+FIRST ?= 1
+.PHONY: simulate
+simulate: setup ## Simulate the whole tunnel with faults in virtual time: SEEDS (10000) seeds from FIRST (1)
+	SEEDS=$(SEEDS) FIRST=$(FIRST) $(CARGO) test --locked -p tunnel --test simulation -- --nocapture seeds
+
 FUZZ_SECONDS ?= 15
 .PHONY: fuzz
 fuzz: setup ## Feed decoders of the tunnel, the management API and recordings made-up input, FUZZ_SECONDS (15) for each of 13 targets
