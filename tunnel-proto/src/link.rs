@@ -116,6 +116,7 @@ enum Phase {
 
 /// This side is leaving. Nobody acknowledges that, so every carrier is told.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 struct Drain {
     deadline: Duration,
     reason: String,

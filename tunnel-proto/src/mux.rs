@@ -46,6 +46,9 @@ pub const REFUSED: u32 = 1;
 /// Streams that were refused and whose openers were not told yet; one more ends the session.
 const MOST_REFUSALS: usize = 1024;
 
+/// With less room than this nothing is sent.
+pub const LEAST_ROOM: usize = HEADER + MAX_CONTROL + 1;
+
 /// A round trip below this one says nothing about windows.
 const LEAST_ROUND_TRIP: Duration = Duration::from_millis(1);
 

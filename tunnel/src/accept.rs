@@ -214,7 +214,7 @@ impl Acceptor {
             let admission = admit(verified.clone())
                 .await
                 .map_err(AcceptError::Rejected)?;
-            let resumed = frozen(&verified.hello, admission.resume.as_ref()).await;
+            let resumed = frozen(&verified.hello, admission.resume.as_ref()).await?;
             let welcome = self.welcome(&verified.hello, &signed_bytes, &admission, &resumed);
             carrier.send(welcome).await.map_err(AcceptError::Lost)?;
             Ok((verified, admission, resumed))
@@ -368,13 +368,24 @@ struct Resumed {
     peer_received: Offset,
 }
 
-async fn frozen(hello: &Hello, session: Option<&Session>) -> Option<Resumed> {
-    let (resume, session) = (hello.resume.as_ref()?, session?);
-    Some(Resumed {
-        session: session.clone(),
-        frozen: session.freeze().await?,
-        peer_received: Offset(resume.received),
-    })
+async fn frozen(hello: &Hello, session: Option<&Session>) -> Result<Option<Resumed>, AcceptError> {
+    let (Some(resume), Some(session)) = (&hello.resume, session) else {
+        return Ok(None);
+    };
+    match session.freeze().await {
+        Some(frozen) => Ok(Some(Resumed {
+            session: session.clone(),
+            frozen,
+            peer_received: Offset(resume.received),
+        })),
+        None if session.over().is_cancelled() => Ok(None),
+        // The agent has given this handshake up: it must not cost the session.
+        None => {
+            let message = "a newer connection of the session is coming";
+            let rejection = Rejection::new(RejectionCode::Busy, message);
+            Err(AcceptError::Rejected(rejection))
+        }
+    }
 }
 
 fn has_mux(hello: &Hello, mux: &str) -> bool {

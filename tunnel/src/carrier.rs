@@ -12,6 +12,7 @@ use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
         Error as WsError, Message,
+        error::ProtocolError,
         protocol::{Role, WebSocketConfig},
     },
 };
@@ -113,7 +114,11 @@ impl fmt::Debug for Carrier {
 fn to_io(error: WsError) -> io::Error {
     match error {
         WsError::Io(error) => error,
-        WsError::ConnectionClosed | WsError::AlreadyClosed => io::ErrorKind::UnexpectedEof.into(),
+        WsError::ConnectionClosed
+        | WsError::AlreadyClosed
+        | WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
+            io::ErrorKind::UnexpectedEof.into()
+        }
         WsError::Capacity(_) => io::Error::new(io::ErrorKind::InvalidData, "message is too long"),
         other => io::Error::new(io::ErrorKind::InvalidData, other),
     }

@@ -239,7 +239,7 @@ impl Dialer {
         if !pinned || !identity::verify(key, &transcript::server(hello, &bytes), &signature) {
             return Err(DialError::ServerIdentity);
         }
-        if welcome.version != VERSION || !mux::SPOKEN.contains(&&*welcome.mux) {
+        if welcome.version != VERSION || !self.muxes().contains(&welcome.mux) {
             let message = format!("it chose version {} over {}", welcome.version, welcome.mux);
             return Err(DialError::NotLariat(message));
         }

@@ -26,6 +26,7 @@ use tunnel_proto::{
     budget::Grant,
     frame::{CloseCode, Offset},
     link::{self, Event, Link, LinkError},
+    mux,
 };
 
 /// Received bytes that may wait for the multiplexer before the carrier is left unread.
@@ -138,11 +139,11 @@ impl Lane {
             self.link.drain(deadline, &reason);
         }
         if let Some(answer) = orders.freeze {
-            // From here on nothing more is received on the old carrier.
+            // From here on nothing more is received on the old carrier, nor on one that was about
+            // to be attached: the newest handshake wins.
             self.detach(now, End::CarrierLost("replaced by another one".into()));
             let _ = answer.send(self.control.freeze(self.link.received()));
-        }
-        if let Some(new) = orders.attach {
+        } else if let Some(new) = orders.attach {
             match self.link.attach(now, new.peer_received) {
                 Ok(()) => {
                     self.control.attached();
@@ -341,7 +342,7 @@ impl Lane {
     /// it. Says whether it did.
     pub(crate) fn widen(&mut self) -> bool {
         let attached = matches!(self.place, Place::On { .. });
-        if !attached || self.link.room() > 0 || self.link.unsent() > 0 {
+        if !attached || self.link.room() >= mux::LEAST_ROOM || self.link.unsent() > 0 {
             return false;
         }
         let bound = self.link.replay_bound();

@@ -18,9 +18,9 @@ pub(super) const FIRST_WINDOW: u32 = 256 * 1024;
 /// stream itself.
 pub(super) const SEND_QUEUE: usize = 64 * 1024;
 
-/// A piece up to this long is put behind what is there, so that it does not keep the whole message
-/// it came in.
-const COPIED: usize = 4 * 1024;
+/// A piece shorter than this is put behind what is there, so that it does not keep the whole message
+/// it came in: what is unread pins at most four times as much.
+const KEPT: usize = 16 * 1024;
 
 /// A window that is used up within so many round trips is too small.
 const ROUND_TRIPS: u32 = 2;
@@ -220,7 +220,7 @@ impl ReceiveHalf {
             return Err(MuxError::OverCredit(id));
         }
         self.buffered += bytes.len();
-        if bytes.len() <= COPIED {
+        if bytes.len() < KEPT {
             self.tail.extend_from_slice(&bytes);
         } else {
             if !self.tail.is_empty() {

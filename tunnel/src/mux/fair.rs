@@ -183,7 +183,7 @@ impl Fair {
         if state.mux.wants_transmit() {
             let now = tokio::time::Instant::now().into_std();
             let mut room = self.lane.room();
-            if room == 0 && self.lane.widen() {
+            if room < mux::LEAST_ROOM && self.lane.widen() {
                 room = self.lane.room();
             }
             // With the headers of a few streams.

@@ -17,8 +17,8 @@ use tokio::{
     sync::Notify,
     time::sleep,
 };
-use tunnel::session::{Session, Stream};
-use tunnel_proto::{hello::YAMUX, stream::Class};
+use tunnel::session::{End, Session, Stream};
+use tunnel_proto::{frame::CloseCode, hello::YAMUX, stream::Class};
 
 /// The ends of a stream, as indices; also those of its direction that they write.
 pub const OPENER: usize = 0;
@@ -118,6 +118,19 @@ impl Ledger {
         let mut inner = self.lock();
         let ends = inner.sessions.entry(session.id().to_owned()).or_default();
         ends.push(session.clone());
+    }
+
+    /// One end of a session is over, for this reason.
+    pub fn ended(&self, session: &str, end: &End) {
+        self.trace.note(format_args!("{session} is over: {end}"));
+        let broke_rules = match end {
+            End::Protocol(_) | End::Carrier(_) | End::Mux(_) => true,
+            End::ClosedByPeer { code, .. } => *code != CloseCode::Normal,
+            _ => false,
+        };
+        if broke_rules {
+            self.fault(format!("{session} is over: {end:?}"));
+        }
     }
 
     fn has_ended(&self, session: &str) -> bool {

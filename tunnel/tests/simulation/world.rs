@@ -277,11 +277,8 @@ async fn run_agent(
         let (session, driver) = (connected.session, connected.driver);
         trace.note(format_args!("agent {agent}: session {}", session.id()));
         process.begin(agent, &session);
-        let ended = Arc::clone(&trace);
-        process.spawn(async move {
-            let end = driver.await;
-            ended.note(format_args!("agent {agent}: {end}"));
-        });
+        let (ledger, id) = (Arc::clone(&process.ledger), session.id().to_owned());
+        process.spawn(async move { ledger.ended(&id, &driver.await) });
         let mut phase = session.phase();
         let left = phase.wait_for(|phase| !matches!(phase, Phase::Live)).await;
         // A session that is drained goes on beside its successor.
@@ -370,7 +367,7 @@ impl Serving {
         let serving = Arc::clone(self);
         self.process.spawn(async move {
             let end = driver.await;
-            serving.trace.note(format_args!("server: {id}: {end}"));
+            serving.process.ledger.ended(&id, &end);
             serving.known.lock().unwrap().remove(&id);
         });
     }
