@@ -1,6 +1,9 @@
-//! The programs that are built from Go modules, pinned in this package, into a cache outside it.
+//! The programs that are built from Go modules and crates, pinned in this package, into a cache outside it.
 
 mod build;
+mod crates;
+
+pub use crates::ensure_rust_tunnels;
 
 use std::{
     collections::BTreeSet,
@@ -90,6 +93,8 @@ pub enum Tool {
     GoClients,
     /// A program of our own over client-go: follower.
     Follower,
+    /// Both ends of a tunnel over Rancher's remotedialer: remotedialer.
+    Remotedialer,
 }
 
 const KUBERNETES_PROGRAMS: [&str; 6] = [
@@ -110,6 +115,7 @@ impl Tool {
             Self::MetricsServer => "metrics-server".into(),
             Self::GoClients => "go-clients".into(),
             Self::Follower => "follower".into(),
+            Self::Remotedialer => "remotedialer".into(),
         }
     }
 
@@ -131,6 +137,7 @@ impl Tool {
             Self::MetricsServer => module!("metrics-server"),
             Self::GoClients => module!("go-clients"),
             Self::Follower => module!("follower"),
+            Self::Remotedialer => module!("remotedialer"),
         }
     }
 
@@ -160,6 +167,7 @@ impl Tool {
                 one("./machinery", "machinery"),
             ],
             Self::Follower => vec![one(".", "follower")],
+            Self::Remotedialer => vec![one("./tunnel", "remotedialer")],
         }
     }
 
@@ -177,6 +185,10 @@ impl Tool {
                 ),
             ],
             Self::Follower => &[("main.go", include_str!("../tools/follower/main.go"))],
+            Self::Remotedialer => &[(
+                "tunnel/main.go",
+                include_str!("../tools/remotedialer/tunnel/main.go"),
+            )],
             _ => &[],
         }
     }
