@@ -181,6 +181,12 @@ bench-fleet: setup ## Measure one server with 1,000 simulated clusters, 2,000 pe
 	$(CARGO) build --release $(LOCKED) --bin lariat-server --bin bench-fleet
 	$(RELEASE)/bench-fleet --out docs/benchmarks
 
+.PHONY: bench-tunnel
+bench-tunnel: setup ## Measure the tunnel beside bare TLS, rathole, bore and remotedialer; writes docs/benchmarks (release build; 25 minutes)
+	@.ci/setup go tunnels
+	$(CARGO) build --release $(LOCKED) --bin bench-tunnel
+	$(RELEASE)/bench-tunnel $(BENCH_FLAGS)
+
 PROPERTY_CASES ?= 1000000
 .PHONY: properties
 properties: setup ## Go through the properties of the tunnel's link and gate with PROPERTY_CASES (1000000) cases each, of its multiplexer with a tenth of that, and all races of carriers; optimised

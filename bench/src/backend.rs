@@ -10,7 +10,7 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use std::{convert::Infallible, sync::Arc};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -39,29 +39,70 @@ pub struct Tls {
 /// # Errors
 /// When a certificate cannot be made.
 pub fn tls() -> anyhow::Result<Tls> {
-    let key = rcgen::KeyPair::generate()?;
-    let mut params = rcgen::CertificateParams::new(Vec::new())?;
-    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    let ca = params.self_signed(&key)?;
-    let issuer = rcgen::Issuer::from_params(&params, &key);
-    let leaf_key = rcgen::KeyPair::generate()?;
-    let leaf = rcgen::CertificateParams::new(vec!["localhost".to_owned()])?
-        .signed_by(&leaf_key, &issuer)?;
-    let leaf_key = PrivateKeyDer::try_from(leaf_key.serialize_der()).map_err(anyhow::Error::msg)?;
-    let server = rustls::ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(vec![CertificateDer::from(leaf.der().to_vec())], leaf_key)?;
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(CertificateDer::from(ca.der().to_vec()))?;
-    let client = rustls::ClientConfig::builder()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(Tls {
-        server: Arc::new(server),
-        client: Arc::new(client),
-        ca_pem: ca.pem(),
-        ca_der: ca.der().to_vec(),
-    })
+    Certificates::generate()?.tls()
+}
+
+/// A certificate for `localhost` with an ECDSA P-256 key, and the authority that vouches for it, in PEM.
+pub struct Certificates {
+    /// Of the authority.
+    pub ca: String,
+    /// Of the server.
+    pub certificate: String,
+    /// The server's key.
+    pub key: String,
+}
+
+impl Certificates {
+    /// New ones.
+    ///
+    /// # Errors
+    /// When a certificate cannot be made.
+    pub fn generate() -> anyhow::Result<Self> {
+        let key = rcgen::KeyPair::generate()?;
+        let mut params = rcgen::CertificateParams::new(Vec::new())?;
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, "bench CA");
+        let ca = params.self_signed(&key)?;
+        let issuer = rcgen::Issuer::from_params(&params, &key);
+        let leaf_key = rcgen::KeyPair::generate()?;
+        let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()])?;
+        // OpenSSL takes a certificate for its own authority's that has the same name.
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, "localhost");
+        let leaf = params.signed_by(&leaf_key, &issuer)?;
+        Ok(Self {
+            ca: ca.pem(),
+            certificate: leaf.pem(),
+            key: leaf_key.serialize_pem(),
+        })
+    }
+
+    /// TLS of both sides.
+    ///
+    /// # Errors
+    /// When they are not certificates.
+    pub fn tls(&self) -> anyhow::Result<Tls> {
+        let ca = CertificateDer::from_pem_slice(self.ca.as_bytes())?;
+        let leaf = CertificateDer::from_pem_slice(self.certificate.as_bytes())?;
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes())?;
+        let server = rustls::ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(vec![leaf], key)?;
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(ca.clone())?;
+        let client = rustls::ClientConfig::builder()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(Tls {
+            server: Arc::new(server),
+            client: Arc::new(client),
+            ca_pem: self.ca.clone(),
+            ca_der: ca.to_vec(),
+        })
+    }
 }
 
 /// Serves over TLS on a port of loopback, which is returned, until the runtime ends.

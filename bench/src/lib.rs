@@ -17,3 +17,4 @@ pub mod memory;
 pub mod report;
 pub mod reverse_proxy;
 pub mod simulator;
+pub mod tunnel;

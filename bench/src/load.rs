@@ -89,16 +89,26 @@ pub async fn run<W: Work>(
     for worker in workers {
         latencies.extend(worker.await??);
     }
-    if latencies.is_empty() {
-        bail!("no answer within {time:?}");
+    Measured::of(latencies, time)
+}
+
+impl Measured {
+    /// What answers within `time` amount to.
+    ///
+    /// # Errors
+    /// When there are none.
+    pub fn of(mut latencies: Vec<Duration>, time: Duration) -> anyhow::Result<Self> {
+        if latencies.is_empty() {
+            bail!("no answer within {time:?}");
+        }
+        latencies.sort_unstable();
+        let at = |share: usize| latencies[(latencies.len() - 1) * share / 100];
+        Ok(Self {
+            per_second: latencies.len() as f64 / time.as_secs_f64(),
+            p50: at(50),
+            p99: at(99),
+        })
     }
-    latencies.sort_unstable();
-    let at = |share: usize| latencies[(latencies.len() - 1) * share / 100];
-    Ok(Measured {
-        per_second: latencies.len() as f64 / time.as_secs_f64(),
-        p50: at(50),
-        p99: at(99),
-    })
 }
 
 async fn worker(

@@ -7,14 +7,14 @@ use http::Request;
 use http_body_util::Empty;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tunnel::{
     Memory,
     accept::{Acceptor, Admission, Upgrade},
-    dial::{Dialer, Proxies, Trust},
+    dial::{Dialer, Network, Proxies, Trust},
     identity::KeyPair,
     session::Session,
 };
@@ -25,33 +25,54 @@ use tunnel_proto::hello::Limits;
 /// # Errors
 /// When there is no port.
 pub async fn listen(tls: &Tls) -> anyhow::Result<(Dialer, mpsc::Receiver<Session>)> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let dialer = dialer(listener.local_addr()?.port(), &tls.ca_pem)?;
+    let (sessions, out) = mpsc::channel(1);
+    tokio::spawn(accept(listener, Arc::clone(&tls.server), sessions)?);
+    Ok((dialer, out))
+}
+
+/// How to dial in at a port of loopback.
+///
+/// # Errors
+/// When the authority's certificate is none.
+pub fn dialer(port: u16, ca_pem: &str) -> anyhow::Result<Dialer> {
+    Ok(Dialer {
+        server: format!("https://localhost:{port}").parse()?,
+        trust: Trust::pem(ca_pem.as_bytes())?,
+        proxies: Proxies::default(),
+        server_key: None,
+        memory: Memory::default(),
+        muxes: Vec::new(),
+        network: Network::default(),
+    })
+}
+
+/// Takes agents in, for ever; their sessions go to `sessions`.
+///
+/// # Errors
+/// When there is no randomness for a key.
+pub fn accept(
+    listener: TcpListener,
+    tls: Arc<rustls::ServerConfig>,
+    sessions: mpsc::Sender<Session>,
+) -> anyhow::Result<impl Future<Output = ()>> {
     let acceptor = Acceptor {
         key: Arc::new(KeyPair::generate()?),
         replica: "bench".into(),
-        heartbeat: Duration::from_secs(5),
+        heartbeat: Duration::from_secs(15),
         patience: Duration::from_secs(10),
         resume_window: Duration::from_secs(180),
         memory: Memory::default(),
         limits: Limits::default(),
         require_channel_binding: false,
     };
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let dialer = Dialer {
-        server: format!("https://localhost:{}", listener.local_addr()?.port()).parse()?,
-        trust: Trust::pem(tls.ca_pem.as_bytes())?,
-        proxies: Proxies::default(),
-        server_key: None,
-        memory: Memory::default(),
-        muxes: Vec::new(),
-    };
-    let (sessions, out) = mpsc::channel(1);
-    let tls = TlsAcceptor::from(Arc::clone(&tls.server));
-    tokio::spawn(async move {
+    let tls = TlsAcceptor::from(tls);
+    Ok(async move {
         while let Ok((tcp, _)) = listener.accept().await {
             tokio::spawn(serve(tcp, tls.clone(), acceptor.clone(), sessions.clone()));
         }
-    });
-    Ok((dialer, out))
+    })
 }
 
 async fn serve(
@@ -81,6 +102,7 @@ async fn serve(
         .context("connection of the agent")
 }
 
+/// The handshake is large, and over soon: the task that lives as long as the session does not hold it.
 async fn run(
     io: TokioIo<hyper::upgrade::Upgraded>,
     acceptor: &Acceptor,
@@ -95,10 +117,7 @@ async fn run(
         })
     };
     let accepted = acceptor.accept(io, upgrade, None, admission).await?;
+    tokio::spawn(accepted.driver.context("a new session has its driver")?);
     sessions.send(accepted.session).await?;
-    accepted
-        .driver
-        .context("a new session has its driver")?
-        .await;
     Ok(())
 }

@@ -20,7 +20,7 @@ use std::{
 };
 use testbed::Testbed;
 use tunnel::Memory;
-use tunnel::dial::{Dialer, Proxies, Trust};
+use tunnel::dial::{Dialer, Network, Proxies, Trust};
 
 /// Measures what controllers do for many clusters, and writes the report.
 #[derive(Parser)]
@@ -82,6 +82,7 @@ async fn main() -> anyhow::Result<()> {
         server_key: None,
         memory: Memory::default(),
         muxes: Vec::new(),
+        network: Network::default(),
     };
     let mut report = Report::default();
     measure(&server, &api, &dialer, &args, &mut report).await?;

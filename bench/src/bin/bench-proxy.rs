@@ -31,7 +31,7 @@ use testbed::{BUSYBOX, Testbed};
 use tokio::io::AsyncReadExt as _;
 use tokio_util::task::TaskTracker;
 use tunnel::Memory;
-use tunnel::dial::{Dialer, Proxies, Trust};
+use tunnel::dial::{Dialer, Network, Proxies, Trust};
 use tunnel_proto::frame::CloseCode;
 
 /// Measures the proxy and writes the report.
@@ -311,6 +311,7 @@ async fn simulated(
         server_key: None,
         memory: Memory::default(),
         muxes: Vec::new(),
+        network: Network::default(),
     };
     let tasks = TaskTracker::new();
     let first = connect(&api, &dialer, &tasks, 0).await?;
