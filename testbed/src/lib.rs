@@ -19,10 +19,12 @@
 //! the owner is killed: processes die with it, and the rest is removed by the next owner or by
 //! [`clean`].
 
+pub mod balancer;
 pub mod browser;
 mod cache;
 pub mod chromium;
 pub mod clients;
+pub mod clock;
 mod cluster;
 pub mod collector;
 mod command;
@@ -59,7 +61,7 @@ pub use cluster::{Cluster, ClusterBuilder, Tier};
 pub use error::{Error, Result};
 pub use etcd::{Etcd, EtcdOptions, Member};
 pub use image::{BUSYBOX, Image};
-pub use network::Network;
+pub use network::{Network, Quality, Wire};
 pub use nix::sys::signal::Signal;
 pub use node::NODE_NAME;
 pub use process::Process;

@@ -11,7 +11,10 @@
 //! The cluster can dial the hub and cannot be dialled from there. The direct link is how a test
 //! compares: what comes from the owner's side passes, what the cluster begins is dropped.
 
+mod faults;
+mod ipv6;
 mod segment;
+mod wire;
 
 use std::{fs, net::Ipv4Addr, process::Command, sync::Arc};
 
@@ -23,6 +26,7 @@ use crate::{
 };
 
 pub(crate) use segment::Segment;
+pub use wire::{Quality, Wire};
 
 /// The address of the node, the same in every cluster.
 pub(crate) const NODE_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 99, 1, 10);
@@ -75,6 +79,7 @@ impl Drop for Hub {
 #[derive(Debug)]
 pub struct Network {
     slot: Arc<Slot>,
+    number: u8,
     cluster: String,
     gateway: String,
     wan_link: String,
@@ -93,6 +98,7 @@ impl Network {
         let index = slot.index();
         let network = Self {
             slot: Arc::clone(slot),
+            number,
             cluster: format!("lariat-{index}-{number}"),
             gateway: format!("lariat-{index}-{number}-gateway"),
             wan_link: format!("lrt{index}w{number}"),
@@ -181,8 +187,9 @@ impl Network {
         self.load_rules(
             &self.gateway,
             &format!(
-                "table ip gateway {{
-                   chain faults {{ type filter hook forward priority -10; policy accept; }}
+                "table inet gateway {{
+                   chain losses {{ type filter hook forward priority -20; policy accept; }}
+                   chain cuts {{ type filter hook forward priority -10; policy accept; }}
                    chain through {{ type filter hook forward priority 0; policy drop;
                      ct state established,related accept
                      iifname \"lan\" oifname \"wan\" ip daddr {hub} ct state new accept
@@ -190,7 +197,7 @@ impl Network {
                    chain inward {{ type filter hook input priority 0; policy drop;
                      ct state established,related accept
                      iifname \"lo\" accept
-                     ip protocol icmp accept
+                     meta l4proto {{ icmp, ipv6-icmp }} accept
                    }}
                    chain translate {{ type nat hook postrouting priority 100;
                      oifname \"wan\" masquerade
@@ -238,67 +245,10 @@ impl Network {
         &self.gateway
     }
 
-    /// Drops every packet between cluster and hub, both ways and silently.
-    ///
-    /// # Errors
-    /// When the rule cannot be set.
-    pub fn cut(&self) -> Result<()> {
-        self.fault("drop")
-    }
-
-    /// Answers every TCP packet between cluster and hub with a reset.
-    ///
-    /// # Errors
-    /// When the rule cannot be set.
-    pub fn reject(&self) -> Result<()> {
-        self.fault("ip protocol tcp reject with tcp reset")
-    }
-
-    /// Drops `percent` of the packets in each direction, at random.
-    ///
-    /// # Errors
-    /// When the rule cannot be set.
-    pub fn lose(&self, percent: u8) -> Result<()> {
-        self.fault(&format!("numgen random mod 100 < {percent} drop"))
-    }
-
-    /// Ends all faults.
-    ///
-    /// # Errors
-    /// When the rules cannot be removed.
-    pub fn heal(&self) -> Result<()> {
-        self.in_gateway(&["nft", "flush", "chain", "ip", "gateway", "faults"])
-    }
-
-    /// Makes the gateway forget every connection: from then on packets of old ones are dropped
-    /// silently, new ones pass.
-    ///
-    /// # Errors
-    /// When the table cannot be flushed.
-    pub fn flush_translations(&self) -> Result<()> {
-        self.in_gateway(&["conntrack", "--flush"])
-    }
-
-    /// Makes the gateway forget connections that were idle for `seconds`.
-    ///
-    /// # Errors
-    /// When the kernel refuses.
-    pub fn set_idle_timeout(&self, seconds: u32) -> Result<()> {
-        self.sysctl(
-            &self.gateway,
-            &format!("net.netfilter.nf_conntrack_tcp_timeout_established={seconds}"),
-        )
-    }
-
     /// `program` as a command that runs in the cluster's network namespace.
     #[must_use]
     pub fn command(&self, program: &Command) -> Command {
         enter(&self.cluster, program)
-    }
-
-    fn fault(&self, rule: &str) -> Result<()> {
-        self.heal()?;
-        self.in_gateway(&["nft", "add", "rule", "ip", "gateway", "faults", rule])
     }
 
     fn in_gateway(&self, words: &[&str]) -> Result<()> {

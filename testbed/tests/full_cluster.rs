@@ -7,11 +7,12 @@ use std::{
     collections::BTreeSet,
     fs,
     io::{BufRead, BufReader},
+    net::IpAddr,
     process::{Command, Output, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use testbed::{BUSYBOX, Cluster, Testbed, wait};
+use testbed::{BUSYBOX, Cluster, Quality, Testbed, wait};
 
 const LIMIT: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(100);
@@ -129,6 +130,8 @@ fn a_cluster_works_and_leaves_nothing() {
         exec_tells_output_and_exit_code(&cluster);
         the_service_address_of_the_api_server_works_in_pods(&cluster);
         the_hub_can_be_dialled_and_the_cluster_cannot(&cluster);
+        a_wire_is_as_long_as_asked_and_is_taken_away(&cluster);
+        the_hub_can_be_dialled_by_ipv6(&cluster);
         a_node_comes_back_after_a_power_cut(&mut cluster);
         another_cluster_runs_beside_it(&testbed, &cluster);
         slot("test of the testbed")
@@ -209,6 +212,38 @@ fn the_hub_can_be_dialled_and_the_cluster_cannot(cluster: &Cluster) {
     succeed(cluster, &dial);
     network.flush_translations().unwrap();
     succeed(cluster, &dial);
+}
+
+/// How long the cluster takes to reach a listener on the hub: one round trip, and the start of a shell.
+fn dial(cluster: &Cluster, hub: IpAddr) -> Duration {
+    let listener = std::net::TcpListener::bind((hub, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut bash = Command::new("bash");
+    bash.args(["-c", &format!("exec 3<>/dev/tcp/{hub}/{port}")]);
+    let started = Instant::now();
+    let output = cluster.network().unwrap().command(&bash).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    started.elapsed()
+}
+
+fn a_wire_is_as_long_as_asked_and_is_taken_away(cluster: &Cluster) {
+    let network = cluster.network().unwrap();
+    let hub = network.hub_address().into();
+    let delay = Duration::from_millis(300);
+    let wire = network.wire(Quality {
+        delay,
+        ..Quality::default()
+    });
+    let wire = wire.unwrap();
+    assert!(dial(cluster, hub) >= 2 * delay);
+    assert!(wire.carried() >= 4, "{} frames", wire.carried());
+    drop(wire);
+    assert!(dial(cluster, hub) < 2 * delay);
+}
+
+fn the_hub_can_be_dialled_by_ipv6(cluster: &Cluster) {
+    let hub = cluster.network().unwrap().add_ipv6().unwrap();
+    dial(cluster, hub.into());
 }
 
 fn a_node_comes_back_after_a_power_cut(cluster: &mut Cluster) {
