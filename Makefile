@@ -94,12 +94,13 @@ ifeq ($(shell id -u),0)
 	cargo-nextest nextest run $(LOCKED)
 	$(DEBUG)/e2e-faults
 	$(DEBUG)/e2e-proxies
+	$(DEBUG)/e2e-network
 	$(DEBUG)/e2e-endpoint
 	$(DEBUG)/e2e-store --seconds 20 --crash-points 200
 	$(DEBUG)/e2e-recording
 	$(DEBUG)/e2e-logins
 else
-	@echo "test: not root, so what needs namespaces is left out: $(ROOT_ONLY), e2e-faults, e2e-proxies, e2e-endpoint, e2e-store, e2e-recording, e2e-logins"
+	@echo "test: not root, so what needs namespaces is left out: $(ROOT_ONLY), e2e-faults, e2e-proxies, e2e-network, e2e-endpoint, e2e-store, e2e-recording, e2e-logins"
 	cargo-nextest nextest run $(LOCKED) -E 'not ($(ROOT_ONLY))'
 endif
 	$(DEBUG)/e2e-apiserver
@@ -153,6 +154,11 @@ e2e-hostile: build ## Bad tokens, keys, pins, headers, paths, floods of connecti
 .PHONY: e2e-proxies
 e2e-proxies: testbed ## The agent behind real HTTP proxies, with and without the right password, and past them (root)
 	$(DEBUG)/e2e-proxies
+
+# In full: make e2e-network E2E_NETWORK="--seconds 60 --size 1073741824 --silence 150"
+.PHONY: e2e-network
+e2e-network: testbed ## Count every byte of logs, exec, cp, watches, port-forward while NAT, loss, resets, proxies, balancers break the link (root)
+	$(DEBUG)/e2e-network $(E2E_NETWORK)
 
 .PHONY: e2e-store
 e2e-store: testbed ## The store on redb and on three etcd members: the contract, 1,000 crashes, kills, partitions (root)

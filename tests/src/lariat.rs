@@ -8,12 +8,12 @@ mod server;
 mod stage;
 
 pub use agent::{
-    AgentProcess, agent_command, apply_manifest, start_process, start_process_with,
-    wait_for_agent_pod,
+    AGENT_HEALTH, AgentProcess, agent_command, apply_manifest, start_process, start_process_to,
+    start_process_with, wait_for_agent_pod,
 };
 pub use api::{Api, Import};
 pub use raw::Raw;
-pub use server::{Server, ServerOptions};
+pub use server::{Server, ServerOptions, free_port};
 pub use stage::{AGENT_IMAGE, Stage, write_secret};
 
 use anyhow::Context as _;

@@ -9,6 +9,7 @@ pub mod follower;
 pub mod helm;
 pub mod lariat;
 pub mod logins;
+pub mod network;
 pub mod rancher;
 pub mod recording;
 pub mod scenarios;

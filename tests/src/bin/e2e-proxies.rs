@@ -34,7 +34,8 @@ async fn main() -> anyhow::Result<()> {
     let mut squid = start(Kind::Squid, ODD, "squid")?;
     let tinyproxy = start(Kind::Tinyproxy, "plain", "tinyproxy")?;
     let mut stage = Stage::start(&testbed, cluster, &folder).await?;
-    end_agent_pod(&stage)?;
+    stage.end_agent_pod()?;
+    std::fs::File::create(log_of(&stage))?;
     let mut tally = Tally::default();
 
     for (name, proxy) in [("squid", &squid), ("tinyproxy", &tinyproxy)] {
@@ -93,29 +94,6 @@ impl Tally {
             }
         }
     }
-}
-
-/// Its place is taken by agents as processes, in the same network.
-fn end_agent_pod(stage: &Stage<'_>) -> anyhow::Result<()> {
-    let steps: [&[&str]; 2] = [
-        &["scale", "deployment/cattle-cluster-agent", "--replicas=0"],
-        &["wait", "pod", "--all", "--for=delete", "--timeout=60s"],
-    ];
-    for arguments in steps {
-        let mut kubectl = stage.cluster.kubectl()?;
-        let output = kubectl
-            .args(["-n", "cattle-system"])
-            .args(arguments)
-            .output()?;
-        ensure!(
-            output.status.success(),
-            "kubectl {}: {}",
-            arguments.join(" "),
-            String::from_utf8_lossy(&output.stderr)
-        );
-    }
-    std::fs::File::create(log_of(stage))?;
-    Ok(())
 }
 
 fn log_of(stage: &Stage<'_>) -> PathBuf {

@@ -91,12 +91,29 @@ pub fn start_process_with(
     import: &Import,
     environment: &[(&str, &str)],
 ) -> anyhow::Result<AgentProcess> {
-    let mut command = agent_command(server, import, &cluster.local_kubeconfig())?;
+    start_process_to(&server.url(), server, cluster, import, environment)
+}
+
+/// The same to another address at which the server is reached.
+///
+/// # Errors
+/// When it cannot be started.
+pub fn start_process_to(
+    url: &str,
+    server: &Server<'_>,
+    cluster: &Cluster,
+    import: &Import,
+    environment: &[(&str, &str)],
+) -> anyhow::Result<AgentProcess> {
+    let mut command = command_to(url, server, import, &cluster.local_kubeconfig())?;
     command
-        .args(["--health-address", "127.0.0.1:18080"])
+        .args(["--health-address", AGENT_HEALTH])
         .envs(environment.iter().copied());
     Ok(cluster.start_process("cattle-cluster-agent", &command)?)
 }
+
+/// Where agents as processes answer probes, in the cluster's network.
+pub const AGENT_HEALTH: &str = "127.0.0.1:18080";
 
 /// How an agent is started that reaches its cluster by a kubeconfig.
 ///
@@ -107,9 +124,18 @@ pub fn agent_command(
     import: &Import,
     kubeconfig: &Path,
 ) -> anyhow::Result<Command> {
+    command_to(&server.url(), server, import, kubeconfig)
+}
+
+fn command_to(
+    url: &str,
+    server: &Server<'_>,
+    import: &Import,
+    kubeconfig: &Path,
+) -> anyhow::Result<Command> {
     let mut command = Command::new(binary("cattle-cluster-agent")?);
     command
-        .args(["--server", &server.url(), "--token", &import.token])
+        .args(["--server", url, "--token", &import.token])
         .arg("--ca-checksum")
         .arg(checksum(&std::fs::read(server.ca_file())?))
         .arg("--kubeconfig")

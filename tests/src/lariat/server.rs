@@ -26,7 +26,7 @@ pub struct ServerOptions {
     pub address: IpAddr,
     /// Its port; 0 picks one.
     pub port: u16,
-    /// More flags.
+    /// More flags. With `--listen` among them it listens there, otherwise on all addresses of IPv4.
     pub flags: Vec<String>,
 }
 
@@ -47,6 +47,7 @@ impl ServerOptions {
 pub struct Server<'a> {
     testbed: &'a Testbed,
     options: ServerOptions,
+    environment: Vec<(String, String)>,
     process: Process,
 }
 
@@ -61,10 +62,11 @@ impl<'a> Server<'a> {
         if options.port == 0 {
             options.port = free_port(options.address)?;
         }
-        let process = launch(testbed, &options)?;
+        let process = launch(testbed, &options, &[])?;
         let server = Self {
             testbed,
             options,
+            environment: Vec::new(),
             process,
         };
         server.wait_ready().await?;
@@ -145,12 +147,17 @@ impl<'a> Server<'a> {
         self.process.stop(PATIENCE);
     }
 
+    /// What it has in its environment from its next start on, beside this program's own.
+    pub fn set_environment(&mut self, environment: Vec<(String, String)>) {
+        self.environment = environment;
+    }
+
     /// Starts it again with the same data, after it has ended, and does not wait.
     ///
     /// # Errors
     /// When there is no program.
     pub fn relaunch(&mut self) -> anyhow::Result<()> {
-        self.process = launch(self.testbed, &self.options)?;
+        self.process = launch(self.testbed, &self.options, &self.environment)?;
         Ok(())
     }
 
@@ -197,23 +204,34 @@ impl<'a> Server<'a> {
     }
 }
 
-fn launch(testbed: &Testbed, options: &ServerOptions) -> anyhow::Result<Process> {
+fn launch(
+    testbed: &Testbed,
+    options: &ServerOptions,
+    environment: &[(String, String)],
+) -> anyhow::Result<Process> {
     let mut command = Command::new(binary("lariat-server")?);
     let url = format!("https://{}", SocketAddr::new(options.address, options.port));
-    let listen = format!("0.0.0.0:{}", options.port);
     command
         .arg("--data-dir")
         .arg(options.folder.join("data"))
-        .args(["--listen", &listen, "--server-url", &url])
+        .args(["--server-url", &url])
         .arg("--audit-log")
         .arg(options.folder.join("audit.log"))
         .args(&options.flags)
+        .envs(environment.iter().cloned())
         .env("LARIAT_BOOTSTRAP_PASSWORD", PASSWORD);
+    if !options.flags.iter().any(|flag| flag == "--listen") {
+        command.args(["--listen", &format!("0.0.0.0:{}", options.port)]);
+    }
     let log = options.folder.join("server.log");
     Ok(testbed.start_process("lariat-server", &command, &log)?)
 }
 
-fn free_port(address: IpAddr) -> anyhow::Result<u16> {
+/// A port at that address that a server can have.
+///
+/// # Errors
+/// When all that are looked at are taken.
+pub fn free_port(address: IpAddr) -> anyhow::Result<u16> {
     // Below the range that outgoing connections use, so that it stays free until it is bound. Each
     // process begins elsewhere: two that look at once do not find the same port.
     let first = u16::try_from(std::process::id() % 200)?;

@@ -64,6 +64,19 @@ impl<'a> Stage<'a> {
             port: 0,
             flags: flags.iter().map(ToString::to_string).collect(),
         };
+        Self::start_at(testbed, cluster, folder, options).await
+    }
+
+    /// The same with everything about the server.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn start_at(
+        testbed: &'a Testbed,
+        cluster: Cluster,
+        folder: &Path,
+        options: ServerOptions,
+    ) -> anyhow::Result<Self> {
         let server = Server::start(testbed, options).await?;
         let api = server.api().await?;
         let id = api.create_cluster(cluster.name()).await?;
@@ -90,6 +103,29 @@ impl<'a> Stage<'a> {
             kubeconfig,
             agent,
         })
+    }
+
+    /// Ends the agent's pod for good: its place is taken by agents as processes, in the same network.
+    ///
+    /// # Errors
+    /// When kubectl fails, or the pod is not gone within a minute.
+    pub fn end_agent_pod(&self) -> anyhow::Result<()> {
+        let steps: [&[&str]; 2] = [
+            &["scale", "deployment/cattle-cluster-agent", "--replicas=0"],
+            &["wait", "pod", "--all", "--for=delete", "--timeout=60s"],
+        ];
+        for arguments in steps {
+            let mut kubectl = self.cluster.kubectl()?;
+            let kubectl = kubectl.args(["-n", "cattle-system"]).args(arguments);
+            let output = kubectl.output()?;
+            anyhow::ensure!(
+                output.status.success(),
+                "kubectl {}: {}",
+                arguments.join(" "),
+                String::from_utf8_lossy(&output.stderr)
+            );
+        }
+        Ok(())
     }
 
     /// kubectl through the tunnel.
