@@ -48,25 +48,25 @@ impl Port {
         }
     }
 
-    fn serve(self, stream: TcpStream) -> io::Result<()> {
+    fn serve(self, stream: &TcpStream) -> io::Result<()> {
         stream.set_nodelay(true)?;
         match self {
-            Self::Echo => io::copy(&mut &stream, &mut &stream).map(drop),
+            Self::Echo => io::copy(&mut &*stream, &mut &*stream).map(drop),
             Self::AnswersLate => {
-                BufReader::new(&stream).read_line(&mut String::new())?;
+                BufReader::new(stream).read_line(&mut String::new())?;
                 pause(LATE);
-                (&stream).write_all(&vec![0; ANSWER])?;
+                (&*stream).write_all(&vec![0; ANSWER])?;
                 stream.shutdown(Shutdown::Write)
             }
             Self::OnlyTicks => loop {
-                (&stream).write_all(b"tick\n")?;
+                (&*stream).write_all(b"tick\n")?;
                 pause(TICK);
             },
             Self::Floods => {
                 let reading = stream.try_clone()?;
                 std::thread::spawn(move || print_digest(self, &reading));
                 loop {
-                    (&stream).write_all(&[0; 16384])?;
+                    (&*stream).write_all(&[0; 16384])?;
                 }
             }
         }
@@ -111,7 +111,7 @@ pub fn serve() -> io::Result<()> {
         let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port.number()))?;
         threads.push(std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                std::thread::spawn(move || port.serve(stream));
+                std::thread::spawn(move || port.serve(&stream));
             }
         }));
     }

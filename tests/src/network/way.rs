@@ -46,7 +46,7 @@ pub(super) enum Way {
 /// What is on the way.
 pub(super) enum Front {
     None,
-    Proxy(ForwardProxy),
+    Proxy(Box<ForwardProxy>),
     Balancer(Balancer),
     Clock(WallClock),
 }
@@ -122,7 +122,7 @@ impl World<'_> {
                 let hub = self.stage.cluster.hub_address();
                 let proxy = ForwardProxy::start(self.testbed, kind, hub, password, &folder)?;
                 let environment = vec![("HTTPS_PROXY".to_owned(), proxy.url())];
-                (Front::Proxy(proxy), plain, environment)
+                (Front::Proxy(Box::new(proxy)), plain, environment)
             }
             Way::PassThrough | Way::Terminate => {
                 let mode = match way {
