@@ -33,10 +33,10 @@ pub struct Config {
     /// Most bytes that are kept for the peer's acknowledgement; a full buffer stops writes.
     /// Default 4 MiB.
     pub replay_bound: usize,
-    /// How long the peer may be silent before it is asked. Default 5 s: with the patience, a
-    /// peer that is gone is noticed within 10 s.
+    /// How long the peer may be silent before it is asked. Default 4 s: with the patience, a
+    /// peer that is gone is noticed within 10 s, also by a side that is busy.
     pub quiet: Duration,
-    /// How long the peer may stay silent after it was asked. Default 5 s.
+    /// How long the peer may stay silent after it was asked. Default 4 s.
     pub patience: Duration,
     /// How long an acknowledgement may wait for data to ride on. Default 200 ms.
     pub ack_delay: Duration,
@@ -46,8 +46,8 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             replay_bound: 4 * 1024 * 1024,
-            quiet: Duration::from_secs(5),
-            patience: Duration::from_secs(5),
+            quiet: Duration::from_secs(4),
+            patience: Duration::from_secs(4),
             ack_delay: Duration::from_millis(200),
         }
     }
@@ -202,6 +202,29 @@ impl Link {
     pub fn detach(&mut self) {
         if matches!(self.phase, Phase::Attached(_)) {
             self.phase = Phase::Detached;
+        }
+    }
+
+    /// For how long nothing has been heard on this carrier; `None` without one.
+    #[must_use]
+    pub fn silence(&self, now: Instant) -> Option<Duration> {
+        match &self.phase {
+            Phase::Attached(heartbeat) => Some(heartbeat.silence(now)),
+            Phase::Detached | Phase::Closed => None,
+        }
+    }
+
+    /// How long the peer may be silent before it is asked.
+    #[must_use]
+    pub fn quiet(&self) -> Duration {
+        self.config.quiet
+    }
+
+    /// Lets the peer be silent for so long before it is asked, on this carrier and all that come.
+    pub fn set_quiet(&mut self, quiet: Duration) {
+        self.config.quiet = quiet;
+        if let Phase::Attached(heartbeat) = &mut self.phase {
+            heartbeat.set_quiet(quiet);
         }
     }
 

@@ -39,6 +39,9 @@ const READ_AHEAD_BLOCKED: usize = 8 * 1024 * 1024;
 /// streams.
 const WRITE_AHEAD: usize = link::FULL;
 
+/// The shortest time after which a quiet carrier is asked whether it lives.
+const LEAST_QUIET: Duration = Duration::from_secs(1);
+
 /// How soon to look again at a link whose carrier takes nothing.
 const STUCK: Duration = Duration::from_secs(1);
 
@@ -165,11 +168,22 @@ impl Lane {
 
     /// Lets the carrier go, and waits for another one.
     fn detach(&mut self, now: Instant, why: End) {
+        if let (End::CarrierLost(_), Some(silence)) = (&why, self.link.silence(now)) {
+            self.learn(silence);
+        }
         self.link.detach();
         if let Place::On { .. } = self.place {
             self.control.detached(&why);
             let until = now + self.window;
             self.place = Place::Nowhere { until, why };
+        }
+    }
+
+    /// A carrier that is closed while nothing goes over it may be one that something in between
+    /// closes for that: from now on it is not left quiet for as long.
+    fn learn(&mut self, silence: Duration) {
+        if (LEAST_QUIET..self.link.quiet()).contains(&silence) {
+            self.link.set_quiet((silence / 2).max(LEAST_QUIET));
         }
     }
 

@@ -91,7 +91,7 @@ impl Tunnels {
             acceptor: Acceptor {
                 key: Arc::new(key),
                 replica,
-                heartbeat: Duration::from_secs(5),
+                heartbeat: Duration::from_secs(4),
                 patience: Duration::from_secs(10),
                 resume_window: RESUME_WINDOW,
                 memory: Memory::default(),

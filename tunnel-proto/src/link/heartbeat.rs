@@ -43,6 +43,14 @@ impl Heartbeat {
         self.round_trip
     }
 
+    pub(super) fn silence(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.last_heard)
+    }
+
+    pub(super) fn set_quiet(&mut self, quiet: Duration) {
+        self.quiet = quiet;
+    }
+
     pub(super) fn heard(&mut self, now: Instant) {
         self.last_heard = now;
     }
