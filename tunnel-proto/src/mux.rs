@@ -162,6 +162,8 @@ pub struct Stats {
     pub own_streams: usize,
     /// Streams that the peer has open.
     pub peer_streams: usize,
+    /// Streams of both sides, per class as in [`Class::ALL`].
+    pub streams: [usize; Class::ALL.len()],
     /// Written bytes that wait for their turn, per class as in [`Class::ALL`].
     pub queued: [usize; Class::ALL.len()],
     /// Streams that have bytes to send and no credit of the peer.
@@ -729,7 +731,9 @@ impl Mux {
         };
         for stream in self.streams.values() {
             let send = &stream.send;
-            stats.queued[send.pace.nominal().index()] += send.queue.len();
+            let class = send.pace.nominal().index();
+            stats.streams[class] += 1;
+            stats.queued[class] += send.queue.len();
             stats.blocked += usize::from(!send.queue.is_empty() && send.credit() == 0);
             stats.unread += stream.receive.buffered();
             stats.widest = stats.widest.max(stream.receive.window());

@@ -360,6 +360,12 @@ impl Session {
             .await;
     }
 
+    /// How its link and its carriers are; costs less than [`Session::stats`].
+    #[must_use]
+    pub fn lane(&self) -> LaneStatus {
+        self.shared.control.status()
+    }
+
     /// What the session is doing.
     #[must_use]
     pub fn stats(&self) -> Stats {

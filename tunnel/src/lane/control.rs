@@ -13,6 +13,9 @@ use tunnel_proto::{
     link::LinkError,
 };
 
+/// What a carrier is lost to when the peer brings another one.
+pub(super) const REPLACED: &str = "replaced by another one";
+
 /// Why a session is over, or its last carrier.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum End {
@@ -72,8 +75,16 @@ pub struct LaneStatus {
     pub carriers: u64,
     /// Carriers that were lost.
     pub losses: u64,
+    /// Of these, the ones of which nothing was heard any more.
+    pub silences: u64,
+    /// Of these, the ones in whose place the peer brought another one.
+    pub replaced: u64,
     /// What the last one was lost to.
     pub last_loss: Option<String>,
+    /// When the last one was lost.
+    pub last_loss_at: Option<SystemTime>,
+    /// How long the last one had lasted.
+    pub last_lasted: Option<Duration>,
     /// The last round trip of a ping.
     pub round_trip: Option<Duration>,
     /// Bytes that were written to the link.
@@ -236,9 +247,19 @@ impl Control {
     pub(super) fn detached(&self, why: &End) {
         let mut state = self.lock();
         let status = &mut state.status;
+        let now = SystemTime::now();
+        status.last_lasted = status
+            .since
+            .and_then(|since| now.duration_since(since).ok());
+        status.last_loss_at = Some(now);
         status.attached = false;
-        status.since = Some(SystemTime::now());
+        status.since = Some(now);
         status.losses += 1;
+        match why {
+            End::Silent => status.silences += 1,
+            End::CarrierLost(what) if what == REPLACED => status.replaced += 1,
+            _ => {}
+        }
         status.last_loss = Some(why.to_string());
         self.attached.send_replace(false);
     }
