@@ -16,6 +16,7 @@ mod auth_config;
 mod cluster;
 mod cluster_registration_token;
 mod cluster_role_template_binding;
+mod cluster_tunnel;
 mod condition;
 pub mod downstream;
 mod global_role;
@@ -47,6 +48,10 @@ pub use cluster_registration_token::{
     ClusterRegistrationToken, ClusterRegistrationTokenSpec, ClusterRegistrationTokenStatus,
 };
 pub use cluster_role_template_binding::ClusterRoleTemplateBinding;
+pub use cluster_tunnel::{
+    ClusterTunnel, TunnelBudget, TunnelClass, TunnelLook, TunnelProblem, TunnelRequest,
+    TunnelRequestList, TunnelServer, TunnelSession, TunnelStreams,
+};
 pub use condition::{Condition, ConditionStatus, condition, set_condition};
 pub use global_role::GlobalRole;
 pub use global_role_binding::GlobalRoleBinding;

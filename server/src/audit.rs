@@ -26,7 +26,7 @@ pub use sink::{AuditSink, Counts};
 
 use crate::authn::Identity;
 use crate::authz::Action;
-use crate::kube_proxy::Permit;
+use crate::kube_proxy::{Course, Permit};
 use event::{Empty, Event, ObjectReference, ResponseStatus, UserInfo};
 use policy::{Attributes, Wanted};
 
@@ -59,6 +59,8 @@ struct Record {
     sent: AtomicU64,
     /// What the request counts against, for as long as somebody works for it.
     permit: OnceLock<Permit>,
+    /// Where it is on its way to a cluster.
+    course: OnceLock<Course>,
     known: Mutex<Known>,
 }
 
@@ -107,6 +109,7 @@ impl Audit {
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
             permit: OnceLock::new(),
+            course: OnceLock::new(),
             known: Mutex::new(Known {
                 time: now,
                 id: request.id.to_owned(),
@@ -205,6 +208,9 @@ impl Audit {
             known.status = status;
             known.goes_on
         });
+        if let Some(course) = self.0.course.get() {
+            course.set_status(status);
+        }
         if goes_on {
             self.0.record(Stage::ResponseStarted);
         }
@@ -257,12 +263,18 @@ impl Audit {
     /// So many bytes of body, or of an upgraded connection, came from the client.
     pub fn add_received(&self, bytes: u64) {
         self.0.received.fetch_add(bytes, Ordering::Relaxed);
+        if let Some(course) = self.0.course.get() {
+            course.add_received(bytes);
+        }
         self.spend(bytes);
     }
 
     /// So many went to the client.
     pub fn add_sent(&self, bytes: u64) {
         self.0.sent.fetch_add(bytes, Ordering::Relaxed);
+        if let Some(course) = self.0.course.get() {
+            course.add_sent(bytes);
+        }
         self.spend(bytes);
     }
 
@@ -270,6 +282,12 @@ impl Audit {
     pub(crate) fn hold(&self, permit: Permit) {
         // A request is admitted once.
         let _ = self.0.permit.set(permit);
+    }
+
+    /// Tells where the request is, until the last clone is dropped.
+    pub(crate) fn follow(&self, course: Course) {
+        // A request goes to one cluster.
+        let _ = self.0.course.set(course);
     }
 
     fn spend(&self, bytes: u64) {
@@ -364,6 +382,9 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         self.record(Stage::ResponseComplete);
+        if let Some(course) = self.course.get() {
+            course.end(&self.lock().message);
+        }
     }
 }
 

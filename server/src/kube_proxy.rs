@@ -7,6 +7,7 @@ mod bodies;
 mod browser;
 mod errors;
 mod impersonation;
+mod journal;
 mod limits;
 mod recording;
 mod review;
@@ -16,11 +17,14 @@ mod watch;
 pub(crate) use ask::{Asked, ask};
 pub(crate) use bodies::{RequestBody, no_body};
 pub(crate) use impersonation::refuse as refuse_impersonation;
+pub(crate) use journal::Course;
+pub use journal::Journal;
 pub use limits::Limits;
 pub(crate) use limits::Permit;
 pub use watch::Watches;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use apiserver::error::ApiError;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version, header};
@@ -33,6 +37,7 @@ use crate::authn::session::CSRF_HEADER;
 use crate::authz::{self, Action, Ongoing};
 use crate::edge::{Body, ProxyRequest, empty};
 use crate::state::App;
+use crate::tunnels::name_of;
 use admission::{Admitted, admit};
 use recording::Recording;
 
@@ -64,17 +69,33 @@ pub(crate) async fn handle(
         groups,
         names,
     } = admit(app, &identity, &id, &action, &context)?;
+    let class = class_of(&action, &rest);
+    let course = app.journal.begin(
+        &id,
+        journal::Asked {
+            id: &context.id,
+            trace: context.trace.trace_id(),
+            who: &identity,
+            method: request.method(),
+            path_and_query: &rest,
+            action: &action,
+            class,
+            now: app.clock.now(),
+        },
+    );
+    context.audit.follow(course.clone());
     let method = request.method().clone();
     let (headers, query) = (request.headers_mut(), query_of(&rest));
     let demanded = recording::demanded(app, &identity, &cluster, &action, &method, headers, query)?;
     drop(authorizing);
     let waiting = context.trace.child("wait for session");
+    let waits_since = Instant::now();
     let tunnel = app.tunnels.ready(&cluster).await;
     let tunnel = tunnel.map_err(|none| errors::not_connected(&cluster, &none))?;
     drop(waiting);
+    course.goes_over(tunnel.session.id(), waits_since.elapsed());
     context.audit.set_via(VIA);
     let upgrades = prepare(&mut request, &id, &rest, &context.id)?;
-    let class = class_of(&action, &rest);
     let client = tunnel.client(class);
     if let Some(needed) = review::needed(request.method(), &action.target) {
         let checked = needed
@@ -102,6 +123,7 @@ pub(crate) async fn handle(
         errors::failed(&cluster, &error)
     })?;
     asking.set_status(response.status());
+    course.answered();
     // What follows the head of the answer is a part of its own.
     drop(asking);
     if identity.by_browser {
@@ -172,15 +194,7 @@ fn prepare<B>(
 fn begin_asking<B>(trace: &Span, request: &mut Request<B>, class: Class) -> Span {
     let asking = trace.client("tunnel request");
     asking.set("http.request.method", request.method().as_str());
-    asking.set(
-        "lariat.class",
-        match class {
-            Class::Control => "control",
-            Class::Interactive => "interactive",
-            Class::Watch => "watch",
-            Class::Bulk => "bulk",
-        },
-    );
+    asking.set("lariat.class", name_of(class));
     asking.inject(request.headers_mut());
     asking
 }

@@ -135,6 +135,9 @@ impl Server {
         metrics.register(|registry| recordings.register(registry));
         let proxy_limits = kube_proxy::Limits::new(config.limits.proxy);
         metrics.register(|registry| proxy_limits.register(registry));
+        metrics.register(|registry| tunnels.register(registry));
+        let journal = kube_proxy::Journal::default();
+        metrics.register(|registry| journal.register(registry));
         let watches = kube_proxy::Watches::default();
         metrics.register(|registry| watches.register(registry));
         let login_limits = LoginLimits::new(config.limits.logins);
@@ -165,6 +168,7 @@ impl Server {
             certificates,
             tunnels,
             proxy_limits,
+            journal,
             watches,
             recordings,
             controllers: Controllers::default(),

@@ -57,6 +57,8 @@ pub struct App {
     pub tunnels: Tunnels,
     /// How much goes to clusters.
     pub proxy_limits: kube_proxy::Limits,
+    /// Requests that went to clusters lately.
+    pub journal: kube_proxy::Journal,
     /// Watches of clusters.
     pub watches: kube_proxy::Watches,
     /// Where recordings of sessions in containers are.

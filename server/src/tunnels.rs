@@ -1,11 +1,16 @@
 //! Sessions of agents: who may open one, which one serves a cluster, whether it works.
 
 mod arrivals;
+mod explain;
+mod figures;
 mod health;
+mod history;
 mod key;
 mod registration;
 mod registry;
 
+pub(crate) use explain::{asked_for, explain};
+pub(crate) use figures::name_of;
 pub(crate) use health::record;
 pub use registry::Tunnels;
 pub(crate) use registry::{NoTunnel, Tunnel};
@@ -26,6 +31,9 @@ use tunnel_proto::stream::RefusalReason;
 use crate::controllers;
 use crate::edge::{Body, RequestContext, empty, full};
 use crate::state::App;
+use figures::Outcome;
+use history::Problem;
+use registry::Arrived;
 
 /// How long an agent waits that came while too many were shaking hands.
 const BUSY_SECONDS: u32 = 2;
@@ -41,6 +49,7 @@ pub(crate) async fn connect(
         Err(error) => return Ok(refused_upgrade(error)),
     };
     let Some(handshake) = app.tunnels.begin_handshake() else {
+        app.tunnels.figures.refused_handshake();
         let message = "too many agents are connecting at once";
         return Err(ApiError::unavailable(message, BUSY_SECONDS));
     };
@@ -50,11 +59,20 @@ pub(crate) async fn connect(
     let task = async move {
         let io = match upgraded.await {
             Ok(upgraded) => TokioIo::new(upgraded),
-            Err(error) => return warn!(%error, "upgrade failed"),
+            Err(error) => {
+                owner.tunnels.figures.connected(Outcome::Failed);
+                return warn!(%error, "upgrade failed");
+            }
         };
         // Boxed, so that a session does not keep the room of its handshake.
         let accepted = Box::pin(accept(&owner, io, &upgrade, &context)).await;
         drop(handshake);
+        let outcome = match &accepted {
+            Ok((accepted, _)) if accepted.driver.is_some() => Outcome::New,
+            Ok(_) => Outcome::Resumed,
+            Err(error) => Outcome::of(error),
+        };
+        owner.tunnels.figures.connected(outcome);
         match accepted {
             Ok((accepted, cluster)) => match accepted.driver {
                 Some(driver) => {
@@ -66,7 +84,7 @@ pub(crate) async fn connect(
                     };
                     Box::pin(run(owner, new, context)).await;
                 }
-                None => resumed(&accepted.session, &cluster, &context),
+                None => resumed(&owner, &accepted.session, &cluster, &context),
             },
             Err(error) => {
                 let error = anyhow::Error::from(error);
@@ -122,10 +140,11 @@ struct New {
 }
 
 /// A session has another carrier; its task goes on with it.
-fn resumed(session: &Session, cluster: &ClusterId, context: &RequestContext) {
+fn resumed(app: &App, session: &Session, cluster: &ClusterId, context: &RequestContext) {
+    app.tunnels.moved(cluster, session, context.connection.peer);
     context.audit.set_cluster(cluster);
     context.audit.set_reason("resumed");
-    let lost = session.stats().lane.last_loss.unwrap_or_default();
+    let lost = session.lane().last_loss.unwrap_or_default();
     info!(%cluster, session = session.id(), lost, "session goes on over another connection");
 }
 
@@ -140,29 +159,54 @@ async fn run(app: Arc<App>, new: New, context: RequestContext) {
     context.audit.set_cluster(&cluster);
     info!(%cluster, session = session.id(), software = verified.hello.software,
         channel_bound = ?verified.channel_bound, "agent connected");
-    let tunnel = app.tunnels.add(&cluster, &session, &verified.hello);
+    let arrived = Arrived {
+        hello: &verified.hello,
+        channel_bound: verified.channel_bound,
+        peer: context.connection.peer,
+        now: app.clock.now(),
+    };
+    let tunnel = app.tunnels.add(&cluster, &session, &arrived);
     let watching = health::watch(&app, &cluster, &tunnel, &verified.hello);
     let controlling = controllers::keep(&app, &cluster, &tunnel);
     let leaving = leave(&app, &cluster, &tunnel);
     let end = {
         let mut driver = std::pin::pin!(driver);
         let refusing = refuse_streams(&session);
-        let beside = std::pin::pin!(futures::future::join4(
+        let counting = count_losses(&app, &cluster, &tunnel);
+        let beside = std::pin::pin!(futures::future::join5(
             watching,
             controlling,
             leaving,
             refusing,
+            counting,
         ));
         match futures::future::select(driver.as_mut(), beside).await {
             futures::future::Either::Left((end, _)) => end,
             futures::future::Either::Right((_, driver)) => driver.await,
         }
     };
+    app.tunnels.figures.settle(&cluster, &tunnel);
     app.tunnels.remove(&cluster, &session);
     info!(%cluster, session = session.id(), "agent disconnected: {end}");
+    if app.directory.cluster(&cluster).is_none() {
+        app.tunnels.history.forget(&cluster);
+        app.journal.forget(&cluster);
+    } else {
+        let because = ended_because(&end);
+        let problem = Problem::new(app.clock.now(), "SessionEnded", &because);
+        app.tunnels.note(&cluster, problem);
+    }
     context.audit.set_reason(&end.to_string());
     if app.tunnels.get(&cluster).is_none() {
         Box::pin(health::record_disconnect(&app, &cluster, &end)).await;
+    }
+}
+
+/// Counts the connections that a session loses, as soon as it does.
+async fn count_losses(app: &App, cluster: &ClusterId, tunnel: &Tunnel) {
+    let mut attached = tunnel.session.attached();
+    while attached.changed().await.is_ok() {
+        app.tunnels.figures.settle(cluster, tunnel);
     }
 }
 

@@ -134,6 +134,10 @@ async fn dispatch(
                 let (method, audit) = (request.method(), &context.audit);
                 return recordings::read(app, method, &identity, recording, audit).await;
             }
+            if let Some(about) = tunnels::asked_for(&action, target) {
+                let (method, audit) = (request.method(), &context.audit);
+                return tunnels::explain(app, method, &identity, &about, audit);
+            }
             Ok(management::handle(app, request, identity, &context.audit).await)
         }
         Route::Cluster { id, rest } => {

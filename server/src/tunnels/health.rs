@@ -1,7 +1,7 @@
 //! Whether a cluster can be used, proven by use: a request through the session to its API server
 //! and back, again and again. What changes is written to the Cluster's status.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use http::{Request, StatusCode, header};
@@ -18,7 +18,8 @@ use tunnel::session::End;
 use tunnel_proto::hello::{AgentKind, Hello};
 use tunnel_proto::stream::Class;
 
-use super::registry::Tunnel;
+use super::history::Problem;
+use super::registry::{Looked, Tunnel};
 use crate::kube_proxy::no_body;
 use crate::management::answered;
 use crate::state::App;
@@ -45,6 +46,7 @@ pub(super) async fn watch(app: &Arc<App>, cluster: &ClusterId, tunnel: &Tunnel, 
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let began = app.clock.now();
     let mut attached = tunnel.session.attached();
+    let mut wrong = "";
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
@@ -53,7 +55,7 @@ pub(super) async fn watch(app: &Arc<App>, cluster: &ClusterId, tunnel: &Tunnel, 
         }
         // Boxed, as most of the time there is nothing to do and thousands wait here.
         let finding = Box::pin(look(tunnel)).await;
-        tunnel.answered_in.send_replace(finding.answered_in);
+        note(app, cluster, tunnel, &finding, &mut wrong);
         let written = record(app, cluster, |status| {
             let agent = status.agent.as_mut();
             let mut changed = agent.is_some_and(|agent| set_connected(agent, hello, began));
@@ -62,6 +64,36 @@ pub(super) async fn watch(app: &Arc<App>, cluster: &ClusterId, tunnel: &Tunnel, 
         });
         Box::pin(written).await;
     }
+}
+
+/// Keeps what was found for people; what is wrong is noted when it begins. `wrong` is the reason that was noted last.
+fn note(
+    app: &App,
+    cluster: &ClusterId,
+    tunnel: &Tunnel,
+    finding: &Finding,
+    wrong: &mut &'static str,
+) {
+    let at = app.clock.now();
+    let (holds, reason, message) = [&finding.connected, &finding.ready]
+        .into_iter()
+        .find(|(holds, ..)| *holds != True)
+        .unwrap_or(&finding.ready);
+    let found = if *holds == True { "" } else { *reason };
+    // A connection that was lost is noted by who counts them.
+    if found != *wrong && !matches!(found, "" | "ConnectionLost") {
+        app.tunnels.note(cluster, Problem::new(at, found, message));
+    }
+    *wrong = found;
+    let round_trip = tunnel.session.lane().round_trip;
+    let figures = &app.tunnels.figures;
+    figures.looked(round_trip, finding.answered_in);
+    let looked = Looked {
+        at,
+        answered_in: finding.answered_in,
+        problem: message.clone(),
+    };
+    *tunnel.looked.lock().unwrap_or_else(PoisonError::into_inner) = Some(looked);
 }
 
 /// The last session of a cluster has ended.

@@ -1,14 +1,15 @@
 //! Which sessions serve which cluster.
 
-use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::pin;
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use lariat_api::{Cluster, ClusterId, Kind as _};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use prometheus_client::registry::Registry;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tunnel::Memory;
@@ -20,6 +21,8 @@ use tunnel_proto::hello::{Hello, Limits};
 use tunnel_proto::stream::{Class, Target};
 
 use super::arrivals::Arrivals;
+use super::figures::{Counted, Figures, Live};
+use super::history::{History, Problem};
 use super::key::{self, KeyFileError};
 use crate::kube_proxy::RequestBody;
 
@@ -27,10 +30,10 @@ use crate::kube_proxy::RequestBody;
 const PER_CLUSTER: usize = 4;
 
 /// Agents that shake hands at the same time; each costs a signature check and a store write.
-const HANDSHAKES: usize = 256;
+pub(super) const HANDSHAKES: usize = 256;
 
 /// How long a session outlives its connection.
-const RESUME_WINDOW: Duration = Duration::from_secs(180);
+pub(super) const RESUME_WINDOW: Duration = Duration::from_secs(180);
 
 /// How long after a start agents are expected back that were connected before.
 const RETURN: Duration = Duration::from_secs(30);
@@ -41,12 +44,14 @@ const AGENT_STREAMS: u32 = 64;
 /// All live sessions.
 pub struct Tunnels {
     acceptor: Acceptor,
-    by_cluster: RwLock<HashMap<ClusterId, Vec<Arc<Tunnel>>>>,
+    by_cluster: Live,
     arrivals: Arrivals,
+    pub(super) figures: Figures,
+    pub(super) history: History,
     handshakes: Arc<Semaphore>,
     /// When the server started.
     born: Instant,
-    born_at: Timestamp,
+    pub(super) born_at: Timestamp,
 }
 
 /// Why there is no session to use.
@@ -67,7 +72,14 @@ impl NoTunnel {
 pub struct Tunnel {
     /// The session.
     pub session: Session,
-    instance: String,
+    pub(super) instance: String,
+    /// What the agent says it is.
+    pub(super) software: String,
+    /// Whether both ends see one TLS connection.
+    pub(super) channel_bound: Option<bool>,
+    pub(super) began: Timestamp,
+    /// Where its newest connection comes from.
+    pub(super) peer: Mutex<SocketAddr>,
     /// The agent's public key: while it is the same, so is the cluster.
     pub(crate) key: Arc<[u8]>,
     interactive: StreamClient<RequestBody>,
@@ -75,8 +87,28 @@ pub struct Tunnel {
     watches: OnceLock<StreamClient<RequestBody>>,
     /// Whether a cluster that is deleted needs the session no more.
     pub(crate) cleared: CancellationToken,
-    /// How long the last request to the API server and back took, if it came back.
-    pub(super) answered_in: watch::Sender<Option<Duration>>,
+    /// What came of the last request to the API server and back.
+    pub(super) looked: Mutex<Option<Looked>>,
+    /// What of it the figures of all tunnels have.
+    pub(super) counted: Mutex<Counted>,
+}
+
+/// What came of a request to an API server and back.
+#[derive(Clone, Debug)]
+pub(super) struct Looked {
+    pub(super) at: Timestamp,
+    /// How long it took, if it came back.
+    pub(super) answered_in: Option<Duration>,
+    /// What was wrong; empty if nothing was.
+    pub(super) problem: String,
+}
+
+/// What is known of an agent whose session begins.
+pub(super) struct Arrived<'a> {
+    pub(super) hello: &'a Hello,
+    pub(super) channel_bound: Option<bool>,
+    pub(super) peer: SocketAddr,
+    pub(super) now: Timestamp,
 }
 
 impl Tunnels {
@@ -87,6 +119,7 @@ impl Tunnels {
     pub fn open(data: &Path, now: Timestamp) -> Result<Self, KeyFileError> {
         let key = key::open(data)?;
         let replica = hex::encode(&key.public_key()[..4]);
+        let history = History::default();
         Ok(Self {
             acceptor: Acceptor {
                 key: Arc::new(key),
@@ -102,8 +135,10 @@ impl Tunnels {
                 // A balancer in front of the server may terminate TLS.
                 require_channel_binding: false,
             },
-            by_cluster: RwLock::default(),
+            by_cluster: Live::default(),
             arrivals: Arrivals::default(),
+            figures: Figures::new(history.clone()),
+            history,
             handshakes: Arc::new(Semaphore::new(HANDSHAKES)),
             born: Instant::now(),
             born_at: now,
@@ -112,6 +147,41 @@ impl Tunnels {
 
     pub(super) fn acceptor(&self) -> &Acceptor {
         &self.acceptor
+    }
+
+    /// Adds the metrics of tunnels.
+    pub fn register(&self, registry: &mut Registry) {
+        let handshakes = (Arc::clone(&self.handshakes), HANDSHAKES);
+        let (live, memory) = (Arc::clone(&self.by_cluster), self.acceptor.memory.clone());
+        self.figures.register(live, memory, handshakes, registry);
+    }
+
+    /// Agents that are shaking hands.
+    pub(super) fn handshakes(&self) -> usize {
+        HANDSHAKES.saturating_sub(self.handshakes.available_permits())
+    }
+
+    /// All sessions of a cluster, the oldest first.
+    pub(super) fn all_of(&self, cluster: &ClusterId) -> Vec<Arc<Tunnel>> {
+        let by_cluster = self
+            .by_cluster
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        by_cluster.get(cluster).cloned().unwrap_or_default()
+    }
+
+    /// Something went wrong with the tunnel of a cluster.
+    pub(super) fn note(&self, cluster: &ClusterId, problem: Problem) {
+        self.history.note(cluster, problem);
+    }
+
+    /// A session of a cluster goes on over a connection from there.
+    pub(super) fn moved(&self, cluster: &ClusterId, session: &Session, peer: SocketAddr) {
+        let all = self.all_of(cluster);
+        let meant = |tunnel: &&Arc<Tunnel>| tunnel.session.id() == session.id();
+        if let Some(tunnel) = all.iter().find(meant) {
+            *tunnel.peer.lock().unwrap_or_else(PoisonError::into_inner) = peer;
+        }
     }
 
     /// Room for one more handshake, if there is any.
@@ -189,6 +259,7 @@ impl Tunnels {
         if found.is_none() && !self.expects(cluster) {
             return Err(NoTunnel::NoSession);
         }
+        let _waiting = self.figures.wait();
         let waited = tokio::time::timeout(NoTunnel::PATIENCE, self.wait(&id)).await;
         waited.map_err(|_| match found {
             Some(tunnel) => NoTunnel::Detached {
@@ -224,16 +295,27 @@ impl Tunnels {
     }
 
     /// Adds a session. An older one of the same process, and the oldest of too many, are closed.
-    pub(super) fn add(&self, cluster: &ClusterId, session: &Session, hello: &Hello) -> Arc<Tunnel> {
+    pub(super) fn add(
+        &self,
+        cluster: &ClusterId,
+        session: &Session,
+        arrived: &Arrived<'_>,
+    ) -> Arc<Tunnel> {
+        let hello = arrived.hello;
         let instance = &hello.instance;
         let tunnel = Arc::new(Tunnel {
             session: session.clone(),
             instance: instance.clone(),
+            software: hello.software.clone(),
+            channel_bound: arrived.channel_bound,
+            began: arrived.now,
+            peer: Mutex::new(arrived.peer),
             key: hello.public_key.0.as_slice().into(),
             interactive: client(session, Class::Interactive),
             watches: OnceLock::new(),
             cleared: CancellationToken::new(),
-            answered_in: watch::Sender::new(None),
+            looked: Mutex::default(),
+            counted: Mutex::default(),
         });
         let mut by_cluster = self
             .by_cluster

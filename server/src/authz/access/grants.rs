@@ -7,8 +7,8 @@ use std::ops::ControlFlow;
 use apiserver::rbac::{ANY_NAME, Found, Rule};
 use apiserver::serve::{Attributes, User};
 use lariat_api::{
-    Cluster, ClusterRoleTemplateBinding, GROUP, GlobalRole, GlobalRoleBinding, Kind, Preference,
-    Project, ProjectRoleTemplateBinding, RoleContext, RoleTemplate, Setting, Token,
+    Cluster, ClusterRoleTemplateBinding, ClusterTunnel, GROUP, GlobalRole, GlobalRoleBinding, Kind,
+    Preference, Project, ProjectRoleTemplateBinding, RoleContext, RoleTemplate, Setting, Token,
 };
 
 use super::bound::{Given, GivenIn, Roles};
@@ -124,7 +124,7 @@ impl Access {
             }
             for template in self.inherited(role) {
                 if !matches!(Asked::of::<Cluster>(asked), Asked::No) {
-                    found(&[object::<Cluster>("", template.owns_cluster)], &by)?;
+                    found(&cluster("", template.owns_cluster), &by)?;
                 }
                 match self.namespace(namespace) {
                     Namespace::OfCluster => found(&template.in_cluster, &by)?,
@@ -146,12 +146,12 @@ impl Access {
     ) -> ControlFlow<()> {
         for (binding, role, template) in self.templates_of(&within.roles, RoleContext::Cluster) {
             let by = By::in_cluster(binding, cluster, role, to);
-            found(&[object::<Cluster>(cluster, template.owns_cluster)], &by)?;
+            found(&self::cluster(cluster, template.owns_cluster), &by)?;
         }
         for (project, roles) in self.projects_of(cluster, within) {
             for (binding, role, _) in self.templates_of(roles, RoleContext::Project) {
                 let by = By::in_project(binding, project, role, to);
-                found(&[object::<Cluster>(cluster, false)], &by)?;
+                found(&self::cluster(cluster, false), &by)?;
             }
         }
         ControlFlow::Continue(())
@@ -269,7 +269,8 @@ impl<'a> Asked<'a> {
         match asked {
             None => Self::Any,
             Some(Attributes::Resource(what))
-                if (what.group, what.resource, what.subresource) == (GROUP, K::PLURAL, "") =>
+                if (what.group, what.resource) == (GROUP, K::PLURAL)
+                    && matches!(what.subresource, "" | ClusterTunnel::SUBRESOURCE) =>
             {
                 match what.name {
                     "" => Self::Kind,
@@ -291,6 +292,24 @@ fn object<K: Kind>(name: &str, owned: bool) -> Rule {
         resource_names: names.into_iter().map(ToOwned::to_owned).collect(),
         ..rule::<K>(verbs)
     }
+}
+
+/// Reading a Cluster and how its tunnel is doing, with the requests that somebody has sent through it; for its owner,
+/// those of everybody.
+fn cluster(name: &str, owned: bool) -> [Rule; 2] {
+    let verbs = ["get"]
+        .into_iter()
+        .chain(["list"].into_iter().filter(|_| owned));
+    let tunnel = Rule {
+        verbs: verbs.map(ToOwned::to_owned).collect(),
+        resources: vec![format!(
+            "{}/{}",
+            Cluster::PLURAL,
+            ClusterTunnel::SUBRESOURCE
+        )],
+        ..object::<Cluster>(name, false)
+    };
+    [object::<Cluster>(name, owned), tunnel]
 }
 
 fn rule<'a, K: Kind>(verbs: impl IntoIterator<Item = &'a str>) -> Rule {
