@@ -75,6 +75,9 @@ pub enum Command {
     /// List, fetch and play what was recorded of sessions in containers.
     #[command(subcommand, visible_alias = "recording")]
     Recordings(Recordings),
+    /// Explain the connection of a cluster, and where requests to it are.
+    #[command(subcommand)]
+    Tunnel(Tunnel),
     /// Give kubectl a token for a cluster: kubeconfig files made with --exec run this.
     Token(TokenArgs),
     /// Who you are, which server, which clusters, and how far away they are.
@@ -199,6 +202,30 @@ pub enum Recordings {
         /// Longest pause, in seconds.
         #[arg(long, value_name = "SECONDS", default_value_t = 3)]
         idle: u64,
+    },
+}
+
+/// Subcommands of `tunnel`.
+#[derive(Debug, Subcommand)]
+pub enum Tunnel {
+    /// Show the way to a cluster: its sessions and connections, times, windows, queues, losses, and what to do about them.
+    #[command(after_help = "Examples:
+  lariat tunnel explain production
+  lariat tunnel explain production --watch
+  lariat tunnel explain production --requests
+  lariat tunnel explain production --request 3f0c…      # the Audit-Id of an answer")]
+    Explain {
+        /// Id or name of the cluster.
+        cluster: String,
+        /// Show one request: its id is the `Audit-Id` of the answer.
+        #[arg(long, value_name = "ID", conflicts_with = "requests")]
+        request: Option<String>,
+        /// List the last requests that went to the cluster: yours, or everybody's if you own it.
+        #[arg(long)]
+        requests: bool,
+        /// Show it again every 2 seconds, until interrupted.
+        #[arg(long, short)]
+        watch: bool,
     },
 }
 

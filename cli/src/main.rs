@@ -22,6 +22,7 @@ mod server;
 mod status;
 mod token;
 mod trust;
+mod tunnel;
 
 use std::process::ExitCode;
 
@@ -77,6 +78,7 @@ async fn run(args: Args) -> anyhow::Result<ExitCode> {
             return kubectl::run(&server, &cluster, &args).await;
         }
         Command::Recordings(command) => recordings::run(&server, command, output).await?,
+        Command::Tunnel(command) => tunnel::run(&server, command, output).await?,
         Command::Status => status::run(&server, output).await?,
     }
     Ok(ExitCode::SUCCESS)

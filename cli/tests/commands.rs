@@ -218,6 +218,22 @@ fn a_cluster_from_its_creation_to_its_end() {
         several.contains("c-prod") && several.contains("c-other"),
         "{several}"
     );
+    let explained = stage.done(&["tunnel", "explain", "c-prod"]);
+    assert!(
+        explained.contains("no session") && explained.contains("lariat cluster import c-prod"),
+        "{explained}"
+    );
+    let explained = stage.done(&["tunnel", "explain", "c-prod", "-o", "json"]);
+    let explained: Value = serde_json::from_str(&explained).unwrap();
+    assert_eq!(explained["kind"], "ClusterTunnel");
+    assert_eq!(explained["registered"], false);
+    let yaml = stage.done(&["tunnel", "explain", "c-prod", "-o", "yaml"]);
+    assert!(yaml.contains("clusterName: c-prod"), "{yaml}");
+    let requests = stage.done(&["tunnel", "explain", "c-prod", "--requests", "-o", "json"]);
+    let requests: Value = serde_json::from_str(&requests).unwrap();
+    assert_eq!(requests["kind"], "TunnelRequestList");
+    let none = stage.fails(&["tunnel", "explain", "c-prod", "--request", "none"], "");
+    assert!(none.contains("\"none\" not found"), "{none}");
     stage.done(&["cluster", "rebind", "c-prod"]);
     let kept = stage.fails(&["cluster", "delete", "c-prod"], "");
     assert!(kept.contains("--yes"), "{kept}");
