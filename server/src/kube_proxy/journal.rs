@@ -21,6 +21,10 @@ use crate::tunnels::name_of;
 /// Requests of one cluster that are kept.
 const PER_CLUSTER: usize = 256;
 
+/// Among so many of the oldest one is looked for that is over. A watch or a session in a container is asked about while
+/// many others come and go.
+const LOOKED_AT: usize = 64;
+
 /// What all of them may take, in bytes.
 const MOST: usize = 16 * 1024 * 1024;
 
@@ -194,11 +198,18 @@ impl Kept {
         self.next += 1;
         self.bytes += entry.size();
         let numbers = self.of_cluster.entry(entry.cluster.clone()).or_default();
-        let oldest = (numbers.len() >= PER_CLUSTER).then(|| numbers.pop_front());
+        let all = &self.all;
+        let forgotten = if numbers.len() >= PER_CLUSTER {
+            let is_over = |number: &u64| all.get(number).is_some_and(|entry| entry.is_over());
+            let over = numbers.iter().take(LOOKED_AT).position(is_over);
+            numbers.remove(over.unwrap_or(0))
+        } else {
+            None
+        };
         numbers.push_back(number);
         self.all.insert(number, entry);
-        if let Some(oldest) = oldest.flatten().and_then(|oldest| self.all.remove(&oldest)) {
-            self.bytes -= oldest.size();
+        if let Some(entry) = forgotten.and_then(|number| self.all.remove(&number)) {
+            self.bytes -= entry.size();
         }
     }
 
@@ -230,6 +241,10 @@ impl Entry {
             + self.path.len()
             + LONGEST_ERROR
             + 128
+    }
+
+    fn is_over(&self) -> bool {
+        self.progress().ended.is_some()
     }
 
     fn progress(&self) -> MutexGuard<'_, Progress> {

@@ -38,6 +38,20 @@ fn a_cluster_has_its_last_requests() {
 }
 
 #[test]
+fn what_goes_on_is_kept_longer_than_what_is_over() {
+    let journal = Journal::default();
+    let watch = begin(&journal, "c-1", "u-1", "/watch");
+    for number in 0..1000 {
+        begin(&journal, "c-1", "u-1", &format!("/{number}")).end("");
+    }
+    let kept = paths(&journal, "c-1");
+    assert_eq!((kept.len(), kept[0].as_str()), (PER_CLUSTER, "/watch"));
+    watch.end("");
+    begin(&journal, "c-1", "u-1", "/last");
+    assert_eq!(paths(&journal, "c-1")[0], "/745");
+}
+
+#[test]
 fn all_clusters_together_take_no_more_than_is_allowed() {
     let most = 64 * 1024;
     let journal = Journal::of_size(most);
