@@ -55,7 +55,7 @@ pub struct TunnelServer {
     pub handshakes_at_most: u64,
 }
 
-/// Memory of a process that its sessions share.
+/// Memory for what peers may have unread or unacknowledged: of one session, or of all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct TunnelBudget {
@@ -119,6 +119,10 @@ pub struct TunnelSession {
     pub unacknowledged_bytes: u64,
     /// Most bytes that are kept so; nothing more is sent then.
     pub replay_bound_bytes: u64,
+    /// What the windows of its streams have grown by, of what they may.
+    pub windows: TunnelBudget,
+    /// What is kept for replay beyond what every session has, of what may be.
+    pub replay: TunnelBudget,
     /// Streams of the server that are open.
     pub open_streams: u64,
     /// Streams that the server has opened since it began.

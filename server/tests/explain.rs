@@ -102,6 +102,7 @@ async fn a_tunnel_is_explained_from_its_session_to_the_api_server() {
     let look = session.api_server.as_ref().unwrap();
     assert!(look.answered_milliseconds.is_some(), "{look:?}");
     assert!(explained.server.windows.total_bytes > 0);
+    assert!(session.windows.total_bytes > 0 && session.replay.total_bytes > 0);
     let classes = session
         .streams
         .as_ref()

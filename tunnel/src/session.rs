@@ -101,6 +101,8 @@ struct Shared {
     order: Arc<Notify>,
     opened: AtomicU64,
     most_streams: u32,
+    windows: Arc<Budget>,
+    replay: Arc<Budget>,
     /// The session that the server made of an attempt to go on with this one.
     successor: std::sync::Mutex<Option<Box<Connected>>>,
 }
@@ -135,6 +137,28 @@ pub struct Stats {
     pub streams: Option<MuxStats>,
     /// The link and its carriers.
     pub lane: LaneStatus,
+    /// What the windows of its streams have grown by.
+    pub windows: Taken,
+    /// What is kept for replay beyond what every session has.
+    pub replay: Taken,
+}
+
+/// Memory that a session has taken, of what it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Taken {
+    /// Bytes that are taken.
+    pub bytes: usize,
+    /// Bytes that may be.
+    pub most: usize,
+}
+
+impl Taken {
+    fn of(budget: &Budget) -> Self {
+        Self {
+            bytes: budget.taken(),
+            most: budget.total(),
+        }
+    }
 }
 
 /// What both ends agreed on in the hello.
@@ -164,6 +188,10 @@ pub(crate) fn start(
     });
     let control = Arc::new(Control::new());
     let replay = Budget::within(&agreement.memory.replay, SESSION_REPLAY);
+    let windows = Budget::within(
+        &agreement.memory.windows,
+        SESSION_WINDOWS.min(agreement.memory.windows.total()),
+    );
     let lane = Lane::new(
         link,
         carrier,
@@ -179,10 +207,7 @@ pub(crate) fn start(
         side: agreement.side,
         own_streams: most_streams as usize,
         peer_streams: own_streams,
-        windows: Budget::within(
-            &agreement.memory.windows,
-            SESSION_WINDOWS.min(agreement.memory.windows.total()),
-        ),
+        windows: Arc::clone(&windows),
     };
     let (opener, mux) = mux::start(&agreed, lane, &over);
     // tokio's channel keeps room for 32, in every idle session.
@@ -199,6 +224,8 @@ pub(crate) fn start(
         order: Arc::new(Notify::new()),
         opened: AtomicU64::new(0),
         most_streams,
+        windows,
+        replay,
         successor: std::sync::Mutex::default(),
     });
     let inlet = Inlet {
@@ -376,6 +403,8 @@ impl Session {
             mux: self.shared.mux.clone(),
             streams: self.shared.opener.stats(),
             lane: self.shared.control.status(),
+            windows: Taken::of(&self.shared.windows),
+            replay: Taken::of(&self.shared.replay),
         }
     }
 }

@@ -119,6 +119,13 @@ fn of_session(
             bytes(session.unacknowledged_bytes),
         ));
     }
+    if is_nearly_taken(session.windows) {
+        advice.push(format!(
+            "The windows of the session are as large as they may be together ({}): a download at this round trip gets no \
+             faster. Fewer at once are faster each.",
+            bytes(session.windows.taken_bytes),
+        ));
+    }
     let blocked = session
         .streams
         .as_ref()
@@ -214,7 +221,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_told_with_what_to_do() {
-        let cases: [(fn(&mut ClusterTunnel), &str); 10] = [
+        let cases: [(fn(&mut ClusterTunnel), &str); 11] = [
             (
                 |tunnel| {
                     tunnel.sessions.clear();
@@ -262,6 +269,15 @@ mod tests {
             (
                 |tunnel| tunnel.sessions[0].streams.as_mut().unwrap().blocked = 2,
                 "2 streams have filled their windows",
+            ),
+            (
+                |tunnel| {
+                    tunnel.sessions[0].windows = TunnelBudget {
+                        taken_bytes: 60 << 20,
+                        total_bytes: 64 << 20,
+                    };
+                },
+                "as large as they may be together (60.0 MiB)",
             ),
             (
                 |tunnel| tunnel.server.windows.taken_bytes = 95,

@@ -138,6 +138,11 @@ fn session(text: &mut Lines, session: &TunnelSession, now: Timestamp) {
         bytes(session.replay_bound_bytes),
     ));
     text.line(format_args!(
+        "  memory     windows {}, replay {}",
+        budget(session.windows),
+        budget(session.replay)
+    ));
+    text.line(format_args!(
         "  streams    {} open, {} so far, over {}",
         session.open_streams,
         session.opened_streams,

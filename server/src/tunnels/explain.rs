@@ -15,7 +15,7 @@ use lariat_api::{
     TunnelLook, TunnelProblem, TunnelRequestList, TunnelServer, TunnelSession, TunnelStreams,
     VERSION,
 };
-use tunnel::session::{MuxStats, Phase};
+use tunnel::session::{MuxStats, Phase, Taken};
 use tunnel_proto::budget::Budget;
 use tunnel_proto::stream::Class;
 
@@ -237,10 +237,19 @@ fn session(tunnel: &Tunnel, in_use: bool) -> TunnelSession {
         received_bytes: lane.received,
         unacknowledged_bytes: number(lane.unacknowledged),
         replay_bound_bytes: number(lane.replay_bound),
+        windows: taken(stats.windows),
+        replay: taken(stats.replay),
         open_streams: number(stats.open_streams),
         opened_streams: stats.opened,
         streams: stats.streams.as_ref().map(streams),
         api_server: looked.map(look),
+    }
+}
+
+fn taken(taken: Taken) -> TunnelBudget {
+    TunnelBudget {
+        taken_bytes: number(taken.bytes),
+        total_bytes: number(taken.most),
     }
 }
 
