@@ -64,7 +64,7 @@ pub async fn run(server: &Server, command: args::Tunnel, output: Output) -> anyh
                 println!("No request to {name:?} is remembered that you may see.");
             }
             Shown::List(list) => {
-                output::print(output, &list, &COLUMNS, list.items.iter().map(row))?
+                output::print(output, &list, &COLUMNS, list.items.iter().map(row))?;
             }
         }
         std::io::stdout().flush()?;

@@ -221,7 +221,8 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_told_with_what_to_do() {
-        let cases: [(fn(&mut ClusterTunnel), &str); 11] = [
+        type Change = fn(&mut ClusterTunnel);
+        let cases: [(Change, &str); 11] = [
             (
                 |tunnel| {
                     tunnel.sessions.clear();

@@ -72,6 +72,7 @@ struct Kept {
 }
 
 /// What is known of a request when it comes.
+#[derive(Clone, Copy)]
 pub(super) struct Asked<'a> {
     pub(super) id: &'a Arc<str>,
     pub(super) trace: Option<TraceId>,
