@@ -143,7 +143,8 @@ pub async fn serve(
         .await
 }
 
-async fn answer(
+/// Answers one request.
+pub(crate) async fn answer(
     request: Request<Incoming>,
     cluster: Option<&Arc<Cluster>>,
 ) -> Response<UnsyncBoxBody<Bytes, Infallible>> {

@@ -15,7 +15,7 @@ use std::{
 };
 use tokio::sync::watch;
 
-type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
+pub(crate) type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
 /// Plural, namespace and name.
 type Key = (String, String, String);
@@ -350,7 +350,8 @@ fn json_answer(code: StatusCode, body: &Value) -> Answer {
     answer
 }
 
-fn status(code: StatusCode, reason: &str) -> Answer {
+/// A failure, as API servers tell it.
+pub(crate) fn status(code: StatusCode, reason: &str) -> Answer {
     let body = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason,
         "message": reason, "code": code.as_u16()});
     json_answer(code, &body)

@@ -1,106 +1,224 @@
-//! Agents with real handshakes and no cluster behind them but objects in memory: many in one process.
+//! Agents in one process, thousands of them: real keys, registration, TLS, upgrade, hello and sessions that
+//! outlive their connections, as the agent in a cluster has them. Behind each is no cluster, but objects in memory.
+//!
+//! A [`Simulator`] keeps its agents connected by itself. What each of them does besides is its [`Behaviour`]. An
+//! [`Agent`] that is moved by hand is made by [`connect`].
 
-use crate::{backend, cluster::Cluster};
-use anyhow::Context as _;
-use std::sync::Arc;
-use tokio_util::task::TaskTracker;
-use tunnel::{
-    dial::{Dialer, Introduction},
-    identity::KeyPair,
-    session::Session,
-};
-use tunnel_proto::{
-    hello::AgentKind,
-    stream::{RefusalReason, Target},
-};
+mod agent;
+mod answers;
+pub mod behaviour;
+mod by_hand;
+pub mod clusters;
+mod figures;
+mod line;
+mod slow;
 
-/// A simulated agent with a live session.
-pub struct Agent {
-    /// Its session.
-    pub session: Session,
-    /// Id of its cluster.
-    pub id: String,
-    cluster: Option<Arc<Cluster>>,
-    key: KeyPair,
-    token: String,
+pub use agent::Simulated;
+pub use answers::{FILLING, PAYLOAD};
+pub use behaviour::{Behaviour, Mix};
+pub use by_hand::{Agent, connect};
+pub use clusters::Registration;
+pub use figures::{Figures, Summary};
+
+use agent::Shared;
+use anyhow::{Context as _, ensure};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::sync::Semaphore;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tunnel::dial::Dialer;
+
+/// File descriptors for all that is no agent.
+const RESERVED: u64 = 512;
+
+/// How often waits look.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// How long agents may take to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(10);
+
+/// Agents that connect by themselves, and again whenever they are disconnected, until it is stopped or dropped.
+pub struct Simulator {
+    shared: Arc<Shared>,
+    agents: Vec<Arc<Simulated>>,
 }
 
-/// Connects an agent that registers with `token`. Its API server has what `cluster` has, or knows no objects; what
-/// else the server asks for is answered as by [`backend::listen`]. Its tasks belong to `tasks`.
-///
-/// # Errors
-/// When the server does not take it.
-pub async fn connect(
-    dialer: &Dialer,
-    token: &str,
-    cluster: Option<Arc<Cluster>>,
-    tasks: &TaskTracker,
-) -> anyhow::Result<Agent> {
-    let key = KeyPair::generate()?;
-    let (session, id) = dial(dialer, &key, token, &cluster, tasks).await?;
-    let token = token.to_owned();
-    Ok(Agent {
-        session,
-        id,
-        cluster,
-        key,
-        token,
-    })
+/// How agents came back, counted from one moment.
+#[derive(Clone, Debug)]
+pub struct Returned {
+    /// How long each took, the fastest first.
+    pub took: Vec<Duration>,
 }
 
-impl Agent {
-    /// Connects it again, after its session has ended.
+impl Simulator {
+    /// No agents yet. They will dial as `dialer` does; `at_once` of them make their first handshake at the same time.
+    /// What an agent keeps in memory for the server is bounded for each of them.
+    #[must_use]
+    pub fn new(dialer: Dialer, at_once: usize) -> Self {
+        let shared = Shared {
+            dialer,
+            first: Semaphore::new(at_once),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        };
+        Self {
+            shared: Arc::new(shared),
+            agents: Vec::new(),
+        }
+    }
+
+    /// Begins an agent.
     ///
     /// # Errors
-    /// When the server does not take it.
-    pub async fn connect_again(
+    /// When there is no randomness for its key, or no port for the line that it needs for its behaviour.
+    pub async fn add(
         &mut self,
-        dialer: &Dialer,
-        tasks: &TaskTracker,
+        registration: &Registration,
+        behaviour: Behaviour,
     ) -> anyhow::Result<()> {
-        let (session, _) = dial(dialer, &self.key, &self.token, &self.cluster, tasks).await?;
-        self.session = session;
+        let agent = Simulated::new(&self.shared, registration, behaviour).await?;
+        let agent = Arc::new(agent);
+        let living = Arc::clone(&agent).live(Arc::clone(&self.shared));
+        self.shared.tasks.spawn(living);
+        self.agents.push(agent);
         Ok(())
     }
-}
 
-async fn dial(
-    dialer: &Dialer,
-    key: &KeyPair,
-    token: &str,
-    cluster: &Option<Arc<Cluster>>,
-    tasks: &TaskTracker,
-) -> anyhow::Result<(Session, String)> {
-    let introduction = Introduction {
-        agent: AgentKind::Cluster {
-            cluster_uid: None,
-            kubernetes_version: Some("v0.0.0-simulated".into()),
-        },
-        software: concat!("lariat-bench/", env!("CARGO_PKG_VERSION")).into(),
-        instance: token.to_owned(),
-        registration_token: Some(token.to_owned()),
-    };
-    let connected = dialer
-        .dial(key, &introduction)
-        .await
-        .context("agent was not taken")?;
-    tasks.spawn(connected.driver);
-    let session = connected.session;
-    tasks.spawn(answer(session.clone(), cluster.clone(), tasks.clone()));
-    Ok((session, connected.welcome.bound_to))
-}
-
-async fn answer(session: Session, cluster: Option<Arc<Cluster>>, tasks: TaskTracker) {
-    while let Some(incoming) = session.accept().await {
-        let cluster = cluster.clone();
-        tasks.spawn(async move {
-            let inbound = incoming.preamble().await?;
-            if inbound.open.target != Target::KubeApi {
-                inbound.refuse(RefusalReason::NotServed, "simulated").await;
-                return Ok(());
-            }
-            backend::serve(inbound.accept().await?, cluster).await?;
-            anyhow::Ok(())
-        });
+    /// Begins an agent for each registration.
+    ///
+    /// # Errors
+    /// As [`Simulator::add`].
+    pub async fn add_all(
+        &mut self,
+        registrations: &[Registration],
+        mix: &Mix,
+    ) -> anyhow::Result<()> {
+        raise_file_limit(registrations.len() * mix.descriptors())?;
+        let all = registrations.len();
+        for (place, registration) in registrations.iter().enumerate() {
+            self.add(registration, mix.of(place, all)).await?;
+        }
+        Ok(())
     }
+
+    /// The agents, in the order in which they were added.
+    #[must_use]
+    pub fn agents(&self) -> &[Arc<Simulated>] {
+        &self.agents
+    }
+
+    /// How many have a session with a connection.
+    #[must_use]
+    pub fn connected(&self) -> usize {
+        let connected = self.agents.iter().filter(|agent| agent.is_connected());
+        connected.count()
+    }
+
+    /// Waits until all have a connection that began after `since`.
+    ///
+    /// # Errors
+    /// When that is not so within `limit`; says what one of those that are missing came across last.
+    pub async fn all_since(&self, since: Instant, limit: Duration) -> anyhow::Result<Returned> {
+        let begun = Instant::now();
+        loop {
+            let took = self.agents.iter().filter_map(|agent| {
+                let at = agent.connected_at()?;
+                at.checked_duration_since(since)
+            });
+            let mut took: Vec<Duration> = took.collect();
+            if took.len() == self.agents.len() {
+                took.sort_unstable();
+                return Ok(Returned { took });
+            }
+            ensure!(
+                begun.elapsed() < limit,
+                "{} of {} agents are back after {} s{}",
+                took.len(),
+                self.agents.len(),
+                limit.as_secs(),
+                self.last_error()
+            );
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Waits until all are connected.
+    ///
+    /// # Errors
+    /// When they are not within `limit`.
+    pub async fn all_connected(&self, limit: Duration) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        while self.connected() < self.agents.len() {
+            ensure!(
+                begun.elapsed() < limit,
+                "{} of {} agents are connected after {} s{}",
+                self.connected(),
+                self.agents.len(),
+                limit.as_secs(),
+                self.last_error()
+            );
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(())
+    }
+
+    /// What the agents have seen so far, in all.
+    #[must_use]
+    pub fn summary(&self) -> Summary {
+        Summary::of(self.agents.iter().map(|agent| agent.figures()))
+    }
+
+    /// Says goodbye for all of them, and waits until they are gone.
+    pub async fn stop(self) {
+        self.shared.stop.cancel();
+        self.shared.tasks.close();
+        let _ = tokio::time::timeout(GOODBYE, self.shared.tasks.wait()).await;
+    }
+
+    fn last_error(&self) -> String {
+        let missing = self.agents.iter().filter(|agent| !agent.is_connected());
+        let error = missing
+            .filter_map(|agent| agent.figures().last_error)
+            .next();
+        error.map_or_else(String::new, |error| format!("; one of the others: {error}"))
+    }
+}
+
+impl Drop for Simulator {
+    fn drop(&mut self) {
+        self.shared.stop.cancel();
+    }
+}
+
+impl Returned {
+    /// When that share of them was back.
+    #[must_use]
+    pub fn share(&self, share: f64) -> Duration {
+        let last = self.took.len().saturating_sub(1);
+        let place = (last as f64 * share) as usize;
+        self.took.get(place).copied().unwrap_or_default()
+    }
+
+    /// How many came back in each second, from the first to the last.
+    #[must_use]
+    pub fn per_second(&self) -> f64 {
+        let span = self.share(1.0).saturating_sub(self.share(0.0));
+        self.took.len() as f64 / span.as_secs_f64().max(0.001)
+    }
+}
+
+/// Allows as many open files as the agents need.
+fn raise_file_limit(connections: usize) -> anyhow::Result<()> {
+    let needed = connections as u64 + RESERVED;
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, most, most)
+        .context("cannot raise the limit of open files")?;
+    ensure!(
+        most >= needed,
+        "{needed} open files are needed and {most} allowed: run `ulimit -Hn {needed}` as root first"
+    );
+    Ok(())
 }

@@ -47,7 +47,7 @@ impl Api {
     ) -> anyhow::Result<Self> {
         let ca = Self::fetch_ca(url).await?;
         let anonymous = Self {
-            client: client(url, &ca, None)?,
+            client: client(url, Some(&ca), None)?,
             token: String::new(),
         };
         let body = json!({"username": username, "password": password});
@@ -65,7 +65,18 @@ impl Api {
     pub async fn with_token(url: &str, token: &str) -> anyhow::Result<Self> {
         let ca = Self::fetch_ca(url).await?;
         Ok(Self {
-            client: client(url, &ca, Some(token))?,
+            client: client(url, Some(&ca), Some(token))?,
+            token: token.to_owned(),
+        })
+    }
+
+    /// Who has this token, at a server that is trusted by its CA, or by the machine's where none is given.
+    ///
+    /// # Errors
+    /// When the address or the CA makes no sense.
+    pub fn trusting(url: &str, ca: Option<&str>, token: &str) -> anyhow::Result<Self> {
+        Ok(Self {
+            client: client(url, ca, Some(token))?,
             token: token.to_owned(),
         })
     }
@@ -247,13 +258,17 @@ impl Api {
     }
 }
 
-fn client(url: &str, ca: &str, token: Option<&str>) -> anyhow::Result<kube::Client> {
+fn client(url: &str, ca: Option<&str>, token: Option<&str>) -> anyhow::Result<kube::Client> {
     use base64::Engine as _;
-    let authority = base64::engine::general_purpose::STANDARD.encode(ca);
+    let mut cluster = json!({"server": url});
+    if let Some(ca) = ca {
+        let ca = base64::engine::general_purpose::STANDARD.encode(ca);
+        cluster["certificate-authority-data"] = json!(ca);
+    }
     let kubeconfig: Kubeconfig = serde_json::from_value(json!({
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [{"name": "lariat", "cluster": {"server": url, "certificate-authority-data": authority}}],
+        "clusters": [{"name": "lariat", "cluster": cluster}],
         "users": [{"name": "lariat", "user": token.map_or(json!({}), |token| json!({"token": token}))}],
         "contexts": [{"name": "lariat", "context": {"cluster": "lariat", "user": "lariat"}}],
         "current-context": "lariat",
