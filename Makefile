@@ -205,6 +205,17 @@ FIRST ?= 1
 simulate: setup ## Simulate the whole tunnel with faults in virtual time: SEEDS (10000) seeds from FIRST (1)
 	SEEDS=$(SEEDS) FIRST=$(FIRST) $(CARGO) test --locked -p tunnel --test simulation -- --nocapture seeds
 
+.PHONY: bench-scale
+bench-scale: setup ## Measure one server with 10,000 simulated agents: at rest, asked, killed; writes docs/benchmarks (two cores, release build)
+	$(CARGO) build --release $(LOCKED) --bin lariat-server --bin bench-scale
+	$(RELEASE)/bench-scale --out docs/benchmarks
+
+SOAK_MINUTES ?= 60
+.PHONY: soak
+soak: setup ## Mixed load and random faults for SOAK_MINUTES (60): nothing may grow, no byte be wrong; writes docs/benchmarks (release build)
+	$(CARGO) build --release $(LOCKED) --bin lariat-server --bin soak
+	$(RELEASE)/soak --minutes $(SOAK_MINUTES) --out docs/benchmarks
+
 FUZZ_SECONDS ?= 15
 .PHONY: fuzz
 fuzz: setup ## Feed decoders of the tunnel, the management API and recordings made-up input, FUZZ_SECONDS (15) for each of 13 targets

@@ -4,7 +4,7 @@
 //! figure is measured once for each of them, then again, and the medians are compared.
 
 mod control;
-mod cores;
+pub mod cores;
 mod delay;
 mod door;
 pub mod end;

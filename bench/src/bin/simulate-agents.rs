@@ -145,8 +145,7 @@ async fn run(
         }
         let now = simulator.summary();
         // An agent that comes and goes counts as well: it has been there.
-        let were_all_there = now.sessions >= now.agents as u64;
-        if end.is_none() && were_all_there {
+        if end.is_none() && now.joined == now.agents {
             end = length.map(|length| Instant::now() + length);
         }
         println!(

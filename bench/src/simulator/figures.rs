@@ -45,6 +45,8 @@ pub struct Summary {
     pub agents: usize,
     /// How many are connected.
     pub connected: usize,
+    /// How many have been connected.
+    pub joined: usize,
     /// Sums of their figures.
     pub sessions: u64,
     /// See [`Figures::resumptions`].
@@ -67,6 +69,7 @@ impl Summary {
         for one in all {
             summary.agents += 1;
             summary.connected += usize::from(one.connected);
+            summary.joined += usize::from(one.sessions > 0);
             summary.sessions += one.sessions;
             summary.resumptions += one.resumptions;
             summary.losses += one.losses;

@@ -82,7 +82,7 @@ mod tests {
     #[tokio::test]
     async fn no_more_is_read_in_a_second_than_was_said() {
         let started = Instant::now();
-        let mut slow = Slow::new(&[7; 10_000][..], Some(40_000));
+        let mut slow = Slow::new(&[7_u8; 10_000][..], Some(40_000));
         let mut all = Vec::new();
         slow.read_to_end(&mut all).await.unwrap();
         assert_eq!(all.len(), 10_000);

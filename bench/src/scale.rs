@@ -1,0 +1,297 @@
+//! Ten thousand agents on one server: what they cost at rest, and how they come back when it is killed.
+//!
+//! The server has the first core; the agents and who asks have the second.
+
+mod asking;
+mod report;
+
+pub use report::Report;
+
+use crate::{
+    cpu,
+    endpoint::Endpoint,
+    goal::Wanted::AtMost,
+    memory,
+    simulator::{Behaviour, Mix, Returned, Simulator, clusters},
+    tunnel::cores::Cores,
+};
+use asking::Asked;
+use e2e::lariat::{Server, ServerOptions};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+use testbed::Testbed;
+use tunnel::{
+    Memory,
+    dial::{Dialer, Proxies, Trust},
+};
+
+/// Requests to the management API at the same time, and first handshakes.
+const AT_ONCE: usize = 32;
+
+/// What happens around the measurement is over after so long.
+const SETTLE: Duration = Duration::from_secs(20);
+
+/// Longest wait for all agents. What takes longer has failed.
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    /// Agents, each with a cluster.
+    pub agents: usize,
+    /// For how long the server is watched while nothing happens.
+    pub rest: Duration,
+    /// How often the server is killed while nobody asks anything.
+    pub kills: usize,
+    /// Requests at the same time.
+    pub requests: usize,
+    /// How often so many are sent at rest.
+    pub bursts: usize,
+}
+
+/// The server and its agents.
+struct Scale<'a> {
+    size: Size,
+    server: Server<'a>,
+    simulator: Simulator,
+    endpoint: Endpoint,
+    ids: Vec<String>,
+}
+
+/// Measures all of it. What is found goes to `report`.
+///
+/// # Errors
+/// When the server does not start or refuses, or agents do not come back.
+pub async fn measure(
+    testbed: &Testbed,
+    folder: &Path,
+    size: Size,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    let flags = [
+        "--max-connections-per-address",
+        "65536",
+        "--proxy-requests-per-user",
+        "0",
+        "--proxy-streams-per-user",
+        "0",
+    ];
+    let options = ServerOptions {
+        flags: flags.map(String::from).to_vec(),
+        ..ServerOptions::loopback(folder)
+    };
+    // What is started keeps to the cores of who starts it.
+    Cores::First.keep_to()?;
+    let server = Server::start(testbed, options).await;
+    Cores::Second.keep_to()?;
+    let server = server?;
+    let api = server.api().await?;
+    let kubeconfig: Kubeconfig = serde_json::from_str(&server.kubeconfig().await?)?;
+    let options = KubeConfigOptions::default();
+    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await?;
+    let endpoint = Endpoint::of_kube(&config, Some(&api.token))?;
+
+    let begun = Instant::now();
+    let progress = |made: usize| {
+        if made.is_multiple_of(1000) {
+            report::say(&format!("{made} clusters made"));
+        }
+    };
+    let registrations =
+        clusters::register(&api, "simulated", size.agents, AT_ONCE, progress).await?;
+    report.took(
+        "clusters and import tokens made, 32 at once",
+        begun.elapsed(),
+    );
+    let empty = memory::resident(server.pid())?;
+    report.mb("server memory with the clusters, and no agent", empty);
+
+    let dialer = Dialer {
+        server: server.url().parse()?,
+        trust: Trust::pem(&std::fs::read(server.ca_file())?)?,
+        proxies: Proxies::default(),
+        server_key: None,
+        memory: Memory::default(),
+        muxes: Vec::new(),
+    };
+    let mut simulator = Simulator::new(dialer, AT_ONCE);
+    let forbids = Behaviour {
+        forbids: true,
+        ..Behaviour::default()
+    };
+    let begun = Instant::now();
+    simulator
+        .add_all(&registrations, &Mix::all(forbids))
+        .await?;
+    simulator.all_connected(LIMIT).await?;
+    report.took("all agents registered, 32 at once", begun.elapsed());
+    let mut scale = Scale {
+        size,
+        server,
+        simulator,
+        endpoint,
+        ids: registrations.into_iter().map(|one| one.id).collect(),
+    };
+    scale.sessions_alone(empty, report).await?;
+    scale.at_rest(report).await?;
+    scale.asked_at_rest(report).await?;
+    scale.killed(report).await?;
+    scale.killed_and_asked(report).await?;
+    scale.simulator.stop().await;
+    Ok(())
+}
+
+impl Scale<'_> {
+    /// Agents whose API servers forbid everything but health checks: controllers keep nothing there.
+    async fn sessions_alone(&mut self, empty: u64, report: &mut Report) -> anyhow::Result<()> {
+        tokio::time::sleep(SETTLE).await;
+        let full = memory::resident(self.server.pid())?;
+        report.mb("server memory with sessions alone", full);
+        report.per_agent(
+            "memory of a session alone",
+            full.saturating_sub(empty),
+            self.size.agents,
+        );
+        let busy = self.busy(self.size.rest).await?;
+        report.text(
+            "CPU of the server at rest, sessions alone",
+            format!("{busy:.1} % of a core"),
+        );
+        let (returned, spent) = self.kill_and_wait().await?;
+        report.took("all back after a kill, sessions alone", returned.share(1.0));
+        report.handshakes("sessions alone", &returned, spent, self.size.agents);
+        Ok(())
+    }
+
+    /// From here on controllers keep roles in every cluster, and follow it.
+    async fn at_rest(&mut self, report: &mut Report) -> anyhow::Result<()> {
+        for agent in self.simulator.agents() {
+            agent.forbid(false);
+        }
+        // A new process, so that the memory is not what was left of the one before.
+        self.kill_and_wait().await?;
+        tokio::time::sleep(SETTLE).await;
+        let full = memory::resident(self.server.pid())?;
+        report.goal(
+            "server memory with all agents, MB",
+            full as f64 / 1e6,
+            AtMost(350.0),
+        );
+        report.per_agent(
+            "memory of the server in all, for each agent",
+            full,
+            self.size.agents,
+        );
+        let busy = self.busy(self.size.rest).await?;
+        report.text(
+            "CPU of the server at rest",
+            format!("{busy:.1} % of a core"),
+        );
+        Ok(())
+    }
+
+    async fn asked_at_rest(&mut self, report: &mut Report) -> anyhow::Result<()> {
+        let mut all = Asked::default();
+        for _ in 0..self.size.bursts {
+            all.add(asking::at_once(&self.endpoint, &self.ids, self.size.requests).await?);
+        }
+        report.asked(
+            &format!("{} requests at once, at rest", self.size.requests),
+            &all,
+        );
+        report.goal(
+            "requests at rest that failed",
+            all.failed() as f64,
+            AtMost(0.0),
+        );
+        let mut alone = Asked::default();
+        for _ in 0..self.size.bursts {
+            alone.add(asking::in_turn(&self.endpoint, &self.ids, self.size.requests / 10).await?);
+        }
+        report.asked("one request at a time, at rest", &alone);
+        Ok(())
+    }
+
+    async fn killed(&mut self, report: &mut Report) -> anyhow::Result<()> {
+        let mut slowest = Duration::ZERO;
+        for kill in 1..=self.size.kills {
+            let (returned, spent) = self.kill_and_wait().await?;
+            let name = format!("kill {kill}");
+            report.took(&format!("all back after {name}"), returned.share(1.0));
+            report.took(
+                &format!("half of them back after {name}"),
+                returned.share(0.5),
+            );
+            report.handshakes(&name, &returned, spent, self.size.agents);
+            slowest = slowest.max(returned.share(1.0));
+            tokio::time::sleep(SETTLE).await;
+            let memory = memory::resident(self.server.pid())?;
+            report.mb(&format!("server memory after {name}"), memory);
+        }
+        let seconds = slowest.as_secs_f64();
+        report.goal(
+            "all back after a kill, the slowest, s",
+            seconds,
+            AtMost(6.0),
+        );
+        let asked = asking::each(&self.endpoint, &self.ids, AT_ONCE).await?;
+        report.asked(
+            "every cluster asked once, 32 at once, after the kills",
+            &asked,
+        );
+        let lost = self.size.agents - self.simulator.connected();
+        report.goal("agents lost", lost.max(asked.failed()) as f64, AtMost(0.0));
+        Ok(())
+    }
+
+    /// As many ask as before, each on a new connection, as soon as the server listens.
+    async fn killed_and_asked(&mut self, report: &mut Report) -> anyhow::Result<()> {
+        let since = Instant::now();
+        self.kill_and_launch()?;
+        let asking = asking::while_it_returns(&self.endpoint, &self.ids, self.size.requests, LIMIT);
+        let (returned, asked) = tokio::join!(self.simulator.all_since(since, LIMIT), asking);
+        let name = format!(
+            "{} requests at once, while agents return",
+            self.size.requests
+        );
+        report.took(&format!("all back, with {name}"), returned?.share(1.0));
+        report.asked(&name, &asked);
+        report.goal(
+            "requests during the return that failed",
+            asked.failed() as f64,
+            AtMost(0.0),
+        );
+        Ok(())
+    }
+
+    async fn kill_and_wait(&mut self) -> anyhow::Result<(Returned, Duration)> {
+        let since = Instant::now();
+        self.kill_and_launch()?;
+        let returned = self.simulator.all_since(since, LIMIT).await?;
+        let spent = cpu::of(self.server.pid())?;
+        report::say(&format!(
+            "all back after {:.2} s",
+            returned.share(1.0).as_secs_f64()
+        ));
+        Ok((returned, spent))
+    }
+
+    fn kill_and_launch(&mut self) -> anyhow::Result<()> {
+        self.server.kill();
+        Cores::First.keep_to()?;
+        let launched = self.server.relaunch();
+        Cores::Second.keep_to()?;
+        launched
+    }
+
+    /// How much the server computes in this time, in percent of a core.
+    async fn busy(&self, time: Duration) -> anyhow::Result<f64> {
+        let before = cpu::of(self.server.pid())?;
+        tokio::time::sleep(time).await;
+        let spent = cpu::of(self.server.pid())? - before;
+        Ok(spent.as_secs_f64() / time.as_secs_f64() * 100.0)
+    }
+}
