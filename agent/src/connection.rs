@@ -14,7 +14,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 use tunnel::{
     Memory,
-    dial::{Connected, DialError, Dialer, Introduction, Network, PinError, Trust, fetch_pinned},
+    dial::{Connected, DialError, Dialer, Introduction, PinError, Trust, fetch_pinned},
     session::{Phase, Session},
 };
 use tunnel_proto::{
@@ -109,13 +109,10 @@ impl Connection {
             }
         };
         let mut dialer = Dialer {
-            server: self.config.server.clone(),
-            trust: Trust::Platform,
             proxies: self.config.proxies.clone(),
             server_key: credentials.server_key.clone(),
             memory: kept.memory.clone(),
-            muxes: Vec::new(),
-            network: Network::default(),
+            ..Dialer::new(self.config.server.clone(), Trust::Platform)
         };
         if let Some(checksum) = &self.config.ca_checksum {
             dialer.trust = match &kept.trust {

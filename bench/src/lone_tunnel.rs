@@ -14,7 +14,7 @@ use tokio_rustls::TlsAcceptor;
 use tunnel::{
     Memory,
     accept::{Acceptor, Admission, Upgrade},
-    dial::{Dialer, Network, Proxies, Trust},
+    dial::{Dialer, Trust},
     identity::KeyPair,
     session::Session,
 };
@@ -37,15 +37,10 @@ pub async fn listen(tls: &Tls) -> anyhow::Result<(Dialer, mpsc::Receiver<Session
 /// # Errors
 /// When the authority's certificate is none.
 pub fn dialer(port: u16, ca_pem: &str) -> anyhow::Result<Dialer> {
-    Ok(Dialer {
-        server: format!("https://localhost:{port}").parse()?,
-        trust: Trust::pem(ca_pem.as_bytes())?,
-        proxies: Proxies::default(),
-        server_key: None,
-        memory: Memory::default(),
-        muxes: Vec::new(),
-        network: Network::default(),
-    })
+    Ok(Dialer::new(
+        format!("https://localhost:{port}").parse()?,
+        Trust::pem(ca_pem.as_bytes())?,
+    ))
 }
 
 /// Takes agents in, for ever; their sessions go to `sessions`.

@@ -23,10 +23,7 @@ use std::{
     time::{Duration, Instant},
 };
 use testbed::Testbed;
-use tunnel::{
-    Memory,
-    dial::{Dialer, Proxies, Trust},
-};
+use tunnel::dial::{Dialer, Trust};
 
 /// Requests to the management API at the same time, and first handshakes.
 const AT_ONCE: usize = 32;
@@ -109,14 +106,10 @@ pub async fn measure(
     let empty = memory::resident(server.pid())?;
     report.mb("server memory with the clusters, and no agent", empty);
 
-    let dialer = Dialer {
-        server: server.url().parse()?,
-        trust: Trust::pem(&std::fs::read(server.ca_file())?)?,
-        proxies: Proxies::default(),
-        server_key: None,
-        memory: Memory::default(),
-        muxes: Vec::new(),
-    };
+    let dialer = Dialer::new(
+        server.url().parse()?,
+        Trust::pem(&std::fs::read(server.ca_file())?)?,
+    );
     let mut simulator = Simulator::new(dialer, AT_ONCE);
     let forbids = Behaviour {
         forbids: true,

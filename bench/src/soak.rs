@@ -9,7 +9,7 @@ mod sample;
 
 use crate::{
     endpoint::Endpoint,
-    simulator::{Behaviour, Mix, Simulator, clusters},
+    simulator::{Mix, Simulator, clusters},
 };
 use anyhow::{Context as _, ensure};
 use e2e::lariat::{Api, Server, ServerOptions};
@@ -24,10 +24,7 @@ use std::{
 };
 use testbed::Testbed;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tunnel::{
-    Memory,
-    dial::{Dialer, Proxies, Trust},
-};
+use tunnel::dial::{Dialer, Trust};
 
 /// Requests to the management API at the same time, and first handshakes.
 const AT_ONCE: usize = 32;
@@ -192,14 +189,10 @@ async fn quiet(
 }
 
 fn dialer(server: &Server<'_>) -> anyhow::Result<Dialer> {
-    Ok(Dialer {
-        server: server.url().parse()?,
-        trust: Trust::pem(&std::fs::read(server.ca_file())?)?,
-        proxies: Proxies::default(),
-        server_key: None,
-        memory: Memory::default(),
-        muxes: Vec::new(),
-    })
+    Ok(Dialer::new(
+        server.url().parse()?,
+        Trust::pem(&std::fs::read(server.ca_file())?)?,
+    ))
 }
 
 async fn endpoint(server: &Server<'_>, api: &Api) -> anyhow::Result<Endpoint> {

@@ -12,10 +12,7 @@ use http::Method;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use std::time::{Duration, Instant};
 use testbed::Testbed;
-use tunnel::{
-    Memory,
-    dial::{Dialer, Proxies, Trust},
-};
+use tunnel::dial::{Dialer, Trust};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -41,14 +38,10 @@ async fn agents_come_back_and_behave_as_they_are_told() {
     let made = clusters::register(&api, "test", 5, 5, |_| ())
         .await
         .unwrap();
-    let dialer = Dialer {
-        server: server.url().parse().unwrap(),
-        trust: Trust::pem(&std::fs::read(server.ca_file()).unwrap()).unwrap(),
-        proxies: Proxies::default(),
-        server_key: None,
-        memory: Memory::default(),
-        muxes: Vec::new(),
-    };
+    let dialer = Dialer::new(
+        server.url().parse().unwrap(),
+        Trust::pem(&std::fs::read(server.ca_file()).unwrap()).unwrap(),
+    );
     let mut simulator = Simulator::new(dialer, 2);
     let mix = Mix::parse([
         "1:line,payload=1000",

@@ -158,6 +158,20 @@ impl DialError {
 }
 
 impl Dialer {
+    /// Dials `server` directly, with what is usual for all else.
+    #[must_use]
+    pub fn new(server: Url, trust: Trust) -> Self {
+        Self {
+            server,
+            trust,
+            proxies: Proxies::default(),
+            server_key: None,
+            memory: Memory::default(),
+            muxes: Vec::new(),
+            network: Network::default(),
+        }
+    }
+
     /// Makes one attempt. The session that comes of it dials again by itself when it loses its
     /// carrier.
     ///

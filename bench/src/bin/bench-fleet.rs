@@ -19,8 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 use testbed::Testbed;
-use tunnel::Memory;
-use tunnel::dial::{Dialer, Network, Proxies, Trust};
+use tunnel::dial::{Dialer, Trust};
 
 /// Measures what controllers do for many clusters, and writes the report.
 #[derive(Parser)]
@@ -75,15 +74,10 @@ async fn main() -> anyhow::Result<()> {
     };
     let server = Server::start(&testbed, options).await?;
     let api = server.api().await?;
-    let dialer = Dialer {
-        server: server.url().parse()?,
-        trust: Trust::pem(&std::fs::read(server.ca_file())?)?,
-        proxies: Proxies::default(),
-        server_key: None,
-        memory: Memory::default(),
-        muxes: Vec::new(),
-        network: Network::default(),
-    };
+    let dialer = Dialer::new(
+        server.url().parse()?,
+        Trust::pem(&std::fs::read(server.ca_file())?)?,
+    );
     let mut report = Report::default();
     measure(&server, &api, &dialer, &args, &mut report).await?;
     if let Some(out) = &args.out {

@@ -30,8 +30,7 @@ use std::{
 use testbed::{BUSYBOX, Testbed};
 use tokio::io::AsyncReadExt as _;
 use tokio_util::task::TaskTracker;
-use tunnel::Memory;
-use tunnel::dial::{Dialer, Network, Proxies, Trust};
+use tunnel::dial::{Dialer, Trust};
 use tunnel_proto::frame::CloseCode;
 
 /// Measures the proxy and writes the report.
@@ -304,15 +303,10 @@ async fn simulated(
     };
     let server = Server::start(testbed, options).await?;
     let api = server.api().await?;
-    let dialer = Dialer {
-        server: server.url().parse()?,
-        trust: Trust::pem(&std::fs::read(server.ca_file())?)?,
-        proxies: Proxies::default(),
-        server_key: None,
-        memory: Memory::default(),
-        muxes: Vec::new(),
-        network: Network::default(),
-    };
+    let dialer = Dialer::new(
+        server.url().parse()?,
+        Trust::pem(&std::fs::read(server.ca_file())?)?,
+    );
     let tasks = TaskTracker::new();
     let first = connect(&api, &dialer, &tasks, 0).await?;
     api.wait_ready(&first.id, Duration::from_secs(30)).await?;

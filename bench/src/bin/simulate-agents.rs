@@ -8,10 +8,7 @@ use clap::Parser;
 use e2e::lariat::Api;
 use std::{fs, path::PathBuf, time::Duration};
 use tokio::time::Instant;
-use tunnel::{
-    Memory,
-    dial::{Dialer, Proxies, Trust},
-};
+use tunnel::dial::{Dialer, Trust};
 use url::Url;
 
 /// Connects simulated agents to a server, and keeps them there.
@@ -88,17 +85,11 @@ async fn main() -> anyhow::Result<()> {
         None => None,
     };
     let api = Api::trusting(args.server.as_str(), ca.as_deref(), &args.token)?;
-    let dialer = Dialer {
-        server: args.server.clone(),
-        trust: match &ca {
-            Some(ca) => Trust::pem(ca.as_bytes())?,
-            None => Trust::Platform,
-        },
-        proxies: Proxies::default(),
-        server_key: None,
-        memory: Memory::default(),
-        muxes: Vec::new(),
+    let trust = match &ca {
+        Some(ca) => Trust::pem(ca.as_bytes())?,
+        None => Trust::Platform,
     };
+    let dialer = Dialer::new(args.server.clone(), trust);
     let progress = |made: usize| {
         if made.is_multiple_of(500) || made == args.agents {
             println!("{made} of {} clusters created", args.agents);

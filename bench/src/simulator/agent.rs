@@ -324,8 +324,7 @@ impl Simulated {
         let leave = self.behaviour.leave;
         let stays = leave.map(|leave| about(leave.after, rng));
         let left = tokio::select! {
-            left = phase.wait_for(|phase| *phase != Phase::Live) => {
-                let left = left.map(|phase| phase.clone()).ok();
+            left = async { phase.wait_for(|phase| *phase != Phase::Live).await.ok().map(|phase| phase.clone()) } => {
                 match left {
                     // Dials again at once; what runs goes on in the old session.
                     Some(Phase::Draining { reason, .. }) => {

@@ -29,8 +29,7 @@ use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use serde_json::json;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
-use tunnel::Memory;
-use tunnel::dial::{Connected, DialError, Dialer, Introduction, Network, Proxies, Trust};
+use tunnel::dial::{Connected, DialError, Dialer, Introduction, Trust};
 use tunnel::identity::KeyPair;
 use tunnel::session::Session;
 use tunnel_proto::hello::AgentKind;
@@ -139,15 +138,10 @@ impl Running {
     }
 
     pub fn dialer(&self) -> Dialer {
-        Dialer {
-            server: format!("https://localhost:{}", self.port).parse().unwrap(),
-            trust: Trust::pem(self.ca.as_bytes()).unwrap(),
-            proxies: Proxies::default(),
-            server_key: None,
-            memory: Memory::default(),
-            muxes: Vec::new(),
-            network: Network::default(),
-        }
+        Dialer::new(
+            format!("https://localhost:{}", self.port).parse().unwrap(),
+            Trust::pem(self.ca.as_bytes()).unwrap(),
+        )
     }
 
     pub async fn dial(&self, key: &KeyPair, token: Option<&str>) -> Result<Connected, DialError> {

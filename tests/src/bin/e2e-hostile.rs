@@ -14,8 +14,7 @@ use std::{
 use testbed::Testbed;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tunnel::{
-    Memory,
-    dial::{DialError, Dialer, Introduction, Network, Proxies, Trust},
+    dial::{DialError, Dialer, Introduction, Trust},
     identity::KeyPair,
 };
 use tunnel_proto::hello::AgentKind;
@@ -41,15 +40,7 @@ async fn main() -> anyhow::Result<()> {
     let ca = std::fs::read_to_string(server.ca_file())?;
     let world = World {
         raw: Raw::new(server.url().trim_start_matches("https://").parse()?, &ca)?,
-        dialer: Dialer {
-            server: server.url().parse()?,
-            trust: Trust::pem(ca.as_bytes())?,
-            proxies: Proxies::default(),
-            server_key: None,
-            memory: Memory::default(),
-            muxes: Vec::new(),
-            network: Network::default(),
-        },
+        dialer: Dialer::new(server.url().parse()?, Trust::pem(ca.as_bytes())?),
         cluster: api.create_cluster("hostile").await?,
         api,
         server,

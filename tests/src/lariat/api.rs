@@ -5,8 +5,7 @@ use http::{Method, Request, header};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
-use tunnel::Memory;
-use tunnel::dial::{Dialer, Network, Proxies, Trust};
+use tunnel::dial::{Dialer, Trust};
 
 /// A logged-in user.
 #[derive(Clone)]
@@ -96,15 +95,7 @@ impl Api {
     /// # Errors
     /// When the server does not answer.
     pub async fn fetch_ca(url: &str) -> anyhow::Result<String> {
-        let dialer = Dialer {
-            server: url.parse()?,
-            trust: Trust::Platform,
-            proxies: Proxies::default(),
-            server_key: None,
-            memory: Memory::default(),
-            muxes: Vec::new(),
-            network: Network::default(),
-        };
+        let dialer = Dialer::new(url.parse()?, Trust::Platform);
         Ok(String::from_utf8(
             tunnel::dial::fetch_ca(&dialer).await?.to_vec(),
         )?)

@@ -6,7 +6,7 @@ use crate::{
     lane::{Control, End},
     session::{Again, Redial, Redialled},
 };
-use futures::future::BoxFuture;
+use futures::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use rustls::ClientConfig;
 use std::{sync::Arc, time::Duration};
 use tunnel_proto::{
@@ -14,9 +14,13 @@ use tunnel_proto::{
     hello::{RejectionCode, Resume, Welcome},
 };
 
-/// How long an attempt may take up to the hello. What takes longer is tried anew: a connection
-/// that was begun while the network was away recovers later than one that is begun now.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long an attempt may take up to the hello.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long one connection is waited for before another one is begun beside it. On a network that
+/// was away, or loses packets, a connection that is begun now is there before one whose packets
+/// are repeated later and later.
+const HEDGE: Duration = Duration::from_secs(1);
 
 /// Dials for one session.
 pub(super) struct Redialer(Arc<Kept>);
@@ -83,7 +87,7 @@ async fn attempt(
         key,
         introduction,
     } = &**kept;
-    let line = tokio::time::timeout(PATIENCE, Line::connect(dialer, tls))
+    let line = tokio::time::timeout(PATIENCE, connect(dialer, tls))
         .await
         .map_err(|_| DialError::Late { step: "connecting" })??;
     let Some(frozen) = control.ask_freeze().await else {
@@ -102,6 +106,29 @@ async fn attempt(
     }
     control.attach(frozen, carrier, Offset(welcome.received));
     Ok(Redialled::Resumed)
+}
+
+/// The first connection that comes about.
+async fn connect(dialer: &Dialer, tls: &Arc<ClientConfig>) -> Result<Line, DialError> {
+    let mut begun = FuturesUnordered::new();
+    loop {
+        begun.push(Line::connect(dialer, tls));
+        let hedge = tokio::time::sleep(HEDGE);
+        tokio::pin!(hedge);
+        loop {
+            tokio::select! {
+                biased;
+                connected = begun.next() => match connected {
+                    Some(Ok(line)) => return Ok(line),
+                    // Another one may still come about.
+                    Some(Err(_)) if !begun.is_empty() => {}
+                    Some(Err(error)) => return Err(error),
+                    None => break,
+                },
+                () = &mut hedge => break,
+            }
+        }
+    }
 }
 
 /// Whether the session is not worth another attempt.

@@ -35,7 +35,7 @@ use tokio_rustls::TlsAcceptor;
 use tunnel::{
     CHANNEL_BINDING_LABEL, Memory,
     accept::{AcceptError, Accepted, Acceptor, Admission},
-    dial::{Connected, DialError, Dialer, Introduction, Network, Proxies, Trust},
+    dial::{Connected, DialError, Dialer, Introduction, Trust},
     identity::KeyPair,
     session::{Incoming, Session},
 };
@@ -89,17 +89,12 @@ impl Server {
     }
 
     pub fn dialer(&self) -> Dialer {
-        Dialer {
-            server: format!("https://localhost:{}", self.address.port())
+        Dialer::new(
+            format!("https://localhost:{}", self.address.port())
                 .parse()
                 .unwrap(),
-            trust: Trust::pem(self.ca_pem.as_bytes()).unwrap(),
-            proxies: Proxies::default(),
-            server_key: None,
-            memory: Memory::default(),
-            muxes: Vec::new(),
-            network: Network::default(),
-        }
+            Trust::pem(self.ca_pem.as_bytes()).unwrap(),
+        )
     }
 }
 
