@@ -144,7 +144,7 @@ impl Lane {
         if let Some(answer) = orders.freeze {
             // From here on nothing more is received on the old carrier, nor on one that was about
             // to be attached: the newest handshake wins.
-            self.detach(now, End::CarrierLost(control::REPLACED.into()));
+            self.detach(now, End::Replaced);
             let _ = answer.send(self.control.freeze(self.link.received()));
         } else if let Some(new) = orders.attach {
             match self.link.attach(now, new.peer_received) {

@@ -46,7 +46,7 @@ pub(super) async fn watch(app: &Arc<App>, cluster: &ClusterId, tunnel: &Tunnel, 
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let began = app.clock.now();
     let mut attached = tunnel.session.attached();
-    let mut wrong = "";
+    let (mut wrong, mut proven) = ("", false);
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
@@ -56,6 +56,14 @@ pub(super) async fn watch(app: &Arc<App>, cluster: &ClusterId, tunnel: &Tunnel, 
         // Boxed, as most of the time there is nothing to do and thousands wait here.
         let finding = Box::pin(look(tunnel)).await;
         note(app, cluster, tunnel, &finding, &mut wrong);
+        if finding.answered_in.is_some() && !std::mem::replace(&mut proven, true) {
+            app.tunnels.prove(cluster, tunnel);
+        }
+        // What is written is of the session that requests take.
+        let used = app.tunnels.get(cluster);
+        if used.is_some_and(|used| used.session.id() != tunnel.session.id()) {
+            continue;
+        }
         let written = record(app, cluster, |status| {
             let agent = status.agent.as_mut();
             let mut changed = agent.is_some_and(|agent| set_connected(agent, hello, began));

@@ -199,7 +199,7 @@ impl Tunnels {
             .unwrap_or_else(PoisonError::into_inner);
         let sessions = by_cluster.get(cluster)?;
         let live = || sessions.iter().rev().filter(|tunnel| tunnel.is_live());
-        let attached = live().find(|tunnel| *tunnel.session.attached().borrow());
+        let attached = live().find(|tunnel| tunnel.is_attached());
         attached.or_else(|| live().next()).cloned()
     }
 
@@ -252,7 +252,7 @@ impl Tunnels {
         };
         let found = self.get(&id);
         if let Some(tunnel) = &found
-            && *tunnel.session.attached().borrow()
+            && tunnel.is_attached()
         {
             return Ok(Arc::clone(tunnel));
         }
@@ -326,17 +326,42 @@ impl Tunnels {
             .iter()
             .position(|other| other.instance == *instance);
         let crowded = (sessions.len() >= PER_CLUSTER).then_some(0);
-        if let Some(index) = same.or(crowded) {
-            let old = sessions.remove(index);
-            old.session.close(
-                CloseCode::Replaced,
-                "a newer session of this cluster is there",
-            );
+        match same {
+            // A hello that the agent has given up may come late. It must not cost a session that
+            // works: the new one takes its place when it is proven to work itself.
+            Some(index) if sessions[index].is_attached() => {
+                sessions.insert(index, Arc::clone(&tunnel));
+            }
+            _ => {
+                if let Some(index) = same.or(crowded) {
+                    replace(&sessions.remove(index));
+                }
+                sessions.push(Arc::clone(&tunnel));
+            }
         }
-        sessions.push(Arc::clone(&tunnel));
         drop(by_cluster);
         self.arrivals.announce(cluster);
         tunnel
+    }
+
+    /// A session has carried a request and its answer: older ones of the same process are closed.
+    pub(super) fn prove(&self, cluster: &ClusterId, proven: &Tunnel) {
+        let mut by_cluster = self
+            .by_cluster
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let Some(sessions) = by_cluster.get_mut(cluster) else {
+            return;
+        };
+        sessions.retain(|other| {
+            let outlived = other.instance == proven.instance
+                && other.session.id() != proven.session.id()
+                && other.began <= proven.began;
+            if outlived {
+                replace(other);
+            }
+            !outlived
+        });
     }
 
     /// Forgets a session.
@@ -360,6 +385,11 @@ impl Tunnel {
         *self.session.phase().borrow() == Phase::Live
     }
 
+    /// Whether the session takes requests and has a connection now.
+    pub(crate) fn is_attached(&self) -> bool {
+        self.is_live() && *self.session.attached().borrow()
+    }
+
     /// Whether the session has a connection, now or within so long.
     pub(crate) async fn attached_within(&self, limit: Duration) -> bool {
         let mut attached = self.session.attached();
@@ -374,6 +404,11 @@ impl Tunnel {
             Class::Control | Class::Interactive | Class::Bulk => &self.interactive,
         }
     }
+}
+
+fn replace(old: &Tunnel) {
+    let reason = "a newer session of this cluster is there";
+    old.session.close(CloseCode::Replaced, reason);
 }
 
 fn client(session: &Session, class: Class) -> StreamClient<RequestBody> {

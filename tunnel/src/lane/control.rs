@@ -13,9 +13,6 @@ use tunnel_proto::{
     link::LinkError,
 };
 
-/// What a carrier is lost to when the peer brings another one.
-pub(super) const REPLACED: &str = "replaced by another one";
-
 /// Why a session is over, or its last carrier.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum End {
@@ -42,6 +39,9 @@ pub enum End {
     /// The connection broke.
     #[error("connection lost: {0}")]
     CarrierLost(String),
+    /// Another connection has taken its place.
+    #[error("replaced by another connection")]
+    Replaced,
     /// The peer does not go on with the session.
     #[error("peer does not know the session any more: {0}")]
     Forgotten(String),
@@ -257,7 +257,7 @@ impl Control {
         status.losses += 1;
         match why {
             End::Silent => status.silences += 1,
-            End::CarrierLost(what) if what == REPLACED => status.replaced += 1,
+            End::Replaced => status.replaced += 1,
             _ => {}
         }
         status.last_loss = Some(why.to_string());
