@@ -344,7 +344,9 @@ impl Tunnels {
         tunnel
     }
 
-    /// A session has carried a request and its answer: older ones of the same process are closed.
+    /// A session has carried a request and its answer. Older ones of the same process are closed,
+    /// and those that have lost their connection: a process that has started since then has taken
+    /// the other one's place, which would be waited for in vain.
     pub(super) fn prove(&self, cluster: &ClusterId, proven: &Tunnel) {
         let mut by_cluster = self
             .by_cluster
@@ -354,9 +356,9 @@ impl Tunnels {
             return;
         };
         sessions.retain(|other| {
-            let outlived = other.instance == proven.instance
-                && other.session.id() != proven.session.id()
-                && other.began <= proven.began;
+            let is_older = other.session.id() != proven.session.id() && other.began <= proven.began;
+            let is_gone = other.is_live() && !other.is_attached();
+            let outlived = is_older && (is_gone || other.instance == proven.instance);
             if outlived {
                 replace(other);
             }
