@@ -94,7 +94,7 @@ ifeq ($(shell id -u),0)
 	cargo-nextest nextest run $(LOCKED)
 	$(DEBUG)/e2e-faults
 	$(DEBUG)/e2e-proxies
-	$(DEBUG)/e2e-network
+	$(DEBUG)/e2e-network --seconds 4 --size 4194304
 	$(DEBUG)/e2e-endpoint
 	$(DEBUG)/e2e-store --seconds 20 --crash-points 200
 	$(DEBUG)/e2e-recording
