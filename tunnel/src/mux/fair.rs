@@ -145,23 +145,20 @@ impl Fair {
 
     /// Moves what there is to move, in both directions.
     fn carry(&mut self, cx: &mut Context<'_>) -> Result<(), Over> {
-        let mut again = true;
         for _ in 0..ROUNDS {
             self.lane.poll(cx)?;
             match self.exchange(cx)? {
                 Moved::Something => {}
                 Moved::Nothing => {
-                    again = false;
-                    break;
+                    let _ = self.lane.poll_flush(cx);
+                    return Ok(());
                 }
                 Moved::FullMessage => break,
             }
         }
         self.lane.poll(cx)?;
         let _ = self.lane.poll_flush(cx);
-        if again {
-            cx.waker().wake_by_ref();
-        }
+        cx.waker().wake_by_ref();
         Ok(())
     }
 
