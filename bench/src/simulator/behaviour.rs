@@ -148,13 +148,17 @@ fn interval(text: &str) -> anyhow::Result<Duration> {
     Ok(interval)
 }
 
-fn duration(text: &str) -> anyhow::Result<Duration> {
+/// A number, and what stands behind it.
+fn number_and_unit(text: &str) -> anyhow::Result<(u64, &str)> {
     let split = text
         .find(|digit: char| !digit.is_ascii_digit())
         .unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
-    let number: u64 = number
-        .parse()
+    Ok((number.parse()?, unit))
+}
+
+fn duration(text: &str) -> anyhow::Result<Duration> {
+    let (number, unit) = number_and_unit(text)
         .with_context(|| format!("{text:?} is no time; write 20ms, 30s or 5m"))?;
     // A year, so that it can be added to any time.
     ensure!(number <= 31_536_000, "{text} is too long");
@@ -167,12 +171,7 @@ fn duration(text: &str) -> anyhow::Result<Duration> {
 }
 
 fn size(text: &str) -> anyhow::Result<u64> {
-    let split = text
-        .find(|digit: char| !digit.is_ascii_digit())
-        .unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let number: u64 = number
-        .parse()
+    let (number, unit) = number_and_unit(text)
         .with_context(|| format!("{text:?} is no size; write 512, 64KiB or 1MiB"))?;
     let unit = match unit {
         "" => 1,
