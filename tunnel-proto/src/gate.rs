@@ -4,13 +4,18 @@
 //! may send its weight, and of those that still may, the highest goes first; so a keystroke waits
 //! for the quantum that is being sent and for no more, and bulk never starves. Within a class:
 //! every member sends one [`QUANTUM`], then the next. What is sent can be cut at any byte, so that
-//! no member carries a deficit on.
+//! no member carries a deficit on. Who waits alone sends whole messages.
 
-use crate::stream::Class;
+use crate::{
+    link,
+    mux::{HEADER, MAX_DATA},
+    stream::Class,
+};
 use std::collections::VecDeque;
 
-/// Bytes that a member sends before the next of its class has its turn.
-pub const QUANTUM: usize = 16 * 1024;
+/// Bytes that a member sends before the next of its class has its turn. Four frames of them are a
+/// full message.
+pub const QUANTUM: usize = link::FULL / 4 - HEADER;
 
 /// Bytes that each class may send in a round while all have something to send: control,
 /// interactive, watch, bulk.
@@ -63,14 +68,19 @@ impl<K: Copy> Gate<K> {
     /// Whether nobody waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.classes.iter().all(|queue| queue.members.is_empty())
+        self.len() == 0
+    }
+
+    fn len(&self) -> usize {
+        self.classes.iter().map(|queue| queue.members.len()).sum()
     }
 
     /// Who may send next. The answer stays the same until [`Gate::sent`] or [`Gate::leave`].
     pub fn turn(&mut self) -> Option<Turn<K>> {
-        if self.is_empty() {
-            return None;
-        }
+        let alone = match self.len() {
+            0 => return None,
+            len => len == 1,
+        };
         let waits = |queue: &Queue<K>| !queue.members.is_empty() && queue.allowance > 0;
         if !self.classes.iter().any(waits) {
             for (queue, weight) in self.classes.iter_mut().zip(WEIGHTS) {
@@ -84,7 +94,10 @@ impl<K: Copy> Gate<K> {
         Some(Turn {
             member: *queue.members.front()?,
             class,
-            bytes: queue.turn.min(queue.allowance),
+            bytes: match alone {
+                true => MAX_DATA,
+                false => queue.turn.min(queue.allowance),
+            },
         })
     }
 
@@ -165,9 +178,10 @@ mod tests {
         gate.join(1, Class::Watch);
         gate.join(2, Class::Watch);
         let turn = gate.turn().unwrap();
+        assert_eq!(turn.bytes, QUANTUM);
         gate.leave(turn, 5);
         let turn = gate.turn().unwrap();
-        assert_eq!((turn.member, turn.bytes), (2, QUANTUM));
+        assert_eq!((turn.member, turn.bytes), (2, MAX_DATA));
         gate.leave(turn, 0);
         assert!(gate.is_empty() && gate.turn().is_none());
     }
@@ -215,7 +229,8 @@ mod tests {
                     prop_assert_eq!(inside, 0);
                     continue;
                 };
-                prop_assert!(turn.bytes > 0 && turn.bytes <= QUANTUM);
+                let most = if inside == 1 { MAX_DATA } else { QUANTUM };
+                prop_assert!(turn.bytes > 0 && turn.bytes <= most);
                 let sent = bytes.min(turn.bytes);
                 if leaves {
                     gate.leave(turn, sent);

@@ -25,6 +25,7 @@ pub mod link;
 pub mod mux;
 pub mod stream;
 pub mod transcript;
+mod turnover;
 
 /// WebSocket subprotocol token. A change that an old peer cannot ignore bumps it.
 pub const SUBPROTOCOL: &str = "lariat.v1";

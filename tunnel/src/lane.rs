@@ -26,7 +26,6 @@ use tunnel_proto::{
     budget::Grant,
     frame::{CloseCode, Offset},
     link::{self, Event, Link, LinkError},
-    mux,
 };
 
 /// Received bytes that may wait for the multiplexer before the carrier is left unread.
@@ -38,6 +37,9 @@ const READ_AHEAD_BLOCKED: usize = 8 * 1024 * 1024;
 /// Written bytes that may wait for the carrier: one message. Every one of them is latency for all
 /// streams.
 const WRITE_AHEAD: usize = link::FULL;
+
+/// By how much the replay bound grows that is too small.
+const GROWTH: usize = 4;
 
 /// The shortest time after which a quiet carrier is asked whether it lives.
 const LEAST_QUIET: Duration = Duration::from_secs(1);
@@ -352,17 +354,13 @@ impl Lane {
         self.link.is_closed()
     }
 
-    /// Doubles what may be on its way, if that is what holds the lane up and there is memory for
-    /// it. Says whether it did.
-    pub(crate) fn widen(&mut self) -> bool {
-        let attached = matches!(self.place, Place::On { .. });
-        if !attached || self.link.room() >= mux::LEAST_ROOM || self.link.unsent() > 0 {
-            return false;
+    /// Lets more be on its way, if the way takes more and there is memory for it.
+    pub(crate) fn widen(&mut self) {
+        if self.link.take_short() {
+            let bound = self.link.replay_bound();
+            let more = self.replay.grow((GROWTH - 1) * bound, bound / 4);
+            self.link.set_replay_bound(bound + more);
         }
-        let bound = self.link.replay_bound();
-        let more = self.replay.grow(bound, bound / 4);
-        self.link.set_replay_bound(bound + more);
-        more > 0
     }
 
     /// Lets the carrier write what was handed to it.

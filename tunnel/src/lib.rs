@@ -15,10 +15,12 @@ pub mod identity;
 mod lane;
 mod memory;
 mod mux;
+mod read_ahead;
 pub mod session;
 
 pub use memory::Memory;
 pub use mux::MuxError;
+pub use read_ahead::ReadAhead;
 
 /// Label of the TLS exporter whose value both ends compare (RFC 5705).
 pub const CHANNEL_BINDING_LABEL: &[u8] = b"EXPORTER-lariat.v1";

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tunnel_proto::{
     budget::Budget,
     hello::{FAIR, YAMUX},
+    link,
     mux::{self, Side, Stats},
     stream::Class,
 };
@@ -54,6 +55,14 @@ pub(crate) trait Mux: Send {
 
     /// Ends all streams and the connection under them.
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), MuxError>>;
+}
+
+/// What a link under this multiplexer keeps for the peer from the start.
+pub(crate) fn replay_bound(mux: &str) -> usize {
+    match mux {
+        YAMUX => yamux::REPLAY,
+        _ => link::Config::default().replay_bound,
+    }
 }
 
 /// What both ends agreed on.

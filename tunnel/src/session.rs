@@ -184,6 +184,7 @@ pub(crate) fn start(
 ) -> (Session, Driver) {
     let link = Link::new(link::Config {
         quiet: agreement.heartbeat,
+        replay_bound: mux::replay_bound(&agreement.mux),
         ..link::Config::default()
     });
     let control = Arc::new(Control::new());

@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
-use tunnel::CHANNEL_BINDING_LABEL;
+use tunnel::{CHANNEL_BINDING_LABEL, ReadAhead};
 
 use super::context::Connection;
 use super::limits::{ConnectionLimits, ConnectionPermit};
@@ -104,7 +104,7 @@ async fn connection(
     app: Arc<App>,
 ) {
     // Boxed, so that an idle connection does not keep the room of its handshake.
-    let handshake = Box::pin(tls.accept(stream));
+    let handshake = Box::pin(tls.accept(ReadAhead::new(stream)));
     let stream = match tokio::time::timeout(app.config.limits.handshake, handshake).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return tracing::debug!(%peer, %error, "TLS handshake failed"),
@@ -133,7 +133,7 @@ async fn connection(
 }
 
 async fn serve_http1(
-    stream: TlsStream<TcpStream>,
+    stream: TlsStream<ReadAhead<TcpStream>>,
     connection: Arc<Connection>,
     app: Arc<App>,
 ) -> Result<(), hyper::Error> {
@@ -157,7 +157,7 @@ async fn serve_http1(
 }
 
 async fn serve_http2(
-    stream: TlsStream<TcpStream>,
+    stream: TlsStream<ReadAhead<TcpStream>>,
     connection: Arc<Connection>,
     app: Arc<App>,
 ) -> Result<(), hyper::Error> {

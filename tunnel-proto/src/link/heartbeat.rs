@@ -12,6 +12,8 @@ pub(super) struct Heartbeat {
     question: Question,
     next_id: u64,
     round_trip: Option<Duration>,
+    /// The shortest one on this carrier: what the way takes when nothing waits on it.
+    shortest: Option<Duration>,
 }
 
 /// The ping that goes out after a quiet interval.
@@ -36,11 +38,16 @@ impl Heartbeat {
             question: Question::Due,
             next_id: 1,
             round_trip: None,
+            shortest: None,
         }
     }
 
     pub(super) fn round_trip(&self) -> Option<Duration> {
         self.round_trip
+    }
+
+    pub(super) fn shortest(&self) -> Option<Duration> {
+        self.shortest
     }
 
     pub(super) fn silence(&self, now: Instant) -> Duration {
@@ -59,7 +66,12 @@ impl Heartbeat {
         if let Question::Asked { id, at } = self.question
             && id == answered
         {
-            self.round_trip = Some(now.saturating_duration_since(at));
+            let round_trip = now.saturating_duration_since(at);
+            self.round_trip = Some(round_trip);
+            self.shortest = Some(
+                self.shortest
+                    .map_or(round_trip, |so_far| so_far.min(round_trip)),
+            );
             self.question = Question::None;
         }
     }

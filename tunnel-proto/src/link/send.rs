@@ -145,12 +145,14 @@ impl Send {
         })
     }
 
-    /// The peer has everything before `received`. An older acknowledgement changes nothing.
-    pub(super) fn acknowledge(&mut self, received: Offset) -> Result<(), LinkError> {
+    /// The peer has everything before `received`; says how many bytes that is more. An older
+    /// acknowledgement changes nothing.
+    pub(super) fn acknowledge(&mut self, received: Offset) -> Result<u64, LinkError> {
         self.check(received, Offset(0), self.sent_end())?;
         if received <= self.acknowledged {
-            return Ok(());
+            return Ok(0);
         }
+        let more = received.since(self.acknowledged);
         self.acknowledged = received;
         while self
             .chunks
@@ -164,7 +166,7 @@ impl Send {
             self.block = BytesMut::new();
             self.chunks.shrink_to(8);
         }
-        Ok(())
+        Ok(more)
     }
 
     /// A new carrier: everything behind `received` is sent again. The peer drops the part of the

@@ -1,7 +1,7 @@
 //! One stream: what waits to be sent, what waits to be read, and what each side has allowed.
 
-use super::{MuxError, StreamId, pace::Pace, queue::Queue};
-use crate::budget::Grant;
+use super::{HEADER, MuxError, StreamId, pace::Pace, queue::Queue};
+use crate::{budget::Grant, gate, link, turnover::Turnover};
 use bytes::{Buf, Bytes, BytesMut};
 use std::{
     collections::VecDeque,
@@ -14,16 +14,14 @@ pub const BASE_WINDOW: u32 = 64 * 1024;
 /// What a stream's window is made at once where memory allows it.
 pub(super) const FIRST_WINDOW: u32 = 256 * 1024;
 
-/// Written bytes of a stream that may wait for their turn. Every one of them is latency of the
-/// stream itself.
-pub(super) const SEND_QUEUE: usize = 64 * 1024;
+/// Written bytes of a stream that may wait for their turn: those of a full message, as the rest of
+/// them would take one of its own. Every one of them is latency of the stream itself.
+pub(super) const SEND_QUEUE: usize = link::FULL - HEADER;
 
 /// A piece shorter than this is put behind what is there, so that it does not keep the whole message
-/// it came in: what is unread pins at most four times as much.
-const KEPT: usize = 16 * 1024;
-
-/// A window that is used up within so many round trips is too small.
-const ROUND_TRIPS: u32 = 2;
+/// it came in: what is unread pins at most eight times as much. Turns of bulk are longer.
+const KEPT: usize = 8 * 1024;
+const _: () = assert!(KEPT < gate::QUANTUM);
 
 /// By how much a window grows that is too small.
 const GROWTH: u64 = 4;
@@ -95,8 +93,7 @@ pub(super) struct ReceiveHalf {
     pub(super) end: End,
     /// Somebody waits until there is something to read.
     pub(super) reader_waits: bool,
-    /// When the current window's worth of bytes began to be read, and how many have been.
-    epoch: Option<(Instant, u64)>,
+    turnover: Turnover,
 }
 
 impl Stream {
@@ -193,7 +190,7 @@ impl ReceiveHalf {
             grown,
             end: End::Open,
             reader_waits: false,
-            epoch: None,
+            turnover: Turnover::default(),
         }
     }
 
@@ -276,16 +273,10 @@ impl ReceiveHalf {
     /// After so many bytes were read at `now`: makes a window larger that holds the sender up, and
     /// says whether the peer should be told how far it may go.
     pub(super) fn measure(&mut self, now: Instant, read: usize, round_trip: Duration) -> bool {
-        let (began, sum) = self.epoch.unwrap_or((now, 0));
-        let sum = sum + read as u64;
-        self.epoch = Some((began, sum));
-        if sum >= self.window {
-            let took = now.saturating_duration_since(began);
-            if took < round_trip * ROUND_TRIPS {
-                let more = usize::try_from(self.window * (GROWTH - 1)).unwrap_or(usize::MAX);
-                self.window += self.grown.grow(more, BASE_WINDOW as usize) as u64;
-            }
-            self.epoch = Some((now, 0));
+        let turnover = &mut self.turnover;
+        if turnover.used(now, read as u64, self.window, round_trip) {
+            let more = usize::try_from(self.window * (GROWTH - 1)).unwrap_or(usize::MAX);
+            self.window += self.grown.grow(more, BASE_WINDOW as usize) as u64;
         }
         // A quarter of the window: a sender never waits while another quarter is read.
         self.end == End::Open && self.consumed + self.window - self.told >= self.window / 4

@@ -1,7 +1,7 @@
 //! What a dialer needs of the world around it: connections, and randomness for the waits between
 //! attempts.
 
-use crate::Io;
+use crate::{Io, ReadAhead};
 use futures::future::BoxFuture;
 use rand::{SeedableRng as _, rngs::StdRng};
 use std::{fmt, io, sync::Arc};
@@ -72,7 +72,7 @@ impl Connect for Tcp {
             let stream = TcpStream::connect((&*host, port)).await?;
             // Nagle's delay costs a handshake 40 ms.
             stream.set_nodelay(true)?;
-            let stream: Box<dyn Io> = Box::new(stream);
+            let stream: Box<dyn Io> = Box::new(ReadAhead::new(stream));
             Ok(stream)
         })
     }

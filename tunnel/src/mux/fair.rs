@@ -179,10 +179,8 @@ impl Fair {
         }
         if state.mux.wants_transmit() {
             let now = tokio::time::Instant::now().into_std();
-            let mut room = self.lane.room();
-            if room < mux::LEAST_ROOM && self.lane.widen() {
-                room = self.lane.room();
-            }
+            self.lane.widen();
+            let room = self.lane.room();
             // With the headers of a few streams.
             self.lane
                 .expect(room.min(state.mux.queued() + 8 * mux::HEADER));

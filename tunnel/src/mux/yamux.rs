@@ -28,6 +28,9 @@ const FIRST_WINDOW: usize = 256 * 1024;
 /// What the windows of all streams may grow by together: 1 Gbit/s at 100 ms. More is only queue.
 const GROWTH: usize = 16 * 1024 * 1024;
 
+/// What may be on its way: it does not grow, as what is unread behind a window might.
+pub(super) const REPLAY: usize = 4 * 1024 * 1024;
+
 /// Most bytes that one read takes: four frames.
 const MOST_READ: usize = 64 * 1024;
 
