@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tunnel::{
-    Memory,
+    Memory, ReadAhead,
     accept::{Acceptor, Admission, Upgrade},
     dial::{Dialer, Trust},
     identity::KeyPair,
@@ -77,7 +77,7 @@ async fn serve(
     sessions: mpsc::Sender<Session>,
 ) -> anyhow::Result<()> {
     tcp.set_nodelay(true)?;
-    let stream = tls.accept(tcp).await?;
+    let stream = tls.accept(ReadAhead::new(tcp)).await?;
     let service = service_fn(|mut request: Request<Incoming>| {
         let (acceptor, sessions) = (acceptor.clone(), sessions.clone());
         async move {

@@ -18,6 +18,7 @@ mod heartbeat;
 mod receive;
 mod send;
 
+pub use crate::frame::DATA_HEADER as HEADROOM;
 pub use send::FULL;
 
 use crate::{
@@ -277,6 +278,14 @@ impl Link {
             return 0;
         }
         self.send.write(bytes, self.receive.received())
+    }
+
+    /// Writes a block as a message of its own, without copying it. Its first [`HEADROOM`] bytes are
+    /// not part of it; there is [`Link::room`] for the rest, of which there is at most [`FULL`].
+    pub fn write_block(&mut self, block: BytesMut) {
+        if !matches!(self.phase, Phase::Closed) {
+            self.send.write_block(block, self.receive.received());
+        }
     }
 
     /// About so many bytes are about to be written, in pieces: makes room for them at once.

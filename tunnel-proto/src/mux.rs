@@ -21,12 +21,13 @@ mod stream;
 pub use frame::{HEADER, MAX_DATA};
 pub use stream::BASE_WINDOW;
 
+pub use crate::link::HEADROOM;
 use crate::{
     budget::{Budget, Grant},
     gate::Gate,
     stream::Class,
 };
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use frame::{Control, Item, MAX_CONTROL, Reader};
 use pace::Pace;
 use std::{
@@ -51,6 +52,34 @@ pub const LEAST_ROOM: usize = HEADER + MAX_CONTROL + 1;
 
 /// A round trip below this one says nothing about windows.
 const LEAST_ROUND_TRIP: Duration = Duration::from_millis(1);
+
+/// Where frames go: a [`crate::link::Link`].
+pub trait Out {
+    /// About so many bytes come, in pieces.
+    fn expect(&mut self, len: usize);
+
+    /// The next bytes.
+    fn bytes(&mut self, bytes: &[u8]);
+
+    /// The next bytes, behind [`HEADROOM`] that are free for the taker's own header: a message that
+    /// is full, or nearly so.
+    fn block(&mut self, block: BytesMut);
+}
+
+/// One after the other.
+impl Out for Vec<u8> {
+    fn expect(&mut self, len: usize) {
+        self.reserve(len);
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+
+    fn block(&mut self, block: BytesMut) {
+        self.extend_from_slice(&block[HEADROOM..]);
+    }
+}
 
 /// Number of a stream: odd if the agent has opened it, else even. Each side counts its own up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -428,23 +457,22 @@ impl Mux {
         !(self.due.is_empty() && self.refusals.is_empty())
     }
 
-    /// Puts at most `room` bytes of frames into `out`, in as many pieces as it likes. Says how many
-    /// bytes it was.
-    pub fn transmit(&mut self, now: Instant, room: usize, mut out: impl FnMut(&[u8])) -> usize {
+    /// Puts at most `room` bytes of frames into `out`. Says how many bytes it was.
+    pub fn transmit(&mut self, now: Instant, room: usize, out: &mut impl Out) -> usize {
         let mut left = room;
         while left >= HEADER + MAX_CONTROL {
             let Some((id, control)) = self.next_control() else {
                 break;
             };
             let (bytes, len) = control.encode(id);
-            out(&bytes[..len]);
+            out.bytes(&bytes[..len]);
             left -= len;
         }
         while left > HEADER + MAX_CONTROL {
-            let Some(used) = self.next_data(now, left, &mut out) else {
-                break;
-            };
-            left -= used;
+            match self.next_data(now, left, left < room, out) {
+                Some(used) => left -= used,
+                None => break,
+            }
         }
         room - left
     }
@@ -483,12 +511,14 @@ impl Mux {
     }
 
     /// Sends from the stream whose turn it is; says how many bytes that took, with headers. `None`
-    /// when no stream has anything to send.
+    /// when no stream has anything to send, or one has a whole block for which there will be room
+    /// when what was `begun` is on its way.
     fn next_data(
         &mut self,
         now: Instant,
         room: usize,
-        out: &mut impl FnMut(&[u8]),
+        begun: bool,
+        out: &mut impl Out,
     ) -> Option<usize> {
         loop {
             let turn = self.gate.turn()?;
@@ -504,22 +534,37 @@ impl Mux {
                 self.gate.join(id, class);
                 continue;
             }
-            let len = send
-                .sendable()
-                .min(turn.bytes)
-                .min(room - HEADER)
-                .min(MAX_DATA);
+            let most = turn.bytes.min(room - HEADER).min(MAX_DATA);
+            let block = send.first_block().filter(|len| *len <= turn.bytes);
+            if block.is_some_and(|len| len > most) && begun {
+                return None;
+            }
+            let len = match block {
+                Some(len) if len <= most => len,
+                _ => send.sendable().min(most),
+            };
             let mut used = 0;
             if len > 0 {
-                out(&frame::data_header(id, len));
-                send.take(len, out);
+                let header = frame::data_header(id, len);
+                if block == Some(len)
+                    && let Some(mut block) = send.take_block()
+                {
+                    block[HEADROOM..HEADROOM + HEADER].copy_from_slice(&header);
+                    out.block(block);
+                } else {
+                    if !begun {
+                        out.expect(room.min(self.queued + 8 * HEADER));
+                    }
+                    out.bytes(&header);
+                    send.take(len, &mut |bytes| out.bytes(bytes));
+                }
                 self.queued -= len;
                 send.pace.sent(now, len);
                 used = HEADER + len;
             }
             if send.end == End::Finishing && send.queue.is_empty() && room - used >= HEADER {
                 let (bytes, len) = Control::Fin.encode(id);
-                out(&bytes[..len]);
+                out.bytes(&bytes[..len]);
                 used += len;
                 send.end = End::Finished;
             }

@@ -12,7 +12,7 @@ pub use control::{End, LaneStatus};
 pub(crate) use io::LaneIo;
 
 use crate::carrier::Carrier;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use std::{
     future::Future,
     io::ErrorKind,
@@ -26,6 +26,7 @@ use tunnel_proto::{
     budget::Grant,
     frame::{CloseCode, Offset},
     link::{self, Event, Link, LinkError},
+    mux::Out,
 };
 
 /// Received bytes that may wait for the multiplexer before the carrier is left unread.
@@ -314,11 +315,6 @@ impl Lane {
         waiting.min(self.link.room())
     }
 
-    /// About so many bytes are about to be written, in pieces.
-    pub(crate) fn expect(&mut self, len: usize) {
-        self.link.expect(len);
-    }
-
     /// Writes as many bytes as there is room for; says how many.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> usize {
         self.link.write(bytes)
@@ -394,6 +390,20 @@ impl Lane {
             Place::On { carrier, .. } => carrier.poll_close(cx).map(|_| ()),
             Place::Nowhere { .. } => Poll::Ready(()),
         }
+    }
+}
+
+impl Out for Lane {
+    fn expect(&mut self, len: usize) {
+        self.link.expect(len);
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.link.write(bytes);
+    }
+
+    fn block(&mut self, block: BytesMut) {
+        self.link.write_block(block);
     }
 }
 

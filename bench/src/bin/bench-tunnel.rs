@@ -6,6 +6,10 @@ use clap::Parser;
 use std::{env, path::PathBuf};
 use tokio::runtime::Builder;
 
+// As server and agent have it; the peers have what they were built with.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Measures the tunnel beside bare TLS, a proxy, and the tunnels of others, and writes the report.
 ///
 /// Needs two cores that are idle otherwise, util-linux and openssl. The peers are built once, with cargo and Go, into

@@ -357,13 +357,11 @@ impl World {
     }
 
     fn transmit(&mut self, room: usize) {
-        let before = self.sent.len();
-        let sent = &mut self.sent;
-        let said = self
-            .mux
-            .transmit(self.now, room, |bytes| sent.extend_from_slice(bytes));
-        assert_eq!(self.sent.len() - before, said);
+        let mut sent = Vec::new();
+        let said = self.mux.transmit(self.now, room, &mut sent);
+        assert_eq!(sent.len(), said);
         assert!(said <= room);
+        self.sent.extend_from_slice(&sent);
         while let Some((kind, stream, body)) = self.next_sent() {
             self.sent_frame(kind, StreamId(stream), &body);
         }

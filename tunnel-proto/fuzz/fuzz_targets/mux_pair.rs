@@ -215,9 +215,10 @@ impl World {
     /// how many bytes moved.
     fn carry(&mut self, from: usize, room: usize, piece: usize) -> usize {
         let End { mux, wire, .. } = &mut self.ends[from];
-        let before = wire.len();
-        let said = mux.transmit(self.now, room, |bytes| wire.extend_from_slice(bytes));
-        assert!(said <= room && wire.len() - before == said);
+        let mut sent = Vec::new();
+        let said = mux.transmit(self.now, room, &mut sent);
+        assert!(said <= room && sent.len() == said);
+        wire.extend_from_slice(&sent);
         let taken = wire.split_to(piece.min(wire.len())).freeze();
         let moved = said + taken.len();
         let received = self.ends[1 - from].mux.receive(taken);

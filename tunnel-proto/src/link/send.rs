@@ -102,6 +102,15 @@ impl Send {
         taken
     }
 
+    /// Writes all of a block, which becomes a message of its own without being copied. Its first
+    /// bytes are room for the header.
+    pub(super) fn write_block(&mut self, mut block: BytesMut, received: Offset) {
+        self.seal(received);
+        let len = block.len() - DATA_HEADER;
+        block[..DATA_HEADER].copy_from_slice(&data_header(self.sealed, received, len));
+        self.push(block.freeze(), len, received);
+    }
+
     /// So many bytes are about to be written: makes room for them at once.
     pub(super) fn expect(&mut self, len: usize) {
         if self.open.is_empty() && len > 0 {
@@ -128,6 +137,10 @@ impl Send {
         self.open[..DATA_HEADER].copy_from_slice(&data_header(self.sealed, received, len));
         let message = self.open.split().freeze();
         self.block = std::mem::take(&mut self.open);
+        self.push(message, len, received);
+    }
+
+    fn push(&mut self, message: Bytes, len: usize, received: Offset) {
         self.sealed = Offset(self.sealed.0 + len as u64);
         self.chunks.push_back(Chunk {
             end: self.sealed,

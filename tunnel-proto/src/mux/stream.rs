@@ -1,7 +1,11 @@
 //! One stream: what waits to be sent, what waits to be read, and what each side has allowed.
 
-use super::{HEADER, MuxError, StreamId, pace::Pace, queue::Queue};
-use crate::{budget::Grant, gate, link, turnover::Turnover};
+use super::{
+    MuxError, StreamId,
+    pace::Pace,
+    queue::{self, Queue},
+};
+use crate::{budget::Grant, gate, turnover::Turnover};
 use bytes::{Buf, Bytes, BytesMut};
 use std::{
     collections::VecDeque,
@@ -16,7 +20,7 @@ pub(super) const FIRST_WINDOW: u32 = 256 * 1024;
 
 /// Written bytes of a stream that may wait for their turn: those of a full message, as the rest of
 /// them would take one of its own. Every one of them is latency of the stream itself.
-pub(super) const SEND_QUEUE: usize = link::FULL - HEADER;
+pub(super) const SEND_QUEUE: usize = queue::BLOCK;
 
 /// A piece shorter than this is put behind what is there, so that it does not keep the whole message
 /// it came in: what is unread pins at most eight times as much. Turns of bulk are longer.
@@ -156,6 +160,19 @@ impl SendHalf {
     /// The peer takes bytes up to `limit`.
     pub(super) fn allow(&mut self, limit: u64) {
         self.limit = self.limit.max(limit);
+    }
+
+    /// How many bytes the first block of the queue has, if it is worth a message of its own and the
+    /// peer takes it.
+    pub(super) fn first_block(&self) -> Option<usize> {
+        let len = self.queue.first_block()?;
+        (len as u64 <= self.credit()).then_some(len)
+    }
+
+    /// Hands out the first block as sent.
+    pub(super) fn take_block(&mut self) -> Option<BytesMut> {
+        self.sent += self.first_block()? as u64;
+        self.queue.take_block()
     }
 
     /// Hands out so many bytes of the queue as sent.

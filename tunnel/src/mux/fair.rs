@@ -181,13 +181,7 @@ impl Fair {
             let now = tokio::time::Instant::now().into_std();
             self.lane.widen();
             let room = self.lane.room();
-            // With the headers of a few streams.
-            self.lane
-                .expect(room.min(state.mux.queued() + 8 * mux::HEADER));
-            let lane = &mut self.lane;
-            let sent = state.mux.transmit(now, room, |bytes| {
-                lane.write(bytes);
-            });
+            let sent = state.mux.transmit(now, room, &mut self.lane);
             if sent > 0 {
                 self.lane.seal();
                 moved = match state.mux.queued() < link::FULL {
