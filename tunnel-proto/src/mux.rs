@@ -16,10 +16,13 @@
 mod frame;
 mod pace;
 mod queue;
+mod receive;
 mod stream;
+mod transmit;
 
 pub use frame::{HEADER, MAX_DATA};
 pub use stream::BASE_WINDOW;
+pub use transmit::Out;
 
 pub use crate::link::HEADROOM;
 use crate::{
@@ -27,8 +30,7 @@ use crate::{
     gate::Gate,
     stream::Class,
 };
-use bytes::{Bytes, BytesMut};
-use frame::{Control, Item, MAX_CONTROL, Reader};
+use frame::{MAX_CONTROL, Reader};
 use pace::Pace;
 use std::{
     collections::{HashMap, VecDeque},
@@ -52,34 +54,6 @@ pub const LEAST_ROOM: usize = HEADER + MAX_CONTROL + 1;
 
 /// A round trip below this one says nothing about windows.
 const LEAST_ROUND_TRIP: Duration = Duration::from_millis(1);
-
-/// Where frames go: a [`crate::link::Link`].
-pub trait Out {
-    /// About so many bytes come, in pieces.
-    fn expect(&mut self, len: usize);
-
-    /// The next bytes.
-    fn bytes(&mut self, bytes: &[u8]);
-
-    /// The next bytes, behind [`HEADROOM`] that are free for the taker's own header: a message that
-    /// is full, or nearly so.
-    fn block(&mut self, block: BytesMut);
-}
-
-/// One after the other.
-impl Out for Vec<u8> {
-    fn expect(&mut self, len: usize) {
-        self.reserve(len);
-    }
-
-    fn bytes(&mut self, bytes: &[u8]) {
-        self.extend_from_slice(bytes);
-    }
-
-    fn block(&mut self, block: BytesMut) {
-        self.extend_from_slice(&block[HEADROOM..]);
-    }
-}
 
 /// Number of a stream: odd if the agent has opened it, else even. Each side counts its own up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -455,266 +429,6 @@ impl Mux {
     #[must_use]
     pub fn has_news(&self) -> bool {
         !(self.due.is_empty() && self.refusals.is_empty())
-    }
-
-    /// Puts at most `room` bytes of frames into `out`. Says how many bytes it was.
-    pub fn transmit(&mut self, now: Instant, room: usize, out: &mut impl Out) -> usize {
-        let mut left = room;
-        while left >= HEADER + MAX_CONTROL {
-            let Some((id, control)) = self.next_control() else {
-                break;
-            };
-            let (bytes, len) = control.encode(id);
-            out.bytes(&bytes[..len]);
-            left -= len;
-        }
-        while left > HEADER + MAX_CONTROL {
-            match self.next_data(now, left, left < room, out) {
-                Some(used) => left -= used,
-                None => break,
-            }
-        }
-        room - left
-    }
-
-    /// The next frame without data.
-    fn next_control(&mut self) -> Option<(StreamId, Control)> {
-        if let Some(id) = self.refusals.pop_front() {
-            return Some((id, Control::Reset(REFUSED)));
-        }
-        loop {
-            let id = *self.due.front()?;
-            let Some(stream) = self.streams.get_mut(&id) else {
-                self.due.pop_front();
-                continue;
-            };
-            let due = &mut stream.due;
-            let control = if std::mem::take(&mut due.open) {
-                Control::Open {
-                    class: stream.send.pace.nominal(),
-                    credit: stream.receive.tell_first(),
-                }
-            } else if std::mem::take(&mut due.class) {
-                Control::Class(stream.send.pace.nominal())
-            } else if std::mem::take(&mut due.credit) {
-                Control::Credit(stream.receive.tell())
-            } else if let Some(code) = due.reset.take() {
-                Control::Reset(code)
-            } else {
-                due.listed = false;
-                self.due.pop_front();
-                self.settle(id);
-                continue;
-            };
-            return Some((id, control));
-        }
-    }
-
-    /// Sends from the stream whose turn it is; says how many bytes that took, with headers. `None`
-    /// when no stream has anything to send, or one has a whole block for which there will be room
-    /// when what was `begun` is on its way.
-    fn next_data(
-        &mut self,
-        now: Instant,
-        room: usize,
-        begun: bool,
-        out: &mut impl Out,
-    ) -> Option<usize> {
-        loop {
-            let turn = self.gate.turn()?;
-            let id = turn.member;
-            let Some(stream) = self.streams.get_mut(&id) else {
-                self.gate.leave(turn, 0);
-                continue;
-            };
-            let send = &mut stream.send;
-            let class = send.pace.class(now);
-            if class != turn.class && send.wants_turn() {
-                self.gate.leave(turn, 0);
-                self.gate.join(id, class);
-                continue;
-            }
-            let most = turn.bytes.min(room - HEADER).min(MAX_DATA);
-            let block = send.first_block().filter(|len| *len <= turn.bytes);
-            if block.is_some_and(|len| len > most) && begun {
-                return None;
-            }
-            let len = match block {
-                Some(len) if len <= most => len,
-                _ => send.sendable().min(most),
-            };
-            let mut used = 0;
-            if len > 0 {
-                let header = frame::data_header(id, len);
-                if block == Some(len)
-                    && let Some(mut block) = send.take_block()
-                {
-                    block[HEADROOM..HEADROOM + HEADER].copy_from_slice(&header);
-                    out.block(block);
-                } else {
-                    if !begun {
-                        out.expect(room.min(self.queued + 8 * HEADER));
-                    }
-                    out.bytes(&header);
-                    send.take(len, &mut |bytes| out.bytes(bytes));
-                }
-                self.queued -= len;
-                send.pace.sent(now, len);
-                used = HEADER + len;
-            }
-            if send.end == End::Finishing && send.queue.is_empty() && room - used >= HEADER {
-                let (bytes, len) = Control::Fin.encode(id);
-                out.bytes(&bytes[..len]);
-                used += len;
-                send.end = End::Finished;
-            }
-            if send.wake() {
-                self.events.push_back(Event::Writable(id));
-            }
-            let leaves = send.end == End::Leaving && send.queue.is_empty();
-            if send.wants_turn() && !leaves {
-                self.gate.sent(turn, used);
-            } else {
-                send.in_gate = false;
-                self.gate.leave(turn, used);
-                self.leave_if_sent(id);
-                self.reset_if_one_sided(id);
-                self.settle(id);
-            }
-            if used > 0 {
-                return Some(used);
-            }
-        }
-    }
-
-    /// Takes in bytes of the link.
-    ///
-    /// # Errors
-    ///
-    /// The peer broke the rules; the session must end.
-    pub fn receive(&mut self, mut bytes: Bytes) -> Result<(), MuxError> {
-        while let Some(item) = self.reader.next(&mut bytes)? {
-            match item {
-                Item::Data(id, part) => self.data(id, part)?,
-                Item::Control(id, control) => self.control(id, control)?,
-            }
-        }
-        Ok(())
-    }
-
-    fn data(&mut self, id: StreamId, part: Bytes) -> Result<(), MuxError> {
-        let Some(stream) = self.streams.get_mut(&id) else {
-            return self.check_known(id);
-        };
-        match stream.receive.end {
-            End::Open => {}
-            // What was on its way when this side reset the stream.
-            End::Reset(_) => return Ok(()),
-            End::Finishing | End::Leaving | End::Finished => {
-                return Err(MuxError::BehindEnd(id));
-            }
-        }
-        stream.receive.data(id, part)?;
-        if stream.released {
-            stream.receive.discard();
-        } else if std::mem::take(&mut stream.receive.reader_waits) {
-            self.events.push_back(Event::Readable(id));
-        }
-        Ok(())
-    }
-
-    fn control(&mut self, id: StreamId, control: Control) -> Result<(), MuxError> {
-        if let Control::Open { class, credit } = control {
-            return self.opened(id, class, credit);
-        }
-        let Some(stream) = self.streams.get_mut(&id) else {
-            return self.check_known(id);
-        };
-        match control {
-            Control::Open { .. } => {}
-            Control::Fin => match stream.receive.end {
-                End::Open => {
-                    stream.receive.end = End::Finished;
-                    self.wake_reader(id);
-                    self.settle(id);
-                }
-                End::Reset(_) => {}
-                End::Finishing | End::Leaving | End::Finished => {
-                    return Err(MuxError::BehindEnd(id));
-                }
-            },
-            Control::Reset(code) => {
-                if stream.receive.end == End::Open {
-                    stream.receive.end = End::Reset(code);
-                }
-                if stream.send.end != End::Finished {
-                    self.queued -= stream.send.cut(code);
-                }
-                stream.due = Due {
-                    listed: stream.due.listed,
-                    ..Due::default()
-                };
-                let writer_waits = std::mem::take(&mut stream.send.writer_waits);
-                if writer_waits {
-                    self.events.push_back(Event::Writable(id));
-                }
-                self.wake_reader(id);
-                self.settle(id);
-            }
-            Control::Credit(limit) => {
-                stream.send.allow(limit);
-                if stream.send.writer_waits && stream.send.is_covered() {
-                    stream.send.writer_waits = false;
-                    self.events.push_back(Event::Writable(id));
-                }
-                self.enter(id);
-            }
-            Control::Class(class) => stream.send.pace.set(class),
-        }
-        Ok(())
-    }
-
-    fn opened(&mut self, id: StreamId, class: Class, credit: u32) -> Result<(), MuxError> {
-        if id.0 != self.next_peer {
-            return Err(MuxError::BadStream(id));
-        }
-        self.next_peer = id.0.checked_add(2).ok_or(MuxError::BadStream(id))?;
-        if self.peer >= self.config.peer_streams {
-            if self.refusals.len() >= MOST_REFUSALS {
-                return Err(MuxError::Flood);
-            }
-            self.refusals.push_back(id);
-            return Ok(());
-        }
-        self.peer += 1;
-        let mut stream = self.stream(class);
-        stream.send.allow(credit.into());
-        stream.due.credit = stream.receive.widen();
-        let widened = stream.due.credit;
-        self.streams.insert(id, stream);
-        if widened {
-            self.list(id);
-        }
-        self.events.push_back(Event::Opened(id));
-        Ok(())
-    }
-
-    /// Frames for a stream that is gone are late; for one that never was they are a fault.
-    fn check_known(&self, id: StreamId) -> Result<(), MuxError> {
-        let own = id.0 % 2 == self.next_own % 2;
-        let next = if own { self.next_own } else { self.next_peer };
-        if id.0 == 0 || id.0 >= next {
-            return Err(MuxError::BadStream(id));
-        }
-        Ok(())
-    }
-
-    fn wake_reader(&mut self, id: StreamId) {
-        if let Some(stream) = self.streams.get_mut(&id)
-            && std::mem::take(&mut stream.receive.reader_waits)
-        {
-            self.events.push_back(Event::Readable(id));
-        }
     }
 
     /// Lets a stream wait for its turn if it has a reason to.

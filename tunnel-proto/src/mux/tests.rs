@@ -1,4 +1,5 @@
-use super::*;
+use super::{frame::Control, *};
+use bytes::Bytes;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
