@@ -75,6 +75,23 @@ impl<K: Copy> Gate<K> {
         self.classes.iter().map(|queue| queue.members.len()).sum()
     }
 
+    /// How many wait.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.classes.iter().map(|queue| queue.members.len()).sum()
+    }
+
+    /// Takes out all members that are not to be kept.
+    pub fn retain(&mut self, keep: impl Fn(&K) -> bool) {
+        for queue in &mut self.classes {
+            let first_goes = queue.members.front().is_some_and(|first| !keep(first));
+            queue.members.retain(&keep);
+            if first_goes {
+                queue.turn = QUANTUM;
+            }
+        }
+    }
+
     /// Who may send next. The answer stays the same until [`Gate::sent`] or [`Gate::leave`].
     pub fn turn(&mut self) -> Option<Turn<K>> {
         let alone = match self.len() {
@@ -184,6 +201,23 @@ mod tests {
         assert_eq!((turn.member, turn.bytes), (2, MAX_DATA));
         gate.leave(turn, 0);
         assert!(gate.is_empty() && gate.turn().is_none());
+    }
+
+    #[test]
+    fn who_is_taken_out_is_asked_no_more_and_leaves_the_next_a_whole_turn() {
+        let mut gate = Gate::new();
+        for member in 0..4 {
+            gate.join(member, Class::Watch);
+        }
+        gate.join(4, Class::Bulk);
+        let turn = gate.turn().unwrap();
+        gate.sent(turn, QUANTUM - 1);
+        gate.retain(|member| *member == 2 || *member == 4);
+        assert_eq!(gate.len(), 2);
+        let turn = gate.turn().unwrap();
+        assert_eq!((turn.member, turn.bytes), (2, QUANTUM));
+        gate.leave(turn, QUANTUM);
+        assert_eq!(gate.turn().unwrap().member, 4);
     }
 
     fn any_class() -> impl Strategy<Value = Class> {

@@ -477,6 +477,19 @@ impl Mux {
             if self.streams.is_empty() {
                 self.streams = HashMap::new();
             }
+            self.sweep();
+        }
+    }
+
+    /// A stream that is gone leaves the queues when it comes to their front, to which none comes
+    /// while nothing can be sent: before they are many they are taken out together.
+    fn sweep(&mut self) {
+        let most = 2 * self.streams.len() + 64;
+        if self.due.len() > most {
+            self.due.retain(|id| self.streams.contains_key(id));
+        }
+        if self.gate.len() > most {
+            self.gate.retain(|id| self.streams.contains_key(id));
         }
     }
 

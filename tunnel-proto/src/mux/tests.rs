@@ -330,6 +330,36 @@ fn streams_over_the_limit_are_refused_and_a_flood_of_them_ends_the_session() {
 }
 
 #[test]
+fn streams_that_come_and_go_while_nothing_can_be_sent_leave_no_trace() {
+    let now = Instant::now();
+    let mut server = Mux::new(config(Side::Server));
+    for number in (1..20_000).step_by(2) {
+        let id = StreamId(number);
+        let open = Control::Open {
+            class: Class::Watch,
+            credit: 100,
+        };
+        for control in [open, Control::Credit(1_000), Control::Reset(0)] {
+            let (bytes, len) = control.encode(id);
+            let answers = matches!(control, Control::Credit(_));
+            if answers {
+                assert_eq!(server.write(id, b"answer"), Write::Bytes(6));
+            }
+            server
+                .receive(Bytes::copy_from_slice(&bytes[..len]))
+                .unwrap();
+        }
+        server.release(id);
+        events(&mut server);
+        assert!(server.due.len() < 100 && server.gate.len() < 100);
+    }
+    assert!(server.streams.is_empty());
+    // What is left of them is nothing to send.
+    assert_eq!(server.transmit(now, 100_000, |_| ()), 0);
+    assert!(!server.wants_transmit());
+}
+
+#[test]
 fn faults_of_the_peer_have_names() {
     let now = Instant::now();
     let frame = |control: Control, id: u32| {
