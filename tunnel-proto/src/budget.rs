@@ -95,6 +95,14 @@ impl Grant {
         self.bytes
     }
 
+    /// Gives back all it holds.
+    pub fn give_back(&mut self) {
+        let bytes = std::mem::take(&mut self.bytes);
+        if let Some(budget) = &self.budget {
+            budget.give(bytes);
+        }
+    }
+
     /// Takes so many bytes more, or as often half of it as fits; says how many. Less than `least`
     /// is none.
     pub fn grow(&mut self, wanted: usize, least: usize) -> usize {
@@ -115,9 +123,7 @@ impl Grant {
 
 impl Drop for Grant {
     fn drop(&mut self) {
-        if let Some(budget) = &self.budget {
-            budget.give(self.bytes);
-        }
+        self.give_back();
     }
 }
 
@@ -142,5 +148,10 @@ mod tests {
             (process.taken(), session.taken(), second.bytes()),
             (16, 0, 16)
         );
+        second.give_back();
+        assert_eq!((process.taken(), second.bytes()), (0, 0));
+        assert_eq!(second.grow(8, 1), 8);
+        drop(second);
+        assert_eq!(process.taken(), 0);
     }
 }

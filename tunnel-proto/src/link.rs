@@ -406,8 +406,7 @@ impl Link {
     /// How many bytes can be written before the peer acknowledges more.
     #[must_use]
     pub fn room(&self) -> usize {
-        let bound = self.config.replay_bound;
-        bound.saturating_sub(self.send.unacknowledged())
+        self.send.room()
     }
 
     /// Most bytes that are kept for the peer's acknowledgement.

@@ -48,6 +48,10 @@ const LEAST_QUIET: Duration = Duration::from_secs(1);
 /// How soon to look again at a link whose carrier takes nothing.
 const STUCK: Duration = Duration::from_secs(1);
 
+/// For how long the least replay bound must have been enough before what the bound has grown by is
+/// given back.
+const SPARE: Duration = Duration::from_secs(10);
+
 /// A link with its carrier. See the [module](self).
 pub(crate) struct Lane {
     link: Link,
@@ -57,6 +61,8 @@ pub(crate) struct Lane {
     control: Arc<Control>,
     timer: Pin<Box<Sleep>>,
     replay: Grant,
+    /// Since when the least replay bound would be enough; `None` while it is not.
+    spare_since: Option<Instant>,
     over: bool,
 }
 
@@ -97,6 +103,7 @@ impl Lane {
             control,
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             replay,
+            spare_since: None,
             over: false,
         }
     }
@@ -109,6 +116,7 @@ impl Lane {
         self.control.register(cx.waker());
         let now = now();
         self.take_orders(now);
+        self.narrow(now);
         self.carry(cx, now)
             .and_then(|()| self.run_timer(cx, now))
             .and_then(|()| self.report())
@@ -356,6 +364,20 @@ impl Lane {
             let bound = self.link.replay_bound();
             let more = self.replay.grow((GROWTH - 1) * bound, bound / 4);
             self.link.set_replay_bound(bound + more);
+        }
+    }
+
+    /// Gives back what the replay bound has grown by, if less has been enough for a while. Without a
+    /// carrier the bound stays: what is kept may be about to grow.
+    fn narrow(&mut self, now: Instant) {
+        let least = self.link.replay_bound() - self.replay.bytes();
+        let attached = matches!(self.place, Place::On { .. });
+        if self.replay.bytes() == 0 || !attached || self.link.unacknowledged() > least {
+            self.spare_since = None;
+        } else if now >= *self.spare_since.get_or_insert(now) + SPARE {
+            self.link.set_replay_bound(least);
+            self.replay.give_back();
+            self.spare_since = None;
         }
     }
 

@@ -13,6 +13,14 @@ const _: () = assert!(FULL <= MAX_PAYLOAD);
 /// First allocation for outgoing bytes; grows to a full message when more is written at once.
 const FIRST_BLOCK: usize = 4 * 1024;
 
+/// A message is kept for each so many bytes of the bound, and [`LEAST_MESSAGES`] anyway: a peer that
+/// acknowledges nothing and causes short answers would else fill the bound with what costs several
+/// times its bytes.
+const BYTES_A_MESSAGE: usize = 256;
+
+/// See [`BYTES_A_MESSAGE`].
+const LEAST_MESSAGES: usize = 64;
+
 #[derive(Debug)]
 #[cfg_attr(test, derive(Clone))]
 pub(super) struct Send {
@@ -83,9 +91,16 @@ impl Send {
         self.open.len().saturating_sub(DATA_HEADER)
     }
 
+    /// How many bytes can be written before the peer acknowledges more.
+    pub(super) fn room(&self) -> usize {
+        if self.chunks.len() >= LEAST_MESSAGES.max(self.bound / BYTES_A_MESSAGE) {
+            return 0;
+        }
+        self.bound.saturating_sub(self.unacknowledged())
+    }
+
     pub(super) fn write(&mut self, mut bytes: &[u8], received: Offset) -> usize {
-        let room = self.bound.saturating_sub(self.unacknowledged());
-        let taken = room.min(bytes.len());
+        let taken = self.room().min(bytes.len());
         bytes = &bytes[..taken];
         while !bytes.is_empty() {
             if self.open.is_empty() {

@@ -54,6 +54,29 @@ fn a_full_replay_buffer_stops_writes_until_the_peer_acknowledges() {
 }
 
 #[test]
+fn short_messages_are_kept_up_to_a_number_of_their_own() {
+    let now = Instant::now();
+    let config = Config {
+        replay_bound: 100_000,
+        ..SMALL
+    };
+    let (mut a, mut b) = attached(config, now);
+    let mut messages = 0;
+    while a.write(b"x") == 1 {
+        a.flush();
+        messages += 1;
+        if let Some(message) = a.poll_message(now) {
+            b.handle_message(now, message).unwrap();
+        }
+    }
+    // One for 256 bytes of the bound, which the bytes themselves are far from.
+    assert_eq!((messages, a.room()), (390, 0));
+    settle(now + SMALL.ack_delay, &mut a, &mut b);
+    assert_eq!(a.room(), 100_000);
+    assert_eq!(read_all(&mut b).len(), messages);
+}
+
+#[test]
 fn acknowledges_at_once_after_a_quarter_of_the_bound_and_late_when_idle() {
     let now = Instant::now();
     let (mut a, mut b) = attached(SMALL, now);
