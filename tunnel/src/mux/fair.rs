@@ -14,6 +14,7 @@ use std::{
     task::{Context, Poll, Waker, ready},
 };
 use stream::FairStream;
+use tokio::sync::Notify;
 use tunnel_proto::{
     link,
     mux::{self, Event, StreamId},
@@ -31,7 +32,8 @@ pub(crate) struct Handle(Arc<Mutex<State>>);
 struct State {
     mux: mux::Mux,
     waiting: HashMap<StreamId, Waiting>,
-    openers: Vec<Waker>,
+    /// Told when another stream can be opened.
+    room: Arc<Notify>,
     opened: VecDeque<StreamId>,
     driver: Option<Waker>,
     over: bool,
@@ -68,20 +70,26 @@ impl Handle {
     }
 
     pub(super) async fn open(&self, class: Class) -> Result<MuxStream, MuxError> {
-        std::future::poll_fn(|cx| {
-            let mut state = self.lock();
-            if state.over {
-                return Poll::Ready(Err(MuxError::Ended));
+        let room = Arc::clone(&self.lock().room);
+        loop {
+            // Before the try: what is told from here on is not missed.
+            let told = room.notified();
+            if let Some(stream) = self.try_open(class)? {
+                return Ok(stream);
             }
-            let Some(id) = state.mux.open(class) else {
-                state.openers.push(cx.waker().clone());
-                return Poll::Pending;
-            };
-            // Its opening leaves with what is written first.
-            let stream: MuxStream = Box::new(FairStream::new(self.clone(), id));
-            Poll::Ready(Ok(stream))
-        })
-        .await
+            told.await;
+        }
+    }
+
+    /// Opens a stream, unless as many are open as the peer takes.
+    fn try_open(&self, class: Class) -> Result<Option<MuxStream>, MuxError> {
+        let mut state = self.lock();
+        if state.over {
+            return Err(MuxError::Ended);
+        }
+        // Its opening leaves with what is written first.
+        let opened = state.mux.open(class);
+        Ok(opened.map(|id| -> MuxStream { Box::new(FairStream::new(self.clone(), id)) }))
     }
 
     pub(super) fn stats(&self) -> mux::Stats {
@@ -103,7 +111,7 @@ impl State {
                     let waiting = self.waiting.get_mut(&id);
                     woken.extend(waiting.and_then(|waiting| waiting.writer.take()));
                 }
-                Event::Room => woken.append(&mut self.openers),
+                Event::Room => self.room.notify_waiters(),
             }
         }
     }
@@ -114,7 +122,7 @@ impl State {
             self.mux.release(unaccepted);
         }
         self.mux.end();
-        woken.append(&mut self.openers);
+        self.room.notify_waiters();
         let mut waiting: Vec<_> = self.waiting.drain().collect();
         // The map's own order is another one in each process, and a simulation is to be repeatable.
         waiting.sort_unstable_by_key(|(id, _)| *id);
@@ -130,7 +138,7 @@ impl Fair {
         let handle = Handle(Arc::new(Mutex::new(State {
             mux: mux::Mux::new(config),
             waiting: HashMap::new(),
-            openers: Vec::new(),
+            room: Arc::new(Notify::new()),
             opened: VecDeque::new(),
             driver: None,
             over: false,

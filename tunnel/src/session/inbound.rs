@@ -98,8 +98,13 @@ impl Incoming {
 async fn read_open(stream: &mut MuxStream) -> Result<OpenV1, IncomingError> {
     let mut header = [0; PREAMBLE_HEADER];
     stream.read_exact(&mut header).await?;
-    let mut body = vec![0; decode_open_header(header)?];
-    stream.read_exact(&mut body).await?;
+    let len = decode_open_header(header)?;
+    // As long as what has come: a peer may announce much on all its streams.
+    let mut body = Vec::new();
+    stream.take(len as u64).read_to_end(&mut body).await?;
+    if body.len() < len {
+        return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+    }
     Ok(decode_open(&body)?)
 }
 
