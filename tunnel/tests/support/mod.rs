@@ -9,8 +9,9 @@
 
 pub mod relay;
 
+use futures::future::BoxFuture;
 use http::{Request, Response};
-use http_body_util::Empty;
+use http_body_util::{Either, Empty};
 use hyper::{
     body::{Bytes, Incoming as Body},
     service::service_fn,
@@ -27,15 +28,12 @@ use std::{
     },
     time::Duration,
 };
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::mpsc,
-};
+use tokio::{net::TcpListener, sync::mpsc};
 use tokio_rustls::TlsAcceptor;
 use tunnel::{
-    CHANNEL_BINDING_LABEL, Memory,
-    accept::{AcceptError, Accepted, Acceptor, Admission},
-    dial::{Connected, DialError, Dialer, Introduction, Trust},
+    CHANNEL_BINDING_LABEL, Io, Memory,
+    accept::{AcceptError, Accepted, Acceptor, Admission, Upgrade},
+    dial::{Connect, Connected, DialError, Dialer, Introduction, Trust},
     identity::KeyPair,
     session::{Incoming, Session},
 };
@@ -59,21 +57,26 @@ pub struct Server {
 
 pub type Admit = fn(&tunnel::accept::Verified) -> Result<(), Rejection>;
 
+/// What the connections of a server share.
+#[derive(Clone)]
+pub struct Serving {
+    tls: TlsAcceptor,
+    acceptor: Acceptor,
+    admit: Admit,
+    known: Known,
+    pub ca_pem: String,
+    accepted: mpsc::Sender<Result<Accepted, AcceptError>>,
+}
+
 impl Server {
     pub async fn start(acceptor: Acceptor, admit: Admit) -> Self {
-        let (ca_pem, tls) = certificates();
+        let (serving, accepted) = Serving::new(acceptor, admit);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (tx, accepted) = mpsc::channel(64);
-        let (tls, served_ca) = (TlsAcceptor::from(tls), ca_pem.clone());
-        let known = Known::default();
-        let serving = Arc::clone(&known);
+        let (known, ca_pem) = (Arc::clone(&serving.known), serving.ca_pem.clone());
         tokio::spawn(async move {
             while let Ok((tcp, _)) = listener.accept().await {
-                let (acceptor, tx, tls, ca) =
-                    (acceptor.clone(), tx.clone(), tls.clone(), served_ca.clone());
-                let known = Arc::clone(&serving);
-                tokio::spawn(serve(tcp, tls, acceptor, admit, tx, ca, known));
+                tokio::spawn(serving.clone().serve(tcp));
             }
         });
         Self {
@@ -98,76 +101,126 @@ impl Server {
     }
 }
 
-async fn serve(
-    tcp: TcpStream,
-    tls: TlsAcceptor,
-    acceptor: Acceptor,
-    admit: Admit,
-    tx: mpsc::Sender<Result<Accepted, AcceptError>>,
-    ca: String,
-    known: Known,
-) {
-    let Ok(stream) = tls.accept(tcp).await else {
-        return;
-    };
-    let channel = stream
-        .get_ref()
-        .1
-        .export_keying_material([0; 32], CHANNEL_BINDING_LABEL, None)
-        .unwrap();
-    let service = service_fn(move |mut request: Request<Body>| {
-        let (acceptor, tx, ca) = (acceptor.clone(), tx.clone(), ca.clone());
-        let known = Arc::clone(&known);
-        async move {
-            if request.uri().path() == "/cacerts" {
-                return Ok(Response::new(http_body_util::Either::Right(
-                    http_body_util::Full::new(Bytes::from(ca)),
-                )));
-            }
-            let (response, upgrade) = match acceptor.upgrade(&request) {
-                Ok(done) => done,
-                Err(error) => {
-                    let mut response = Response::new(http_body_util::Either::Left(Empty::new()));
-                    *response.status_mut() = error.status();
-                    return Ok::<_, hyper::Error>(response);
+impl Serving {
+    fn new(
+        acceptor: Acceptor,
+        admit: Admit,
+    ) -> (Self, mpsc::Receiver<Result<Accepted, AcceptError>>) {
+        let (ca_pem, tls) = certificates();
+        let (tx, accepted) = mpsc::channel(64);
+        let serving = Self {
+            tls: TlsAcceptor::from(tls),
+            acceptor,
+            admit,
+            known: Known::default(),
+            ca_pem,
+            accepted: tx,
+        };
+        (serving, accepted)
+    }
+
+    /// Answers one connection.
+    pub async fn serve(self, io: impl Io) {
+        let Ok(stream) = self.tls.accept(io).await else {
+            return;
+        };
+        let channel = stream
+            .get_ref()
+            .1
+            .export_keying_material([0; 32], CHANNEL_BINDING_LABEL, None)
+            .unwrap();
+        let service = service_fn(move |mut request: Request<Body>| {
+            let serving = self.clone();
+            async move {
+                if request.uri().path() == "/cacerts" {
+                    let ca = Bytes::from(serving.ca_pem);
+                    return Ok(Response::new(Either::Right(http_body_util::Full::new(ca))));
                 }
-            };
-            let upgraded = hyper::upgrade::on(&mut request);
-            tokio::spawn(async move {
-                let io = TokioIo::new(upgraded.await.unwrap());
-                let knows = Arc::clone(&known);
-                let admission = |verified: tunnel::accept::Verified| async move {
-                    admit(&verified)?;
-                    let known = knows.lock().unwrap();
-                    let resume = verified.hello.resume.as_ref();
-                    Ok(Admission {
-                        bound_to: "c-test".into(),
-                        session: format!("s-{}", SESSIONS.fetch_add(1, Ordering::Relaxed)),
-                        resume: resume.and_then(|resume| known.get(&resume.session).cloned()),
-                    })
+                let (response, upgrade) = match serving.acceptor.upgrade(&request) {
+                    Ok(done) => done,
+                    Err(error) => {
+                        let mut response = Response::new(Either::Left(Empty::new()));
+                        *response.status_mut() = error.status();
+                        return Ok::<_, hyper::Error>(response);
+                    }
                 };
-                let result = acceptor
-                    .accept(io, &upgrade, Some(&channel), admission)
-                    .await;
-                if let Ok(accepted) = &result {
-                    let session = accepted.session.clone();
-                    known
-                        .lock()
-                        .unwrap()
-                        .insert(session.id().to_owned(), session);
-                }
-                let _ = tx.send(result).await;
-            });
-            Ok(response.map(|()| http_body_util::Either::Left(Empty::new())))
+                let upgraded = hyper::upgrade::on(&mut request);
+                tokio::spawn(async move {
+                    let io = TokioIo::new(upgraded.await.unwrap());
+                    serving.shake_hands(io, &upgrade, &channel).await;
+                });
+                Ok(response.map(|()| Either::Left(Empty::new())))
+            }
+        });
+        let _ = hyper::server::conn::http1::Builder::new()
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades()
+            .await;
+    }
+
+    async fn shake_hands(&self, io: impl Io, upgrade: &Upgrade, channel: &[u8]) {
+        let admission = |verified: tunnel::accept::Verified| async move {
+            (self.admit)(&verified)?;
+            let known = self.known.lock().unwrap();
+            let resume = verified.hello.resume.as_ref();
+            Ok(Admission {
+                bound_to: "c-test".into(),
+                session: format!("s-{}", SESSIONS.fetch_add(1, Ordering::Relaxed)),
+                resume: resume.and_then(|resume| known.get(&resume.session).cloned()),
+            })
+        };
+        let result = self
+            .acceptor
+            .accept(io, upgrade, Some(channel), admission)
+            .await;
+        if let Ok(accepted) = &result {
+            let session = accepted.session.clone();
+            let mut known = self.known.lock().unwrap();
+            known.insert(session.id().to_owned(), session);
         }
-    });
-    let _ = hyper::server::conn::http1::Builder::new()
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades()
-        .await;
+        let _ = self.accepted.send(result).await;
+    }
 }
 
-fn certificates() -> (String, Arc<ServerConfig>) {
+/// Reaches a server in memory.
+struct InMemory(Serving);
+
+impl Connect for InMemory {
+    fn connect(&self, _: &str, _: u16) -> BoxFuture<'static, std::io::Result<Box<dyn Io>>> {
+        let (near, far) = tokio::io::duplex(64 * 1024);
+        tokio::spawn(self.0.clone().serve(far));
+        Box::pin(async move {
+            let near: Box<dyn Io> = Box::new(near);
+            Ok(near)
+        })
+    }
+}
+
+/// Both ends of a live session in memory, for virtual time.
+pub async fn pair_in_memory(acceptor: Acceptor, mux: &str) -> (Session, Session) {
+    pair_through(acceptor, mux, |serving| Arc::new(InMemory(serving))).await
+}
+
+/// Both ends of a live session over the connections that `connect` makes.
+pub async fn pair_through(
+    acceptor: Acceptor,
+    mux: &str,
+    connect: impl FnOnce(Serving) -> Arc<dyn Connect>,
+) -> (Session, Session) {
+    let (serving, mut accepted) = Serving::new(acceptor, |_| Ok(()));
+    let trust = Trust::pem(serving.ca_pem.as_bytes()).unwrap();
+    let mut dialer = Dialer::new("https://localhost".parse().unwrap(), trust);
+    dialer.network = tunnel::dial::Network::new(connect(serving), 1);
+    dialer.muxes = vec![mux.to_owned()];
+    let agent = dial(&dialer).await.unwrap();
+    tokio::spawn(agent.driver);
+    let accepted = within(accepted.recv()).await.unwrap().unwrap();
+    assert_eq!(accepted.session.mux(), mux);
+    tokio::spawn(accepted.driver.unwrap());
+    (accepted.session, agent.session)
+}
+
+pub fn certificates() -> (String, Arc<ServerConfig>) {
     let ca_key = rcgen::KeyPair::generate().unwrap();
     let mut params = rcgen::CertificateParams::new(vec![]).unwrap();
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
