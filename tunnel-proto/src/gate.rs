@@ -71,10 +71,6 @@ impl<K: Copy> Gate<K> {
         self.len() == 0
     }
 
-    fn len(&self) -> usize {
-        self.classes.iter().map(|queue| queue.members.len()).sum()
-    }
-
     /// How many wait.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -1,6 +1,9 @@
 //! The receiving half: messages become bytes in order, and the peer is told how far they came.
 
-use super::LinkError;
+use super::{
+    LinkError,
+    send::{BYTES_A_MESSAGE, LEAST_MESSAGES},
+};
 use crate::frame::Offset;
 use bytes::{Buf, Bytes};
 use std::{
@@ -17,12 +20,14 @@ const PIECE: usize = 128;
 #[derive(Debug)]
 #[cfg_attr(test, derive(Clone))]
 pub(super) struct Receive {
-    /// The peer is told at the latest after this many bytes.
+    /// The peer is told at the latest after this many bytes, or as many messages as it may keep then.
     ack_every: u64,
     ack_delay: Duration,
     received: Offset,
     /// What the peer was last told on this carrier.
     acknowledged: Offset,
+    /// Messages that came since.
+    untold: usize,
     /// When to tell it; none if it knows.
     ack_at: Option<Instant>,
     queue: VecDeque<Bytes>,
@@ -36,6 +41,7 @@ impl Receive {
             ack_delay,
             received: Offset(0),
             acknowledged: Offset(0),
+            untold: 0,
             ack_at: None,
             queue: VecDeque::new(),
             buffered: 0,
@@ -84,7 +90,10 @@ impl Receive {
             payload = Bytes::copy_from_slice(&payload);
         }
         self.queue.push_back(payload);
-        let due = if self.received.since(self.acknowledged) >= self.ack_every {
+        self.untold += 1;
+        let bytes = self.received.since(self.acknowledged);
+        let messages = (self.ack_every as usize / BYTES_A_MESSAGE).max(LEAST_MESSAGES / 4);
+        let due = if bytes >= self.ack_every || self.untold >= messages {
             now
         } else {
             now + self.ack_delay
@@ -106,6 +115,7 @@ impl Receive {
     pub(super) fn acknowledged(&mut self, offset: Offset) {
         self.acknowledged = self.acknowledged.max(offset);
         if self.acknowledged == self.received {
+            self.untold = 0;
             self.ack_at = None;
         }
     }
@@ -113,6 +123,7 @@ impl Receive {
     /// On a new carrier nothing was told yet, except in the hello.
     pub(super) fn forget_acknowledged(&mut self) {
         self.acknowledged = self.received;
+        self.untold = 0;
         self.ack_at = None;
     }
 

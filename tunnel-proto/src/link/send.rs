@@ -16,10 +16,10 @@ const FIRST_BLOCK: usize = 4 * 1024;
 /// A message is kept for each so many bytes of the bound, and [`LEAST_MESSAGES`] anyway: a peer that
 /// acknowledges nothing and causes short answers would else fill the bound with what costs several
 /// times its bytes.
-const BYTES_A_MESSAGE: usize = 256;
+pub(super) const BYTES_A_MESSAGE: usize = 256;
 
 /// See [`BYTES_A_MESSAGE`].
-const LEAST_MESSAGES: usize = 64;
+pub(super) const LEAST_MESSAGES: usize = 64;
 
 #[derive(Debug)]
 #[cfg_attr(test, derive(Clone))]

@@ -77,6 +77,24 @@ fn short_messages_are_kept_up_to_a_number_of_their_own() {
 }
 
 #[test]
+fn many_short_messages_are_acknowledged_before_the_sender_may_keep_no_more() {
+    let now = Instant::now();
+    let (mut a, mut b) = attached(SMALL, now);
+    settle(now, &mut a, &mut b);
+    for sent in 1.. {
+        assert!(sent < 64, "never acknowledged");
+        assert_eq!(a.write(b"x"), 1);
+        a.flush();
+        b.handle_message(now, a.poll_message(now).unwrap()).unwrap();
+        if let Some(ack) = b.poll_message(now) {
+            a.handle_message(now, ack).unwrap();
+            break;
+        }
+    }
+    assert_eq!(a.unacknowledged(), 0);
+}
+
+#[test]
 fn acknowledges_at_once_after_a_quarter_of_the_bound_and_late_when_idle() {
     let now = Instant::now();
     let (mut a, mut b) = attached(SMALL, now);

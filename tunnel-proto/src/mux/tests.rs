@@ -355,7 +355,7 @@ fn streams_that_come_and_go_while_nothing_can_be_sent_leave_no_trace() {
     }
     assert!(server.streams.is_empty());
     // What is left of them is nothing to send.
-    assert_eq!(server.transmit(now, 100_000, |_| ()), 0);
+    assert_eq!(server.transmit(now, 100_000, &mut Vec::new()), 0);
     assert!(!server.wants_transmit());
 }
 
