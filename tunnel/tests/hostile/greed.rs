@@ -3,15 +3,12 @@
 
 use crate::{
     Heap, alone,
-    peer::{GROWTH, Honest, PIPE, Peer, STREAMS, frugal, hold, pour, until},
+    peer::{GROWTH, Honest, PIPE, Peer, REPLAY, STREAMS, frugal, hold, pour, until},
     wire::{MOST, link, mux, mux_data, mux_frame, opened, preamble},
 };
 use std::time::Duration;
 use tunnel::session::End;
-use tunnel_proto::hello::FAIR;
-
-/// What a session keeps for replay from the start.
-const REPLAY: usize = 4 * 1024 * 1024;
+use tunnel_proto::{frame::Frame, hello::FAIR};
 
 /// What every stream may have unread, and what of it may wait for its turn to be sent.
 const WINDOW: usize = 64 * 1024;
@@ -35,7 +32,7 @@ fn replay(peer: &Peer) -> (usize, usize) {
 async fn fill(peer: &mut Peer, reads: bool) {
     let is_full = |peer: &Peer| {
         let (kept, bound) = replay(peer);
-        kept + 64 > bound && bound == REPLAY + GROWTH
+        kept + 64 > bound && bound == REPLAY
     };
     for _ in 0..10_000 {
         if is_full(peer) {
@@ -70,24 +67,37 @@ fn what_is_not_acknowledged_is_kept_up_to_its_bound() {
         fill(&mut peer, true).await;
         assert_eq!(peer.settled().await, None);
         let queues = 2 * STREAMS as usize * WINDOW;
-        heap.is_below(
-            REPLAY + GROWTH + 2 * queues + BESIDE,
-            "nothing is acknowledged",
-        );
+        heap.is_below(REPLAY + 2 * queues + BESIDE, "nothing is acknowledged");
         honest.is_served().await;
-        assert_eq!(acceptor.memory.replay.taken(), GROWTH);
-        // What it has grown by is given back when there has been no need of it for a while, though
-        // the session goes on.
-        for index in 0..2 * STREAMS {
-            let reset = mux_frame(mux::RESET, 2 * index + 1, &[0; 4]);
-            assert!(peer.mux(&reset).await);
+        assert_eq!(acceptor.memory.replay.taken(), 0);
+        peer.finish().await;
+    });
+}
+
+#[test]
+fn what_a_fast_peer_is_given_for_replay_is_given_back() {
+    alone(async {
+        let acceptor = frugal();
+        let mut peer = Peer::connect(&acceptor, FAIR).await.served(pour);
+        // The answer to the first ping makes the way look long.
+        let pinged = |frame: &Frame| matches!(frame, Frame::Ping(1));
+        while !peer.receive().await.unwrap().iter().any(pinged) {}
+        tokio::time::advance(Duration::from_millis(10)).await;
+        assert!(peer.frame(link::PONG, &1_u64.to_be_bytes()).await);
+        peer.acknowledges = true;
+        assert!(peer.mux(&opened(1, u32::MAX)).await);
+        while acceptor.memory.replay.taken() == 0 {
+            peer.receive().await.unwrap();
+            tokio::time::advance(Duration::from_micros(10)).await;
         }
+        // When there has been no need of it for a while, though the session goes on.
+        assert!(peer.mux(&mux_frame(mux::RESET, 1, &[0; 4])).await);
         while peer.session.lane().unacknowledged > 0 {
             let received = peer.received.to_be_bytes();
             assert!(peer.frame(link::ACK, &received).await);
             assert_eq!(peer.settled().await, None);
         }
-        assert_eq!(acceptor.memory.replay.taken(), GROWTH);
+        assert!(acceptor.memory.replay.taken() > 0);
         peer.linger(Duration::from_secs(12)).await;
         assert_eq!(acceptor.memory.replay.taken(), 0);
         assert_eq!(peer.session.lane().replay_bound, REPLAY);

@@ -35,6 +35,9 @@ use tunnel_proto::{
     transcript,
 };
 
+/// What a session keeps for replay from the start.
+pub const REPLAY: usize = 512 * 1024;
+
 /// What a pipe holds of one direction.
 pub const PIPE: usize = 16 * 1024;
 
@@ -180,6 +183,8 @@ pub struct Peer {
     told: u64,
     /// Whether it acknowledges.
     pub acknowledges: bool,
+    /// Messages since it did last.
+    untold: usize,
     pings: u64,
 }
 
@@ -213,6 +218,7 @@ impl Peer {
             received: 0,
             told: 0,
             acknowledges: false,
+            untold: 0,
             pings: 0,
         }
     }
@@ -278,8 +284,10 @@ impl Peer {
             }
             frames.push(frame);
         }
-        if self.acknowledges && self.received - self.told > 256 * 1024 {
-            self.told = self.received;
+        self.untold += 1;
+        let due = self.received - self.told >= 128 * 1024 || self.untold >= 512;
+        if self.acknowledges && due {
+            (self.told, self.untold) = (self.received, 0);
             self.frame(link::ACK, &self.told.to_be_bytes()).await;
         }
         Some(frames)
