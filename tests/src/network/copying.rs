@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{Read as _, Write as _},
+    io::{self, Read as _, Write as _},
     path::{Path, PathBuf},
     process::Command,
     sync::{
@@ -36,6 +36,9 @@ pub(super) struct Original {
 
 /// Where it is in the pod.
 const IN_POD: &str = "/tmp/original";
+
+/// Where in the pod it is copied to.
+const COPIED_IN: &str = "/tmp/copied";
 
 impl Original {
     /// Makes a file of this size that does not compress, and puts it into the pod.
@@ -164,44 +167,58 @@ impl Copier {
         }
     }
 
-    /// Copies once and compares; nothing when it was stopped.
+    /// Copies once, compares, and removes the copy, which would do for a later one that writes
+    /// nothing. Not when it was stopped.
     fn copy(&self, stopped: &Receiver<()>) -> Result<bool> {
-        let (inside, outside) = ("/tmp/copied", self.folder.join("copied"));
-        let mut kubectl = (self.tunnelled)();
-        match self.way {
-            Way::In => kubectl
-                .arg("cp")
-                .arg(&self.original.path)
-                .arg(format!("shell:{inside}")),
-            Way::Out => kubectl
-                .args(["cp", "--retries=0", &format!("shell:{IN_POD}")])
-                .arg(&outside),
+        let copied = match self.way {
+            Way::In => self.copy_in(stopped)?,
+            Way::Out => self.copy_out(stopped)?,
         };
-        if !self.to_the_end(kubectl, stopped)? {
+        let Some(Copied { digest, said }) = copied else {
             return Ok(false);
-        }
-        let digest = match self.way {
-            Way::In => {
-                let output = (self.direct)()
-                    .args(["exec", "shell", "--", "sha256sum", inside])
-                    .output()?;
-                String::from_utf8_lossy(&output.stdout)
-                    .split(' ')
-                    .next()
-                    .unwrap_or_default()
-                    .to_owned()
-            }
-            Way::Out => digest_of(&outside)?,
         };
         ensure!(
             digest == self.original.digest,
-            "the copy has the checksum {digest:?} and not {}",
+            "the copy has the checksum {digest:?} and not {}; kubectl said {said:?}",
             self.original.digest
         );
         Ok(true)
     }
 
-    fn to_the_end(&self, kubectl: Command, stopped: &Receiver<()>) -> Result<bool> {
+    fn copy_in(&self, stopped: &Receiver<()>) -> Result<Option<Copied>> {
+        let mut kubectl = (self.tunnelled)();
+        let pod = format!("shell:{COPIED_IN}");
+        kubectl.arg("cp").arg(&self.original.path).arg(pod);
+        let Some(said) = self.to_the_end(kubectl, stopped)? else {
+            return Ok(None);
+        };
+        let script = format!("sha256sum {COPIED_IN} && rm {COPIED_IN}");
+        let output = (self.direct)()
+            .args(["exec", "shell", "--", "sh", "-c", &script])
+            .output()?;
+        ensure!(
+            output.status.success(),
+            "look at the copy: {output:?}; kubectl said {said:?}"
+        );
+        let line = String::from_utf8_lossy(&output.stdout);
+        let digest = line.split(' ').next().unwrap_or_default().to_owned();
+        Ok(Some(Copied { digest, said }))
+    }
+
+    fn copy_out(&self, stopped: &Receiver<()>) -> Result<Option<Copied>> {
+        let outside = Outside(self.folder.join("copied"));
+        let mut kubectl = (self.tunnelled)();
+        let pod = format!("shell:{IN_POD}");
+        kubectl.args(["cp", "--retries=0", &pod]).arg(&outside.0);
+        let Some(said) = self.to_the_end(kubectl, stopped)? else {
+            return Ok(None);
+        };
+        let digest = digest_of(&outside.0).with_context(|| format!("kubectl said {said:?}"))?;
+        Ok(Some(Copied { digest, said }))
+    }
+
+    /// What kubectl said, and tar through it; nothing when it was stopped.
+    fn to_the_end(&self, kubectl: Command, stopped: &Receiver<()>) -> Result<Option<String>> {
         let name = format!("cp-{:?}", self.way).to_lowercase();
         let (mut client, stdin, mut stdout) = Client::start(kubectl, &name, &self.folder)?;
         drop(stdin);
@@ -212,22 +229,41 @@ impl Copier {
         let started = Instant::now();
         while !client.has_ended() {
             if stopped.try_recv() == Err(TryRecvError::Disconnected) {
-                return Ok(false);
+                return Ok(None);
             }
             if started.elapsed() > self.limit {
                 bail!("not done after {:.0?}", started.elapsed());
             }
             std::thread::park_timeout(Duration::from_millis(20));
         }
-        let _ = reading.join();
+        let said = reading
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("the thread that reads ended")))
+            .context("read what kubectl says")?;
         // kubectl cp ends well also where the tar at the other end did not.
         let complaints = client.complaints();
         ensure!(
             client.code() == Some(0) && complaints.len() == 1,
-            "{}",
+            "{}; it said {said:?}",
             complaints.join("; ")
         );
-        Ok(true)
+        Ok(Some(said))
+    }
+}
+
+/// What a copy has become, and what kubectl said of it.
+struct Copied {
+    digest: String,
+    said: String,
+}
+
+/// The file of a copy out of the pod; removed when dropped. The other direction must not own it: it
+/// ends first, and would take the file away from under a copy that has just ended well.
+struct Outside(PathBuf);
+
+impl Drop for Outside {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
     }
 }
 
@@ -240,11 +276,5 @@ fn digest_of(path: &Path) -> Result<String> {
             0 => return Ok(hex::encode(hash.finalize())),
             read => hash.update(&block[..read]),
         }
-    }
-}
-
-impl Drop for Copier {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(self.folder.join("copied"));
     }
 }
