@@ -33,8 +33,9 @@ struct Arguments {
     /// Seconds between two cuts, instead of what each fault has
     #[arg(long)]
     every: Option<u64>,
-    /// How long nothing gets through in the rule about a long silence, in seconds
-    #[arg(long, default_value_t = 20)]
+    /// How long nothing gets through in the rule about a long silence, in seconds, at least; sessions wait
+    /// for 180
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(..=150))]
     silence: u64,
     /// Bring about the faults without cutting the link
     #[arg(long)]

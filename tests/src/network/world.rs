@@ -238,9 +238,11 @@ pub(super) fn run(mut command: Command) -> Result<()> {
     Ok(())
 }
 
+/// One that reports each error: by default it asks again after a 503, fifteen times, and says nothing.
 async fn client(kubeconfig: &Path) -> Result<kube::Client> {
     let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
     let options = KubeConfigOptions::default();
-    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await?;
+    let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await?;
+    config.default_retry = false;
     Ok(kube::Client::try_from(config)?)
 }

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use http::Request;
 use tokio::task::block_in_place;
 
-use super::cut;
+use super::{LIMIT, cut};
 use crate::network::{condition::Condition, faults::RESETTING, world::World};
 
 /// How long either end may take for silence.
@@ -23,8 +23,9 @@ const AFTER_A_RESET: Duration = Duration::from_secs(1);
 /// How long it may take until one is served after a long silence.
 const AFTER_SILENCE: Duration = Duration::from_secs(5);
 
-/// How long a request may wait for a session that does not come back.
-const REFUSED: Duration = Duration::from_secs(30);
+/// How long a request may wait for a session that is known to have lost its connection: what the server
+/// gives it, and a moment.
+const REFUSED: Duration = Duration::from_secs(11);
 
 const ROUNDS: u32 = 10;
 
@@ -98,27 +99,74 @@ pub(super) async fn idle(world: &World<'_>) -> Result<String> {
     Ok(format!("a request took {took:.2?}, {allowed:?} allowed"))
 }
 
+/// A request that was sent before the server noticed belongs to the session and waits with it. One that
+/// comes afterwards is refused in time, with the cause.
 pub(super) async fn long(world: &World<'_>) -> Result<String> {
+    ask(world).await.context("before the silence")?;
+    let before = sockets(world, End::Server)?;
     let network = world.network()?;
     network.cut()?;
-    let end = Instant::now() + world.silence();
-    // Long after both ends have noticed.
-    tokio::time::sleep(world.silence() / 2).await;
+    let began = Instant::now();
+    let early = async {
+        let answered = ask(world).await;
+        (answered, began.elapsed())
+    };
+    let meanwhile = async {
+        let refused = refused_after_notice(world, &before).await;
+        // What was asked for, or as long as that took.
+        tokio::time::sleep_until((began + world.silence()).into()).await;
+        let mended = network.mend();
+        let lasted = began.elapsed();
+        let served = works_again(world, AFTER_SILENCE).await;
+        (refused, mended, lasted, served)
+    };
+    let patient = tokio::time::timeout(world.silence() + LIMIT, early);
+    let (early, (refused, mended, lasted, served)) = tokio::join!(patient, meanwhile);
+    mended?;
+    let (refused, served) = (refused?, served?);
+    let Ok((answered, took)) = early else {
+        bail!("a request from before the silence was noticed was never answered");
+    };
+    answered.context("a request from before the silence was noticed")?;
+    let waited = took.checked_sub(lasted);
+    let waited = waited.context("a request was answered while nothing came through")?;
+    ensure!(
+        waited <= AFTER_SILENCE,
+        "a request from before the silence was noticed was served {waited:.2?} after its end"
+    );
+    Ok(format!(
+        "after {lasted:.1?} of it one from before was served in {waited:.2?}, a new one in {served:.2?}, \
+         {AFTER_SILENCE:?} allowed; one meanwhile had its 503 after {refused:.2?}"
+    ))
+}
+
+/// Waits until the server has given up the connections that it had; how long a request waits for its 503
+/// then.
+async fn refused_after_notice(
+    world: &World<'_>,
+    before: &BTreeSet<(SocketAddr, SocketAddr)>,
+) -> Result<Duration> {
+    let began = Instant::now();
+    while !sockets(world, End::Server)?.is_disjoint(before) {
+        ensure!(
+            began.elapsed() < NOTICED,
+            "the server has not noticed within {NOTICED:?}"
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     let asked = Instant::now();
-    let refused = tokio::time::timeout(REFUSED, ask(world)).await;
-    let waited = asked.elapsed();
-    tokio::time::sleep_until(end.into()).await;
-    network.mend()?;
-    let took = works_again(world, AFTER_SILENCE).await?;
-    match refused {
-        Ok(Err(kube::Error::Api(status))) if status.code == 503 => {}
+    match tokio::time::timeout(REFUSED, ask(world)).await {
+        Ok(Err(kube::Error::Api(status))) if status.code == 503 => {
+            ensure!(
+                status.message.contains("was lost") && status.message.contains("silent"),
+                "the 503 does not tell the cause: {}",
+                status.message
+            );
+            Ok(asked.elapsed())
+        }
         Ok(other) => bail!("a request meanwhile was answered with {other:?} and not with 503"),
         Err(_) => bail!("a request meanwhile was not answered within {REFUSED:?}"),
     }
-    Ok(format!(
-        "after {:?} of it the first was served in {took:.2?}, {AFTER_SILENCE:?} allowed; one meanwhile had its 503 after {waited:.2?}",
-        world.silence()
-    ))
 }
 
 /// Asks until it is answered; how long that took.
