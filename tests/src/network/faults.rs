@@ -47,6 +47,9 @@ const fn milliseconds(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
+/// Until silence is noticed, and a moment.
+const UNNOTICED: Duration = seconds(11);
+
 const PLAIN: Fault = Fault {
     name: "",
     way: Way::Direct,
@@ -77,8 +80,7 @@ pub const FAULTS: [Fault; 15] = [
         name: "NAT table flushed",
         cut: Cut::Flush,
         every: seconds(6),
-        // Until the silence is noticed, and a moment.
-        allowed: seconds(11),
+        allowed: UNNOTICED,
         ..PLAIN
     },
     Fault {
@@ -90,6 +92,8 @@ pub const FAULTS: [Fault; 15] = [
         name: "20 % loss",
         condition: Condition::Loss(20),
         every: seconds(5),
+        // A reset may be lost as well: to that end it is silence.
+        allowed: UNNOTICED,
         ..PLAIN
     },
     Fault {
