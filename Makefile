@@ -94,12 +94,13 @@ ifeq ($(shell id -u),0)
 	cargo-nextest nextest run $(LOCKED)
 	$(DEBUG)/e2e-faults
 	$(DEBUG)/e2e-proxies
+	$(DEBUG)/e2e-network --seconds 4 --size 4194304
 	$(DEBUG)/e2e-endpoint
 	$(DEBUG)/e2e-store --seconds 20 --crash-points 200
 	$(DEBUG)/e2e-recording
 	$(DEBUG)/e2e-logins
 else
-	@echo "test: not root, so what needs namespaces is left out: $(ROOT_ONLY), e2e-faults, e2e-proxies, e2e-endpoint, e2e-store, e2e-recording, e2e-logins"
+	@echo "test: not root, so what needs namespaces is left out: $(ROOT_ONLY), e2e-faults, e2e-proxies, e2e-network, e2e-endpoint, e2e-store, e2e-recording, e2e-logins"
 	cargo-nextest nextest run $(LOCKED) -E 'not ($(ROOT_ONLY))'
 endif
 	$(DEBUG)/e2e-apiserver
