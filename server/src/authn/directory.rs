@@ -70,6 +70,8 @@ struct Content {
     tokens: HashMap<String, Arc<TokenRecord>>,
     narrow: Narrow,
     registrations: HashMap<SecretHash, (String, String)>,
+    /// The hashes of registration tokens by the tokens' keys.
+    registration_hashes: HashMap<String, SecretHash>,
     clusters: HashMap<ClusterId, Arc<Cluster>>,
     /// By the public keys of their agents.
     agents: HashMap<String, ClusterId>,
@@ -483,12 +485,12 @@ impl Content {
     fn set_cluster(&mut self, id: &str, cluster: Option<Cluster>) {
         let agent = |cluster: &Cluster| Some(cluster.agent()?.public_key.clone());
         let before = self.clusters.remove(id);
-        let endpoint = |cluster: &Cluster| {
+        let followed = |cluster: &Cluster| {
             let recording = cluster.spec.session_recording.as_ref();
             let recorded = recording.is_some_and(|recording| recording.required);
-            (cluster.endpoint().is_some(), recorded)
+            (cluster.endpoint().is_some(), recorded, agent(cluster))
         };
-        if before.as_deref().map(endpoint) != cluster.as_ref().map(endpoint) {
+        if before.as_deref().map(followed) != cluster.as_ref().map(followed) {
             self.access.changed_in(id);
         }
         if let Some(key) = before.and_then(|before| agent(&before)) {
@@ -516,17 +518,18 @@ impl Content {
         }
     }
 
-    fn set_registration(&mut self, place: &str, token: Option<ClusterRegistrationToken>) {
-        let Some((namespace, name)) = place.split_once('/') else {
+    fn set_registration(&mut self, key: &str, token: Option<ClusterRegistrationToken>) {
+        let Some((namespace, name)) = key.split_once('/') else {
             return;
         };
-        self.registrations.retain(|_, (its_namespace, its_name)| {
-            its_namespace.as_str() != namespace || its_name.as_str() != name
-        });
+        if let Some(before) = self.registration_hashes.remove(key) {
+            self.registrations.remove(&before);
+        }
         let hash = token
             .and_then(|token| token.status)
             .and_then(|status| SecretHash::from_hex(&status.token_hash));
         if let Some(hash) = hash {
+            self.registration_hashes.insert(key.to_owned(), hash);
             let place = (namespace.to_owned(), name.to_owned());
             self.registrations.insert(hash, place);
         }

@@ -174,8 +174,10 @@ pub(super) async fn revoked(app: &Arc<App>, cluster: &ClusterId, session: &Sessi
         let cluster = app.directory.cluster(cluster)?;
         Some(cluster.agent()?.public_key.clone())
     };
+    // Of this cluster alone: with thousands of sessions none must wake for what concerns another one.
+    let id = cluster.as_str();
+    let mut changes = app.directory.access(|access| access.changes_in(id));
     let at_first = bound(cluster);
-    let mut changes = app.directory.changes();
     while at_first.is_some() && bound(cluster) == at_first {
         tokio::select! {
             changed = changes.changed() => if changed.is_err() { return std::future::pending().await },
