@@ -172,6 +172,8 @@ pub struct Limits {
     pub connections_per_address: usize,
     /// How long a TLS handshake may take.
     pub handshake: Duration,
+    /// Agents that shake hands at the same time. More are told to come later.
+    pub agent_handshakes: usize,
     /// How long the head of an HTTP/1.1 request may take, and how long a kept connection may stay
     /// idle before it.
     pub header: Duration,

@@ -23,7 +23,7 @@ pub(crate) use credentials::{Site, authenticate, site};
 pub use file_limit::raise as raise_file_limit;
 pub use limits::ConnectionLimits;
 pub(crate) use limits::whose;
-pub use listener::serve;
+pub use listener::{listen, serve};
 pub use route::{PathError, Route};
 pub use router::ProxyRequest;
 pub(crate) use router::password_is_settled;

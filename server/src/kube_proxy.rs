@@ -90,7 +90,7 @@ pub(crate) async fn handle(
     drop(authorizing);
     let waiting = context.trace.child("wait for session");
     let waits_since = Instant::now();
-    let tunnel = app.tunnels.ready(&cluster).await;
+    let tunnel = app.tunnels.ready(&id, &cluster).await;
     let tunnel = tunnel.map_err(|none| errors::not_connected(&cluster, &none))?;
     drop(waiting);
     course.goes_over(tunnel.session.id(), waits_since.elapsed());
@@ -124,6 +124,10 @@ pub(crate) async fn handle(
     })?;
     asking.set_status(response.status());
     course.answered();
+    // The agent says so itself if it cannot reach the API server.
+    if response.status() != StatusCode::BAD_GATEWAY {
+        tunnel.answered();
+    }
     // What follows the head of the answer is a part of its own.
     drop(asking);
     if identity.by_browser {

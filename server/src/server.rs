@@ -72,8 +72,7 @@ impl Server {
         let encryption = Encryption::open(&config, store, clock.now()).await?;
         let control = Control::listen(&config, encryption.clone(), clock.clone());
         let store: Arc<dyn Store> = Arc::new(encryption.store().clone());
-        let listener = TcpListener::bind(config.listen)
-            .await
+        let listener = edge::listen(config.listen)
             .with_context(|| format!("cannot listen on {}", config.listen))?;
         complete_url(&mut config, listener.local_addr()?);
         let policy = config.audit.policy.as_deref().map(Policy::load);
@@ -85,7 +84,11 @@ impl Server {
         migrated.map_err(|error| anyhow!("cannot migrate the store: {}", error.message()))?;
         let directory = Arc::new(Directory::load(&*store, clock.clone()).await?);
         tokio::spawn(Arc::clone(&directory).follow(Arc::clone(&store)));
-        let tunnels = Tunnels::open(&config.data_dir, clock.now())?;
+        let tunnels = Tunnels::open(
+            &config.data_dir,
+            config.limits.agent_handshakes,
+            clock.now(),
+        )?;
         let passwords = Passwords::default();
         let descriptors = edge::raise_file_limit();
         if descriptors < config.limits.connections {

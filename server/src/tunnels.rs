@@ -1,5 +1,6 @@
 //! Sessions of agents: who may open one, which one serves a cluster, whether it works.
 
+mod admission;
 mod arrivals;
 mod explain;
 mod figures;
@@ -31,12 +32,10 @@ use tunnel_proto::stream::RefusalReason;
 use crate::controllers;
 use crate::edge::{Body, RequestContext, empty, full};
 use crate::state::App;
+use admission::Handshake;
 use figures::Outcome;
 use history::Problem;
 use registry::Arrived;
-
-/// How long an agent waits that came while too many were shaking hands.
-const BUSY_SECONDS: u32 = 2;
 
 /// An agent opens a tunnel: the upgrade is answered here, the session lives in a task.
 pub(crate) async fn connect(
@@ -48,10 +47,14 @@ pub(crate) async fn connect(
         Ok(answered) => answered,
         Err(error) => return Ok(refused_upgrade(error)),
     };
-    let Some(handshake) = app.tunnels.begin_handshake() else {
-        app.tunnels.figures.refused_handshake();
-        let message = "too many agents are connecting at once";
-        return Err(ApiError::unavailable(message, BUSY_SECONDS));
+    let handshake = match app.tunnels.admission.begin() {
+        Ok(handshake) => handshake,
+        Err(later) => {
+            let seconds = later.retry_after;
+            let message =
+                format!("too many agents are connecting at once; come again in {seconds} s");
+            return Err(ApiError::unavailable(message, seconds));
+        }
     };
     let upgraded = hyper::upgrade::on(&mut request);
     let span = info_span!("tunnel", peer = %context.connection.peer, id = %context.id);
@@ -65,8 +68,11 @@ pub(crate) async fn connect(
             }
         };
         // Boxed, so that a session does not keep the room of its handshake.
-        let accepted = Box::pin(accept(&owner, io, &upgrade, &context)).await;
-        drop(handshake);
+        let accepted = Box::pin(accept(&owner, io, &upgrade, &context, &handshake)).await;
+        match &accepted {
+            Ok(_) => handshake.succeeded(),
+            Err(_) => drop(handshake),
+        }
         let outcome = match &accepted {
             Ok((accepted, _)) if accepted.driver.is_some() => Outcome::New,
             Ok(_) => Outcome::Resumed,
@@ -109,6 +115,7 @@ async fn accept(
     io: TokioIo<hyper::upgrade::Upgraded>,
     upgrade: &Upgrade,
     context: &RequestContext,
+    handshake: &Handshake,
 ) -> Result<(Accepted, ClusterId), AcceptError> {
     let channel = context
         .connection
@@ -116,8 +123,12 @@ async fn accept(
         .as_ref()
         .map(<[u8; 32]>::as_slice);
     let admit = |verified: Verified| async move {
+        let admitted = async {
+            let _turn = handshake.turn().await;
+            registration::admit(app, &verified.hello).await
+        };
         tokio::select! {
-            admission = registration::admit(app, &verified.hello) => admission,
+            admission = admitted => admission,
             () = app.shutdown.cancelled() => Err(registration::leaving()),
         }
     };
@@ -167,7 +178,10 @@ async fn run(app: Arc<App>, new: New, context: RequestContext) {
     };
     let tunnel = app.tunnels.add(&cluster, &session, &arrived);
     let watching = health::watch(&app, &cluster, &tunnel, &verified.hello);
-    let controlling = controllers::keep(&app, &cluster, &tunnel);
+    let controlling = async {
+        tunnel.settled.cancelled().await;
+        controllers::keep(&app, &cluster, &tunnel).await;
+    };
     let leaving = leave(&app, &cluster, &tunnel);
     let end = {
         let mut driver = std::pin::pin!(driver);

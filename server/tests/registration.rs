@@ -5,11 +5,15 @@
 mod agents;
 
 use agents::{Running, mirror, serve, until, within};
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt as _, Empty};
+use hyper::upgrade::Upgraded;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
 use tunnel::dial::{DialError, Introduction};
 use tunnel::identity::KeyPair;
 use tunnel::session::refusal_in;
+use tunnel_proto::SUBPROTOCOL;
 use tunnel_proto::hello::{AgentKind, Rejection, RejectionCode};
 use tunnel_proto::stream::{Class, OpenV1, RefusalReason, Target};
 
@@ -145,6 +149,56 @@ async fn a_restarted_agent_replaces_its_own_session_and_a_sibling_stays_beside_i
             .tunnels
             .get(&id)
             .is_some_and(|tunnel| tunnel.session.id() == again.session.id())
+    })
+    .await;
+}
+
+/// An upgrade that the server has answered, and nothing behind it.
+async fn silent(server: &Running) -> Upgraded {
+    let mut client = server.client("localhost").await;
+    let request = Request::get("/v3/connect")
+        .header("host", "localhost")
+        .header("connection", "upgrade")
+        .header("upgrade", "websocket")
+        .header("sec-websocket-version", "13")
+        .header("sec-websocket-key", "AAAAAAAAAAAAAAAAAAAAAA==")
+        .header("sec-websocket-protocol", SUBPROTOCOL)
+        .body(Empty::new().boxed_unsync());
+    let response = within(client.send_request(request.unwrap())).await.unwrap();
+    assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
+    within(hyper::upgrade::on(response)).await.unwrap()
+}
+
+#[tokio::test]
+async fn an_agent_for_which_there_is_no_room_is_told_when_to_come_again() {
+    let server = Running::start_with(&["--agent-handshakes", "1"]).await;
+    server.cluster("c-1").await;
+    let token = server.registration("c-1", "t").await;
+    let key = KeyPair::generate().unwrap();
+    let before_it = silent(&server).await;
+    let refused = server.dial(&key, Some(&token)).await.err().unwrap();
+    assert!(
+        matches!(&refused, DialError::Refused { status, .. } if *status == StatusCode::SERVICE_UNAVAILABLE),
+        "{refused:?}"
+    );
+    let wait = refused.retry_after().expect("when to come again");
+    assert!((1..=60).contains(&wait.as_secs()), "{wait:?}");
+    let (_, page) = server.ask(server.request("GET", "/metrics"), "").await;
+    let page = String::from_utf8(page.to_vec()).unwrap();
+    for line in [
+        "lariat_tunnel_handshakes 1",
+        "lariat_tunnel_handshakes_refused_total{reason=\"full\"} 1",
+        "lariat_tunnel_handshakes_refused_total{reason=\"slow\"} 0",
+    ] {
+        assert!(page.lines().any(|found| found == line), "{line}\n{page}");
+    }
+    // Its end makes room.
+    drop(before_it);
+    within(async {
+        while let Err(error) = server.dial(&key, Some(&token)).await {
+            assert!(error.retry_after().is_some(), "{error:?}");
+            tokio::task::yield_now().await;
+        }
     })
     .await;
 }

@@ -303,6 +303,13 @@ const SETTINGS: &[Setting] = &[
         "How long a TLS handshake may take.",
     ),
     setting(
+        "agent-handshakes",
+        "NUMBER",
+        "4096",
+        "Most agents that may be connecting at the same time. More, and those who would have to wait too long at the \
+         pace of the moment, are told when to come again (503 with `Retry-After`), and do.",
+    ),
+    setting(
         "header-timeout",
         "DURATION",
         "100s",
@@ -459,6 +466,7 @@ pub(super) fn parse(sources: &Sources, mistakes: &mut Vec<Mistake>) -> Option<Co
     let connections = reader.required("max-connections", count);
     let connections_per_address = reader.required("max-connections-per-address", count);
     let handshake = reader.required("handshake-timeout", duration);
+    let agent_handshakes = reader.required("agent-handshakes", count);
     let header = reader.required("header-timeout", duration);
     let body = reader.required("body-timeout", duration);
     let interactive = reader.required("api-requests", count);
@@ -508,6 +516,7 @@ pub(super) fn parse(sources: &Sources, mistakes: &mut Vec<Mistake>) -> Option<Co
             connections: connections?,
             connections_per_address: connections_per_address?,
             handshake: handshake?,
+            agent_handshakes: agent_handshakes?,
             header: header?,
             body: body?,
             api: apiserver::flow::Limits {

@@ -1,6 +1,7 @@
 //! Accepting connections: nothing slow in the loop, every phase with a deadline, a drain with a
 //! limit.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use lariat_api::ClusterId;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +22,9 @@ use super::limits::{ConnectionLimits, ConnectionPermit};
 use super::router;
 use crate::state::App;
 
+/// Connections that wait to be accepted, as far as the system lets (`net.core.somaxconn`). When thousands of agents come
+/// back at once, each that finds no room tries again a second later at the earliest.
+const BACKLOG: u32 = 16_384;
 /// Waits between attempts after an error of `accept`, such as no file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Buffer of an HTTP/1.1 connection, in bytes, and so the largest head of a request.
@@ -32,6 +36,21 @@ const HTTP2_WINDOW: u32 = 1024 * 1024;
 /// Silence after which an HTTP/2 client is asked whether it is there, and how long it may take to
 /// answer.
 const HTTP2_PING: Duration = Duration::from_secs(30);
+
+/// Listens for connections. They wait from now on, also while the server still reads its store.
+///
+/// # Errors
+/// When the system refuses.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // As the standard library does: a server that starts again does not wait for what is left of its connections.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
 
 /// Accepts connections until the server is told to stop, then lets open requests end, for at most
 /// `drain`. Returns how many connections had to be cut.

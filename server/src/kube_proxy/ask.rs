@@ -65,7 +65,7 @@ pub(crate) async fn ask(
         .header(CONTENT_TYPE, media_type)
         .body(body.map_err(|never| match never {}).boxed_unsync())
         .map_err(ApiError::internal)?;
-    let tunnel = app.tunnels.ready(&cluster).await;
+    let tunnel = app.tunnels.ready(asked.cluster, &cluster).await;
     let tunnel = tunnel.map_err(|none| errors::not_connected(&cluster, &none))?;
     context.audit.set_via(VIA);
     prepare(&mut request, asked.cluster, path, &context.id)?;

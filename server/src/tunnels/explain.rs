@@ -20,7 +20,7 @@ use tunnel_proto::budget::Budget;
 use tunnel_proto::stream::Class;
 
 use super::figures::name_of;
-use super::registry::{HANDSHAKES, Looked, RESUME_WINDOW, Tunnel, Tunnels};
+use super::registry::{Looked, RESUME_WINDOW, Tunnel, Tunnels};
 use crate::audit::Audit;
 use crate::authn::Identity;
 use crate::authz::{Action, find_cluster};
@@ -192,8 +192,8 @@ fn server(tunnels: &Tunnels) -> TunnelServer {
         resume_window_seconds: RESUME_WINDOW.as_secs(),
         windows: budget(&acceptor.memory.windows),
         replay: budget(&acceptor.memory.replay),
-        handshakes: number(tunnels.handshakes()),
-        handshakes_at_most: number(HANDSHAKES),
+        handshakes: number(tunnels.admission.under_way()),
+        handshakes_at_most: number(tunnels.admission.most()),
     }
 }
 

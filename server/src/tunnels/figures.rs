@@ -15,11 +15,11 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use tokio::sync::Semaphore;
 use tunnel::Memory;
 use tunnel::accept::AcceptError;
 use tunnel_proto::stream::Class;
 
+use super::admission::Admission;
 use super::history::{History, Problem};
 use super::registry::Tunnel;
 
@@ -83,7 +83,6 @@ struct Counts {
     losses: [AtomicU64; LOSSES.len()],
     sent: AtomicU64,
     received: AtomicU64,
-    handshakes_refused: AtomicU64,
 }
 
 /// What of a session has been counted.
@@ -123,12 +122,6 @@ impl Figures {
     /// An agent's connection was taken, or not.
     pub(super) fn connected(&self, outcome: Outcome) {
         self.counts.carriers[outcome as usize].fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// An agent was told to come later.
-    pub(super) fn refused_handshake(&self) {
-        let refused = &self.counts.handshakes_refused;
-        refused.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A request begins to wait for a session.
@@ -195,10 +188,11 @@ impl Figures {
         &self,
         live: Live,
         memory: Memory,
-        handshakes: (Arc<Semaphore>, usize),
+        admission: Admission,
         registry: &mut Registry,
     ) {
-        let help = "Round trips between server and agents, as seen every 10 s";
+        let help =
+            "Round trips between server and agents, as seen when the server looks after them";
         let name = "tunnel_round_trip_seconds";
         registry.register(name, help, self.round_trips.clone());
         let help = "Time that API servers of clusters take for a request of the server's own, with the way there";
@@ -209,11 +203,13 @@ impl Figures {
         registry.register("tunnel_session_wait_seconds", help, self.waits.clone());
         let help = "Requests that wait for a session now";
         registry.register("tunnel_requests_waiting", help, self.waiting.clone());
+        let help = "Time that agents take from their upgrade to their welcome, or until they are refused or give up";
+        registry.register("tunnel_handshake_seconds", help, admission.times());
         registry.register_collector(Box::new(Sessions {
             figures: self.clone(),
             live,
             memory,
-            handshakes,
+            admission,
         }));
     }
 }
@@ -223,7 +219,7 @@ struct Sessions {
     figures: Figures,
     live: Live,
     memory: Memory,
-    handshakes: (Arc<Semaphore>, usize),
+    admission: Admission,
 }
 
 /// Sums over all sessions.
@@ -281,8 +277,6 @@ impl Collector for Sessions {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let sums = self.sum();
         let counts = &self.figures.counts;
-        let (semaphore, most) = &self.handshakes;
-        let under_way = most.saturating_sub(semaphore.available_permits());
         let mut page = Page(&mut encoder);
         let sessions = [("attached", sums.attached), ("detached", sums.detached)];
         let help = "Sessions of agents, by whether they have a connection";
@@ -297,7 +291,7 @@ impl Collector for Sessions {
         let bytes = [("sent", &counts.sent), ("received", &counts.received)];
         let help = "Bytes to and from agents, without what was sent again";
         page.counters("tunnel_bytes", help, "direction", bytes)?;
-        let refused = [("busy", &counts.handshakes_refused)];
+        let refused = self.admission.refused();
         let help = "Agents that were told to come later";
         page.counters("tunnel_handshakes_refused", help, "reason", refused)?;
         let budgets = [
@@ -336,7 +330,12 @@ impl Collector for Sessions {
             (
                 "tunnel_handshakes",
                 "Agents that are shaking hands",
-                under_way,
+                self.admission.under_way(),
+            ),
+            (
+                "tunnel_handshakes_waiting",
+                "Agents whose turn it is not yet to be decided over",
+                self.admission.waiting(),
             ),
         ] {
             page.gauge(name, help, number)?;

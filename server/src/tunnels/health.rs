@@ -12,7 +12,7 @@ use kube::api::{Api, PostParams};
 use lariat_api::ConditionStatus::{self, False, True, Unknown};
 use lariat_api::{BoundAgent, Cluster, ClusterId, ClusterStatus, set_condition};
 use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::Instant;
 use tracing::{debug, warn};
 use tunnel::session::End;
 use tunnel_proto::hello::{AgentKind, Hello};
@@ -22,10 +22,14 @@ use super::history::Problem;
 use super::registry::{Looked, Tunnel};
 use crate::kube_proxy::no_body;
 use crate::management::answered;
+use crate::random;
 use crate::state::App;
 
 /// How often the API server is asked.
 const EVERY: Duration = Duration::from_secs(10);
+
+/// How often it is asked at least while requests of others show that it answers: whether it is ready, nothing else shows.
+const SELDOM: Duration = Duration::from_secs(60);
 
 /// How long it may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -40,19 +44,28 @@ struct Finding {
     answered_in: Option<Duration>,
 }
 
-/// Looks after a session until it is over.
+/// Looks after a session until it is over. The first look comes when few agents shake hands; then
+/// `tunnel.settled` is cancelled.
 pub(super) async fn watch(app: &Arc<App>, cluster: &ClusterId, tunnel: &Tunnel, hello: &Hello) {
-    let mut ticks = tokio::time::interval(EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let began = app.clock.now();
     let mut attached = tunnel.session.attached();
     let (mut wrong, mut proven) = ("", false);
+    let mut turn = app.tunnels.admission.quiet().await;
+    let mut looked_at = Instant::now();
+    let mut due = looked_at;
     loop {
-        tokio::select! {
-            _ = ticks.tick() => {}
+        let is_back = tokio::select! {
+            () = tokio::time::sleep_until(due) => false,
             // A session that has a connection again is good news.
-            () = next_carrier(&mut attached) => {}
+            () = next_carrier(&mut attached) => true,
+        };
+        let now = Instant::now();
+        due = now + pause(proven, random::bits());
+        let is_well = proven && wrong.is_empty() && !is_back;
+        if is_well && tunnel.has_answered_within(EVERY) && now - looked_at < SELDOM {
+            continue;
         }
+        looked_at = now;
         // Boxed, as most of the time there is nothing to do and thousands wait here.
         let finding = Box::pin(look(tunnel)).await;
         note(app, cluster, tunnel, &finding, &mut wrong);
@@ -61,16 +74,26 @@ pub(super) async fn watch(app: &Arc<App>, cluster: &ClusterId, tunnel: &Tunnel, 
         }
         // What is written is of the session that requests take.
         let used = app.tunnels.get(cluster);
-        if used.is_some_and(|used| used.session.id() != tunnel.session.id()) {
-            continue;
+        if used.is_none_or(|used| used.session.id() == tunnel.session.id()) {
+            let written = record(app, cluster, |status| {
+                let agent = status.agent.as_mut();
+                let mut changed = agent.is_some_and(|agent| set_connected(agent, hello, began));
+                changed |= set_facts(status, hello);
+                changed | set_conditions(app, status, &finding)
+            });
+            Box::pin(written).await;
         }
-        let written = record(app, cluster, |status| {
-            let agent = status.agent.as_mut();
-            let mut changed = agent.is_some_and(|agent| set_connected(agent, hello, began));
-            changed |= set_facts(status, hello);
-            changed | set_conditions(app, status, &finding)
-        });
-        Box::pin(written).await;
+        drop(turn.take());
+        tunnel.settled.cancel();
+    }
+}
+
+/// How long until the next look. Sessions that began together are not looked after together.
+fn pause(proven: bool, random: u64) -> Duration {
+    let random = (random % 1024) as f64 / 1024.0;
+    match proven {
+        true => EVERY.mul_f64(0.9 + 0.2 * random),
+        false => EVERY.mul_f64(0.5 + 0.5 * random),
     }
 }
 

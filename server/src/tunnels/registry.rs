@@ -3,13 +3,13 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use lariat_api::{Cluster, ClusterId, Kind as _};
+use lariat_api::{Cluster, ClusterId};
 use prometheus_client::registry::Registry;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tunnel::Memory;
@@ -20,6 +20,7 @@ use tunnel_proto::frame::CloseCode;
 use tunnel_proto::hello::{Hello, Limits};
 use tunnel_proto::stream::{Class, Target};
 
+use super::admission::Admission;
 use super::arrivals::Arrivals;
 use super::figures::{Counted, Figures, Live};
 use super::history::{History, Problem};
@@ -28,9 +29,6 @@ use crate::kube_proxy::RequestBody;
 
 /// Sessions of one cluster that are kept beside each other: one, and those of a rolling update.
 const PER_CLUSTER: usize = 4;
-
-/// Agents that shake hands at the same time; each costs a signature check and a store write.
-pub(super) const HANDSHAKES: usize = 256;
 
 /// How long a session outlives its connection.
 pub(super) const RESUME_WINDOW: Duration = Duration::from_secs(180);
@@ -41,6 +39,9 @@ const RETURN: Duration = Duration::from_secs(30);
 /// Streams that one agent may open to this server at once.
 const AGENT_STREAMS: u32 = 64;
 
+/// Of an API server that has answered nobody yet.
+const NEVER: u64 = u64::MAX;
+
 /// All live sessions.
 pub struct Tunnels {
     acceptor: Acceptor,
@@ -48,7 +49,7 @@ pub struct Tunnels {
     arrivals: Arrivals,
     pub(super) figures: Figures,
     pub(super) history: History,
-    handshakes: Arc<Semaphore>,
+    pub(super) admission: Admission,
     /// When the server started.
     born: Instant,
     pub(super) born_at: Timestamp,
@@ -85,6 +86,11 @@ pub struct Tunnel {
     interactive: StreamClient<RequestBody>,
     /// Made when the first watch comes.
     watches: OnceLock<StreamClient<RequestBody>>,
+    /// Whether it was looked after once.
+    pub(super) settled: CancellationToken,
+    /// When its API server last answered somebody's request, in milliseconds since the session began.
+    answered: AtomicU64,
+    born: Instant,
     /// Whether a cluster that is deleted needs the session no more.
     pub(crate) cleared: CancellationToken,
     /// What came of the last request to the API server and back.
@@ -112,11 +118,12 @@ pub(super) struct Arrived<'a> {
 }
 
 impl Tunnels {
-    /// No sessions yet. The server's key is kept in the data directory. The server starts `now`.
+    /// No sessions yet. The server's key is kept in the data directory. At most so many `handshakes` are under way at
+    /// once. The server starts `now`.
     ///
     /// # Errors
     /// When the key cannot be read or made.
-    pub fn open(data: &Path, now: Timestamp) -> Result<Self, KeyFileError> {
+    pub fn open(data: &Path, handshakes: usize, now: Timestamp) -> Result<Self, KeyFileError> {
         let key = key::open(data)?;
         let replica = hex::encode(&key.public_key()[..4]);
         let history = History::default();
@@ -139,7 +146,7 @@ impl Tunnels {
             arrivals: Arrivals::default(),
             figures: Figures::new(history.clone()),
             history,
-            handshakes: Arc::new(Semaphore::new(HANDSHAKES)),
+            admission: Admission::new(handshakes, cores()),
             born: Instant::now(),
             born_at: now,
         })
@@ -151,14 +158,9 @@ impl Tunnels {
 
     /// Adds the metrics of tunnels.
     pub fn register(&self, registry: &mut Registry) {
-        let handshakes = (Arc::clone(&self.handshakes), HANDSHAKES);
         let (live, memory) = (Arc::clone(&self.by_cluster), self.acceptor.memory.clone());
-        self.figures.register(live, memory, handshakes, registry);
-    }
-
-    /// Agents that are shaking hands.
-    pub(super) fn handshakes(&self) -> usize {
-        HANDSHAKES.saturating_sub(self.handshakes.available_permits())
+        let admission = self.admission.clone();
+        self.figures.register(live, memory, admission, registry);
     }
 
     /// All sessions of a cluster, the oldest first.
@@ -184,11 +186,6 @@ impl Tunnels {
         }
     }
 
-    /// Room for one more handshake, if there is any.
-    pub(super) fn begin_handshake(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.handshakes).try_acquire_owned().ok()
-    }
-
     /// The session to use for a cluster: the newest one that takes requests, and of these one
     /// that has a connection now.
     #[must_use]
@@ -209,9 +206,7 @@ impl Tunnels {
             .by_cluster
             .read()
             .unwrap_or_else(PoisonError::into_inner);
-        let (_, sessions) = by_cluster
-            .iter()
-            .find(|(name, _)| name.as_str() == cluster)?;
+        let sessions = by_cluster.get(cluster)?;
         let tunnel = sessions.iter().find(|tunnel| tunnel.session.id() == id)?;
         Some(tunnel.session.clone())
     }
@@ -246,11 +241,12 @@ impl Tunnels {
     ///
     /// # Errors
     /// See [`NoTunnel`].
-    pub(crate) async fn ready(&self, cluster: &Cluster) -> Result<Arc<Tunnel>, NoTunnel> {
-        let Ok(id) = cluster.name().parse() else {
-            return Err(NoTunnel::NoSession);
-        };
-        let found = self.get(&id);
+    pub(crate) async fn ready(
+        &self,
+        id: &ClusterId,
+        cluster: &Cluster,
+    ) -> Result<Arc<Tunnel>, NoTunnel> {
+        let found = self.get(id);
         if let Some(tunnel) = &found
             && tunnel.is_attached()
         {
@@ -260,7 +256,7 @@ impl Tunnels {
             return Err(NoTunnel::NoSession);
         }
         let _waiting = self.figures.wait();
-        let waited = tokio::time::timeout(NoTunnel::PATIENCE, self.wait(&id)).await;
+        let waited = tokio::time::timeout(NoTunnel::PATIENCE, self.wait(id)).await;
         waited.map_err(|_| match found {
             Some(tunnel) => NoTunnel::Detached {
                 lost: tunnel.session.stats().lane.last_loss.unwrap_or_default(),
@@ -313,6 +309,9 @@ impl Tunnels {
             key: hello.public_key.0.as_slice().into(),
             interactive: client(session, Class::Interactive),
             watches: OnceLock::new(),
+            settled: CancellationToken::new(),
+            answered: AtomicU64::new(NEVER),
+            born: Instant::now(),
             cleared: CancellationToken::new(),
             looked: Mutex::default(),
             counted: Mutex::default(),
@@ -399,6 +398,18 @@ impl Tunnel {
         waited.is_ok_and(|attached| attached.is_ok())
     }
 
+    /// The API server has answered a request.
+    pub(crate) fn answered(&self) {
+        let at = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(NEVER);
+        self.answered.store(at, Ordering::Relaxed);
+    }
+
+    /// Whether the API server has answered somebody's request within the last `time`.
+    pub(super) fn has_answered_within(&self, time: Duration) -> bool {
+        let at = self.answered.load(Ordering::Relaxed);
+        at != NEVER && self.born.elapsed() < Duration::from_millis(at) + time
+    }
+
     /// The client for requests of a class.
     pub(crate) fn client(&self, class: Class) -> &StreamClient<RequestBody> {
         match class {
@@ -406,6 +417,11 @@ impl Tunnel {
             Class::Control | Class::Interactive | Class::Bulk => &self.interactive,
         }
     }
+}
+
+/// How many cores there are for this process.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn replace(old: &Tunnel) {

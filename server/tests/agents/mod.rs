@@ -8,6 +8,7 @@
 )]
 
 use std::convert::Infallible;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,13 +29,16 @@ use lariat_server::tokens::{self, NewToken};
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use serde_json::json;
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tunnel::dial::{Connected, DialError, Dialer, Introduction, Trust};
 use tunnel::identity::KeyPair;
 use tunnel::session::Session;
 use tunnel_proto::hello::AgentKind;
 
-pub type Answer = Response<UnsyncBoxBody<Bytes, std::io::Error>>;
+pub type Sender = SendRequest<UnsyncBoxBody<Bytes, Infallible>>;
+
+pub type Answer = Response<UnsyncBoxBody<Bytes, io::Error>>;
 
 /// A running server with one administrator's token.
 pub struct Running {
@@ -42,8 +46,9 @@ pub struct Running {
     pub port: u16,
     pub token: String,
     pub token_name: String,
-    ca: String,
+    pub ca: String,
     stop: CancellationToken,
+    running: JoinHandle<usize>,
     pub data: tempfile::TempDir,
 }
 
@@ -54,14 +59,19 @@ impl Running {
 
     /// Starts a server with more flags.
     pub async fn start_with(flags: &[&str]) -> Self {
-        let data = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), 0, flags).await
+    }
+
+    /// Starts a server in a folder, where there may have been one before, at a port; 0 is any.
+    pub async fn start_in(data: tempfile::TempDir, port: u16, flags: &[&str]) -> Self {
+        let listen = format!("127.0.0.1:{port}");
         let folder = data.path().to_str().unwrap().to_owned();
         let audit = format!("{folder}/audit.log");
         let args = [
             "--data-dir",
             &folder,
             "--listen",
-            "127.0.0.1:0",
+            &listen,
             "--drain-timeout",
             "2s",
             "--audit-log",
@@ -79,7 +89,7 @@ impl Running {
             .unwrap();
         let port = server.address().unwrap().port();
         let app = Arc::clone(server.app());
-        tokio::spawn(server.run());
+        let running = tokio::spawn(server.run());
         let admin = app.directory.login("admin").unwrap().0;
         let new = NewToken {
             user: admin.to_string(),
@@ -93,9 +103,17 @@ impl Running {
             token_name: made.name().to_owned(),
             ca,
             stop,
+            running,
             app,
             data,
         }
+    }
+
+    /// Stops it and waits for its end. Returns its folder, which is free when the runtime is gone, too.
+    pub async fn end(self) -> tempfile::TempDir {
+        self.stop.cancel();
+        within(self.running).await.unwrap();
+        self.data
     }
 
     pub fn stop(&self) {
@@ -177,26 +195,8 @@ impl Running {
     }
 
     /// A connection of a client, HTTP/1.1 over TLS, with this server name.
-    pub async fn client(&self, server_name: &str) -> SendRequest<UnsyncBoxBody<Bytes, Infallible>> {
-        let mut roots = rustls::RootCertStore::empty();
-        roots
-            .add(CertificateDer::from_pem_slice(self.ca.as_bytes()).unwrap())
-            .unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let tcp = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
-        let name = server_name.to_owned().try_into().unwrap();
-        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
-        let tls = connector.connect(name, tcp).await.unwrap();
-        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(tls))
-            .await
-            .unwrap();
-        tokio::spawn(connection.with_upgrades());
-        sender
+    pub async fn client(&self, server_name: &str) -> Sender {
+        connect(self.port, &self.ca, server_name).await.unwrap()
     }
 
     pub fn request(&self, method: &str, path: &str) -> http::request::Builder {
@@ -221,6 +221,28 @@ impl Running {
         let (parts, body) = response.into_parts();
         (parts, within(body.collect()).await.unwrap().to_bytes())
     }
+}
+
+/// A connection of a client to a server on this machine: HTTP/1.1 over TLS, with this server name.
+pub async fn connect(port: u16, ca: &str, server_name: &str) -> io::Result<Sender> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots
+        .add(CertificateDer::from_pem_slice(ca.as_bytes()).unwrap())
+        .unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let tcp = TcpStream::connect(("127.0.0.1", port)).await?;
+    let name = server_name.to_owned().try_into().unwrap();
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    let tls = connector.connect(name, tcp).await?;
+    let handshake = hyper::client::conn::http1::handshake(TokioIo::new(tls));
+    let (sender, connection) = handshake.await.map_err(io::Error::other)?;
+    tokio::spawn(connection.with_upgrades());
+    Ok(sender)
 }
 
 /// Serves HTTP on every stream of a session.
