@@ -109,7 +109,7 @@ impl Running {
         }
     }
 
-    /// Stops it and waits for its end. Returns its folder, which is free when the runtime is gone, too.
+    /// Stops it and waits for its end. Returns its folder.
     pub async fn end(self) -> tempfile::TempDir {
         self.stop.cancel();
         within(self.running).await.unwrap();
