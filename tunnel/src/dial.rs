@@ -239,6 +239,11 @@ impl Dialer {
             .ok_or_else(|| DialError::Address(self.server.clone()))
     }
 
+    fn place(&self) -> Result<(String, u16), DialError> {
+        let port = self.server.port_or_known_default().unwrap_or(443);
+        Ok((self.host()?, port))
+    }
+
     fn check(&self, hello: &[u8], answer: &[u8]) -> Result<Welcome, DialError> {
         let Signed {
             payload: welcome,
@@ -270,7 +275,17 @@ struct Line {
 
 impl Line {
     async fn connect(dialer: &Dialer, tls: &Arc<ClientConfig>) -> Result<Self, DialError> {
-        let stream = Box::pin(connect_with(dialer, Arc::clone(tls))).await?;
+        let connection = reach(dialer).await?;
+        Self::over(dialer, tls, connection).await
+    }
+
+    /// Over a connection that reaches the server.
+    async fn over(
+        dialer: &Dialer,
+        tls: &Arc<ClientConfig>,
+        connection: Box<dyn Io>,
+    ) -> Result<Self, DialError> {
+        let stream = Box::pin(secure(dialer, Arc::clone(tls), connection)).await?;
         let channel_binding = channel_binding(&stream);
         let (carrier, nonce) = Box::pin(upgrade(&dialer.server, stream)).await?;
         Ok(Self {
@@ -315,24 +330,32 @@ impl Line {
     }
 }
 
-/// A TLS connection to the dialer's server, through its proxy if there is one.
-async fn connect_with(
-    dialer: &Dialer,
-    config: Arc<ClientConfig>,
-) -> Result<TlsStream<Box<dyn Io>>, DialError> {
-    let host = dialer.host()?;
-    let port = dialer.server.port_or_known_default().unwrap_or(443);
-    let address = format!("{host}:{port}");
-    let connection = match dialer.proxies.for_host(&host, port) {
-        Some(proxy) => limited("proxy", proxy.connect(&dialer.network, &host, port)).await??,
+/// A connection to the dialer's server, through its proxy if there is one.
+async fn reach(dialer: &Dialer) -> Result<Box<dyn Io>, DialError> {
+    let (host, port) = dialer.place()?;
+    match dialer.proxies.for_host(&host, port) {
+        Some(proxy) => {
+            let connecting = proxy.connect(&dialer.network, &host, port);
+            Ok(limited("proxy", connecting).await??)
+        }
         None => {
             let connected = limited("connect", dialer.network.connect(&host, port)).await?;
             connected.map_err(|source| DialError::Connect {
-                address: address.clone(),
+                address: format!("{host}:{port}"),
                 source,
-            })?
+            })
         }
-    };
+    }
+}
+
+/// TLS with the dialer's server over a connection to it.
+async fn secure(
+    dialer: &Dialer,
+    config: Arc<ClientConfig>,
+    connection: Box<dyn Io>,
+) -> Result<TlsStream<Box<dyn Io>>, DialError> {
+    let (host, port) = dialer.place()?;
+    let address = format!("{host}:{port}");
     let failed = |source| DialError::Tls {
         address: address.clone(),
         source,

@@ -120,7 +120,8 @@ pub async fn fetch_ca(dialer: &Dialer) -> Result<Bytes, PinError> {
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(unverified))
         .with_no_client_auth();
-    let stream = super::connect_with(dialer, Arc::new(config)).await?;
+    let connection = super::reach(dialer).await?;
+    let stream = super::secure(dialer, Arc::new(config), connection).await?;
     let answer = |error: &dyn std::fmt::Display| PinError::Answer(error.to_string());
     let exchange = async {
         let io = TokioIo::new(stream);
