@@ -1,8 +1,8 @@
 //! The frames inside a carrier's binary messages: one codec, for both directions.
 //!
 //! A message holds one or more whole frames. A frame begins with its type (one byte) and the
-//! length of what follows (three bytes, big-endian). Types from `0x80` on may be skipped by a
-//! peer that does not know them; an unknown lower type is an error.
+//! length of what follows (three bytes, big-endian). Types from `0x80` on are skipped by a peer that
+//! does not know them; an unknown lower type is an error.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
@@ -26,6 +26,7 @@ const PONG: u8 = 0x04;
 const DRAIN: u8 = 0x05;
 const CLOSE: u8 = 0x06;
 const FIRST_SKIPPABLE: u8 = 0x80;
+const WANT_LANE: u8 = 0x81;
 
 /// A position in a link's byte stream: the number of bytes before it since the link began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,6 +78,9 @@ pub enum Frame {
         /// Why, for a person; at most [`MAX_REASON`] bytes.
         reason: String,
     },
+    /// The sender would have the session's bulk lane of this number, or a later one. A peer that
+    /// does not know this frame skips it.
+    WantLane(u32),
 }
 
 /// Why a session was ended.
@@ -162,7 +166,7 @@ pub fn decode(message: &mut Bytes) -> Result<Option<Frame>, FrameError> {
             return Err(FrameError::Truncated);
         }
         let body = message.split_to(len);
-        if kind < FIRST_SKIPPABLE {
+        if kind < FIRST_SKIPPABLE || kind == WANT_LANE {
             return decode_body(kind, body).map(Some);
         }
     }
@@ -175,6 +179,7 @@ fn decode_body(kind: u8, mut body: Bytes) -> Result<Frame, FrameError> {
         ACK | PING | PONG => len == 8,
         DRAIN => (4..=4 + MAX_REASON).contains(&len),
         CLOSE => (2..=2 + MAX_REASON).contains(&len),
+        WANT_LANE => len == 4,
         other => return Err(FrameError::UnknownType(other)),
     };
     if !fits {
@@ -193,6 +198,7 @@ fn decode_body(kind: u8, mut body: Bytes) -> Result<Frame, FrameError> {
             deadline_ms: body.get_u32(),
             reason: text(&body)?,
         },
+        WANT_LANE => Frame::WantLane(body.get_u32()),
         _ => Frame::Close {
             code: CloseCode::from_wire(body.get_u16()),
             reason: text(&body)?,
@@ -238,6 +244,10 @@ pub fn encode(frame: &Frame, out: &mut BytesMut) {
             out.put_u16(code.to_wire());
             out.put_slice(reason.as_bytes());
         }
+        Frame::WantLane(number) => {
+            put_head(out, WANT_LANE, 4);
+            out.put_u32(*number);
+        }
     }
 }
 
@@ -281,7 +291,7 @@ mod tests {
 
     #[test]
     fn golden_bytes_of_every_frame() {
-        let golden: [(Frame, &[u8]); 6] = [
+        let golden: [(Frame, &[u8]); 7] = [
             (
                 Frame::Data {
                     offset: Offset(0x0102),
@@ -307,6 +317,7 @@ mod tests {
                 },
                 b"\x06\x00\x00\x05\x00\x02new",
             ),
+            (Frame::WantLane(3), b"\x81\x00\x00\x04\x00\x00\x00\x03"),
         ];
         for (frame, bytes) in golden {
             assert_eq!(bytes_of(&frame), bytes, "{frame:?}");
@@ -342,6 +353,13 @@ mod tests {
                 },
             ),
             (b"\x06\x00\x00\x03\0\0\xff", FrameError::BadText),
+            (
+                b"\x81\x00\x00\x03\0\0\0",
+                FrameError::BadLength {
+                    kind: WANT_LANE,
+                    len: 3,
+                },
+            ),
         ] {
             assert_eq!(decode(&mut Bytes::copy_from_slice(bytes)), Err(error));
         }
@@ -383,6 +401,7 @@ mod tests {
                 code: CloseCode::from_wire(code),
                 reason
             }),
+            any::<u32>().prop_map(Frame::WantLane),
         ]
     }
 

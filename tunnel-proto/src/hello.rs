@@ -21,6 +21,9 @@ pub const FAIR: &str = "lariat/1";
 /// The multiplexer that every version 1 peer has.
 pub const YAMUX: &str = "yamux/1";
 
+/// The capability of a side whose sessions can have a second lane, for bulk.
+pub const BULK_LANE: &str = "bulkLane";
+
 /// What the agent says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -60,6 +63,14 @@ pub struct Hello {
     pub capabilities: Vec<String>,
 }
 
+impl Hello {
+    /// Whether the agent has an optional feature.
+    #[must_use]
+    pub fn can(&self, capability: &str) -> bool {
+        self.capabilities.iter().any(|has| has == capability)
+    }
+}
+
 /// Which kind of agent, with the facts that kind knows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "camelCase")]
@@ -90,7 +101,7 @@ pub enum Lane {
     /// Opened at once, for everything while it is the only one.
     #[default]
     Interactive,
-    /// Opened at first need.
+    /// Opened at first need, for streams that carry a lot.
     Bulk,
 }
 
@@ -101,6 +112,15 @@ pub struct Resume {
     pub session: String,
     /// Bytes received of this lane's link.
     pub received: u64,
+    /// Which of the session's bulk lanes the carrier is for: the agent counts them from 1. 0 for
+    /// the interactive lane.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub number: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// What one side takes.
@@ -147,9 +167,18 @@ pub struct Welcome {
     pub mux: String,
     /// Ed25519 public key of the server; the agent pins it.
     pub server_key: Base64,
+    /// Names of optional features that the server has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub capabilities: Vec<String>,
 }
 
 impl Welcome {
+    /// Whether the server has an optional feature.
+    #[must_use]
+    pub fn can(&self, capability: &str) -> bool {
+        self.capabilities.iter().any(|has| has == capability)
+    }
+
     /// [`Welcome::resume_window_ms`], kept within an hour.
     #[must_use]
     pub fn resume_window(&self) -> Duration {
@@ -215,7 +244,7 @@ pub enum RejectionCode {
     KeyMismatch,
     /// The cluster was deleted, or its key revoked.
     Revoked,
-    /// The session to resume is not known here; start a new one.
+    /// The session to resume, or the bulk lane of it, is not known here; start a new one.
     UnknownSession,
     /// Too many agents at once.
     Busy,
@@ -428,6 +457,7 @@ mod tests {
             resume: Some(Resume {
                 session: "s-1".into(),
                 received: 70_000,
+                number: 0,
             }),
             muxes: vec![FAIR.into(), YAMUX.into()],
             ..hello()
@@ -435,6 +465,28 @@ mod tests {
         let message = encode_hello(&payload_bytes(&hello), &[9, 9]).unwrap();
         assert_eq!(String::from_utf8(message.clone()).unwrap(), golden);
         assert_eq!(decode_hello(&message).unwrap().payload, hello);
+    }
+
+    #[test]
+    fn golden_hello_of_a_bulk_lane() {
+        let golden = r#"{"payload":{"versions":[1],"agent":{"kind":"cluster","clusterUid":"8f5c"},"software":"cattle-cluster-agent/0.1.0","instance":"i-1","publicKey":"AQID","nonce":"BA==","lane":"bulk","resume":{"session":"s-1","received":0,"number":2},"limits":{"streams":512,"window":16777216},"muxes":["lariat/1","yamux/1"],"capabilities":["bulkLane"]},"signature":"CQk="}"#;
+        let hello = Hello {
+            registration_token: None,
+            lane: Lane::Bulk,
+            resume: Some(Resume {
+                session: "s-1".into(),
+                received: 0,
+                number: 2,
+            }),
+            muxes: vec![FAIR.into(), YAMUX.into()],
+            capabilities: vec![BULK_LANE.into()],
+            ..hello()
+        };
+        let message = encode_hello(&payload_bytes(&hello), &[9, 9]).unwrap();
+        assert_eq!(String::from_utf8(message.clone()).unwrap(), golden);
+        let decoded = decode_hello(&message).unwrap().payload;
+        assert!(decoded.can(BULK_LANE));
+        assert_eq!(decoded, hello);
     }
 
     #[test]
@@ -453,6 +505,7 @@ mod tests {
             },
             mux: YAMUX.into(),
             server_key: Base64(vec![5]),
+            capabilities: vec![],
         };
         let message = encode_welcome(&payload_bytes(&welcome), &[1]).unwrap();
         let golden = r#"{"welcome":{"payload":{"version":1,"session":"s-1","replica":"r-1","boundTo":"c-abcde","received":0,"heartbeatMs":15000,"resumeWindowMs":0,"limits":{"streams":1,"window":2},"mux":"yamux/1","serverKey":"BQ=="},"signature":"AQ=="}}"#;

@@ -76,6 +76,8 @@ pub enum Event {
         /// Why, for a person.
         reason: String,
     },
+    /// The peer would have the bulk lane of this number, or a later one.
+    LaneWanted(u32),
 }
 
 /// Why a carrier or the link cannot go on. Always the peer's fault.
@@ -145,6 +147,14 @@ impl Drain {
     }
 }
 
+/// This side would have another lane. As nobody acknowledges that either, every carrier is told.
+#[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
+struct Want {
+    number: u32,
+    due: bool,
+}
+
 /// A resumable byte stream. See the [module](self).
 #[derive(Debug)]
 #[cfg_attr(test, derive(Clone))]
@@ -156,11 +166,13 @@ pub struct Link {
     /// Frames of our own that go before data, at most one of each kind.
     pong: Option<u64>,
     drain: Option<Drain>,
+    want: Option<Want>,
     /// Goes behind all data.
     close: Option<Frame>,
     /// What the peer said and the shell has not asked for yet, the newest of each kind.
     peer_drain: Option<(Instant, String)>,
     peer_close: Option<(CloseCode, String)>,
+    peer_wants: Option<u32>,
     carrier_silent: bool,
     /// How fast the peer acknowledges the replay bound.
     turnover: Turnover,
@@ -178,9 +190,11 @@ impl Link {
             phase: Phase::Detached,
             pong: None,
             drain: None,
+            want: None,
             close: None,
             peer_drain: None,
             peer_close: None,
+            peer_wants: None,
             carrier_silent: false,
             turnover: Turnover::default(),
             is_short: false,
@@ -202,6 +216,9 @@ impl Link {
         self.carrier_silent = false;
         if let Some(drain) = &mut self.drain {
             drain.due = true;
+        }
+        if let Some(want) = &mut self.want {
+            want.due = true;
         }
         self.phase = Phase::Attached(Heartbeat::new(now, self.config.quiet, self.config.patience));
         Ok(())
@@ -315,6 +332,11 @@ impl Link {
         if let Some(drain) = self.drain.as_mut().and_then(|drain| drain.poll(now)) {
             return Some(message(&drain));
         }
+        if let Some(want) = &mut self.want
+            && std::mem::take(&mut want.due)
+        {
+            return Some(message(&Frame::WantLane(want.number)));
+        }
         if let Some(chunk) = self.send.poll_chunk() {
             self.receive.acknowledged(chunk.carries);
             return Some(chunk.message);
@@ -354,6 +376,7 @@ impl Link {
                     let deadline = now + Duration::from_millis(deadline_ms.into());
                     self.peer_drain = Some((deadline, reason));
                 }
+                Frame::WantLane(number) => self.peer_wants = Some(number),
                 Frame::Close { code, reason } => {
                     self.peer_close = Some((code, reason));
                     self.phase = Phase::Closed;
@@ -445,6 +468,12 @@ impl Link {
         });
     }
 
+    /// Asks the peer for the bulk lane of this number, on this carrier and all that come until
+    /// another number is wanted, or none.
+    pub fn want_lane(&mut self, number: Option<u32>) {
+        self.want = number.map(|number| Want { number, due: true });
+    }
+
     /// Ends the link behind everything that was written.
     pub fn close(&mut self, code: CloseCode, reason: &str) {
         self.flush();
@@ -486,6 +515,9 @@ impl Link {
         }
         if let Some((deadline, reason)) = self.peer_drain.take() {
             return Some(Event::Draining { deadline, reason });
+        }
+        if let Some(number) = self.peer_wants.take() {
+            return Some(Event::LaneWanted(number));
         }
         let (code, reason) = self.peer_close.take()?;
         Some(Event::Closed { code, reason })

@@ -4,9 +4,8 @@ use crate::{
     Io, Memory,
     carrier::Carrier,
     identity::{self, KeyError, KeyPair},
-    lane::Frozen,
     mux,
-    session::{self, Driver, Session},
+    session::{self, Driver, Halted, NotHalted, Session},
 };
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
@@ -16,8 +15,8 @@ use tunnel_proto::{
     NONCE_HEADER, NONCE_LEN, SUBPROTOCOL,
     frame::Offset,
     hello::{
-        self, Base64, Hello, HelloError, Limits, Rejection, RejectionCode, Signed, VERSION,
-        Welcome, YAMUX,
+        self, BULK_LANE, Base64, Hello, HelloError, Limits, Rejection, RejectionCode, Signed,
+        VERSION, Welcome, YAMUX,
     },
     mux::Side,
     transcript,
@@ -124,7 +123,8 @@ pub struct Accepted {
     pub bound_to: String,
     /// Its session.
     pub session: Session,
-    /// What runs the session; `None` if it is one that goes on, and has its driver.
+    /// What runs the session; `None` if it is one that goes on, or gets its bulk lane
+    /// ([`Hello::lane`]), and has its driver.
     pub driver: Option<Driver>,
 }
 
@@ -214,7 +214,7 @@ impl Acceptor {
             let admission = admit(verified.clone())
                 .await
                 .map_err(AcceptError::Rejected)?;
-            let resumed = frozen(&verified.hello, admission.resume.as_ref()).await?;
+            let resumed = resumed(&verified.hello, admission.resume.as_ref()).await?;
             let welcome = self.welcome(&verified.hello, &signed_bytes, &admission, &resumed);
             carrier.send(welcome).await.map_err(AcceptError::Lost)?;
             Ok((verified, admission, resumed))
@@ -231,11 +231,11 @@ impl Acceptor {
         let (session, driver) = match resumed {
             Some(Resumed {
                 session,
-                frozen,
+                halted: Halted { control, frozen },
                 peer_received,
             }) => {
                 // Of two carriers the newer one wins, and the agent finds out by this one's end.
-                let _ = session.attach(frozen, carrier, peer_received);
+                let _ = control.attach(frozen, carrier, peer_received);
                 (session, None)
             }
             None => {
@@ -248,6 +248,7 @@ impl Acceptor {
                     peer_streams: verified.hello.limits.streams,
                     own_streams: self.limits.streams,
                     memory: self.memory.clone(),
+                    bulk_lane: verified.hello.can(BULK_LANE),
                 };
                 let (session, driver) = session::start(agreement, carrier, None);
                 (session, Some(driver))
@@ -321,7 +322,7 @@ impl Acceptor {
         let (session, received, mux) = match resumed {
             Some(resumed) => {
                 let session = &resumed.session;
-                (session.id(), resumed.frozen.received, session.mux())
+                (session.id(), resumed.halted.frozen.received, session.mux())
             }
             None => (&*admission.session, Offset(0), chosen_mux(hello)),
         };
@@ -336,6 +337,10 @@ impl Acceptor {
             limits: self.limits,
             mux: mux.to_owned(),
             server_key: Base64(self.key.public_key().to_vec()),
+            capabilities: match self.resume_window.is_zero() {
+                true => Vec::new(),
+                false => vec![BULK_LANE.to_owned()],
+            },
         };
         let payload = hello::payload_bytes(&welcome);
         let signature = self.key.sign(&transcript::server(signed, &payload));
@@ -361,29 +366,43 @@ impl Acceptor {
     }
 }
 
-/// A session that goes on, and takes nothing in until it has the carrier of this handshake.
+/// A session one of whose lanes goes on, or begins, and takes nothing in until it has the carrier
+/// of this handshake.
 struct Resumed {
     session: Session,
-    frozen: Frozen,
+    halted: Halted,
     peer_received: Offset,
 }
 
-async fn frozen(hello: &Hello, session: Option<&Session>) -> Result<Option<Resumed>, AcceptError> {
-    let (Some(resume), Some(session)) = (&hello.resume, session) else {
-        return Ok(None);
+async fn resumed(hello: &Hello, session: Option<&Session>) -> Result<Option<Resumed>, AcceptError> {
+    let rejected = |code, message| Err(AcceptError::Rejected(Rejection::new(code, message)));
+    let forgotten = |number| match number {
+        0 => Ok(None),
+        _ => {
+            let message = "the session of this bulk lane, or the lane itself, is over";
+            rejected(RejectionCode::UnknownSession, message)
+        }
     };
-    match session.freeze().await {
-        Some(frozen) => Ok(Some(Resumed {
+    // A bulk lane is none of the interactive ones, whatever else its hello says.
+    let number = match (hello.lane, &hello.resume) {
+        (hello::Lane::Interactive, _) => 0,
+        (hello::Lane::Bulk, Some(resume)) if resume.number > 0 => resume.number,
+        (hello::Lane::Bulk, _) => return forgotten(1),
+    };
+    let (Some(resume), Some(session)) = (&hello.resume, session) else {
+        return forgotten(number);
+    };
+    match session.halt(number).await {
+        Ok(halted) => Ok(Some(Resumed {
             session: session.clone(),
-            frozen,
+            halted,
             peer_received: Offset(resume.received),
         })),
-        None if session.over().is_cancelled() => Ok(None),
+        Err(NotHalted::Over) => forgotten(number),
         // The agent has given this handshake up: it must not cost the session.
-        None => {
+        Err(NotHalted::Overtaken) => {
             let message = "a newer connection of the session is coming";
-            let rejection = Rejection::new(RejectionCode::Busy, message);
-            Err(AcceptError::Rejected(rejection))
+            rejected(RejectionCode::Busy, message)
         }
     }
 }

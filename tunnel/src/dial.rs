@@ -28,8 +28,8 @@ use tokio_tungstenite::tungstenite::{self, handshake::client::generate_key};
 use tunnel_proto::{
     CONNECT_PATH, NONCE_HEADER, NONCE_LEN, SUBPROTOCOL,
     hello::{
-        self, AgentKind, Answer, Base64, Hello, HelloError, Lane, Limits, Rejection, Resume,
-        Signed, VERSION, Welcome,
+        self, AgentKind, Answer, BULK_LANE, Base64, Hello, HelloError, Lane, Limits, Rejection,
+        Resume, Signed, VERSION, Welcome,
     },
     mux::Side,
     transcript,
@@ -54,6 +54,8 @@ pub struct Dialer {
     pub memory: Memory,
     /// Multiplexers to offer, best first. Empty: all that are spoken here.
     pub muxes: Vec<String>,
+    /// Whether sessions may have a second connection, for what carries a lot. Default: yes.
+    pub bulk_lane: bool,
     /// How to reach hosts; [`Network::default`] is TCP.
     pub network: Network,
 }
@@ -168,6 +170,7 @@ impl Dialer {
             server_key: None,
             memory: Memory::default(),
             muxes: Vec::new(),
+            bulk_lane: true,
             network: Network::default(),
         }
     }
@@ -212,6 +215,7 @@ impl Dialer {
             peer_streams: welcome.limits.streams,
             own_streams: Limits::default().streams,
             memory: self.memory.clone(),
+            bulk_lane: self.bulk_lane && welcome.can(BULK_LANE),
         };
         let resumes = !agreement.resume_window.is_zero();
         let randomness = self.network.randomness();
@@ -303,6 +307,11 @@ impl Line {
         introduction: &Introduction,
         resume: Option<Resume>,
     ) -> Result<(Welcome, Carrier), DialError> {
+        let lane = match resume {
+            Some(Resume { number: 1.., .. }) => Lane::Bulk,
+            _ => Lane::Interactive,
+        };
+        let capabilities: &[&str] = if dialer.bulk_lane { &[BULK_LANE] } else { &[] };
         let payload = hello::payload_bytes(&Hello {
             versions: vec![VERSION],
             agent: introduction.agent.clone(),
@@ -312,11 +321,11 @@ impl Line {
             nonce: Base64(identity::random::<NONCE_LEN>()?.to_vec()),
             channel_binding: self.channel_binding,
             registration_token: introduction.registration_token.clone(),
-            lane: Lane::Interactive,
+            lane,
             resume,
             limits: Limits::default(),
             muxes: dialer.muxes(),
-            capabilities: Vec::new(),
+            capabilities: capabilities.iter().copied().map(str::to_owned).collect(),
         });
         let transcript = transcript::agent(&self.nonce, &dialer.host()?, &payload);
         let message =

@@ -42,15 +42,18 @@ const SPLICE_BUFFER: usize = 64 * 1024;
 pub type StreamClient<B> = Client<StreamConnector, B>;
 
 /// A client over `session`. The authority of a request's URI only tells kept connections apart.
+/// For [`Class::Bulk`] none is kept: what carries a lot has a stream of its own, and goes over the
+/// lane that is there when it begins.
 pub fn client<B>(session: Session, target: Target, class: Class) -> StreamClient<B>
 where
     B: http_body::Body + Send,
     B::Data: Send,
 {
+    let kept = if class == Class::Bulk { 0 } else { MOST_IDLE };
     Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(IDLE)
-        .pool_max_idle_per_host(MOST_IDLE)
+        .pool_max_idle_per_host(kept)
         .set_host(false)
         .build(StreamConnector {
             session,

@@ -82,23 +82,32 @@ enum Place {
 pub(crate) struct Over;
 
 impl Lane {
-    /// A lane on its first carrier.
+    /// A lane on its first carrier, or one that waits for it.
     pub(crate) fn new(
         mut link: Link,
-        carrier: Carrier,
+        carrier: Option<Carrier>,
         window: Duration,
         replay: Grant,
         control: Arc<Control>,
     ) -> Self {
-        // A fresh link accepts offset 0.
-        let _ = link.attach(now(), Offset(0));
-        control.attached();
+        let place = match carrier {
+            Some(carrier) => {
+                // A fresh link accepts offset 0.
+                let _ = link.attach(now(), Offset(0));
+                control.attached();
+                Place::On {
+                    carrier: Box::new(carrier),
+                    unflushed: false,
+                }
+            }
+            None => Place::Nowhere {
+                until: now() + window,
+                why: End::CarrierLost("no connection came about".into()),
+            },
+        };
         Self {
             link,
-            place: Place::On {
-                carrier: Box::new(carrier),
-                unflushed: false,
-            },
+            place,
             window,
             control,
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
@@ -151,6 +160,9 @@ impl Lane {
         let orders = self.control.take_orders();
         if let Some((deadline, reason)) = orders.drain {
             self.link.drain(deadline, &reason);
+        }
+        if let Some(number) = orders.want {
+            self.link.want_lane(number);
         }
         if let Some(answer) = orders.freeze {
             // From here on nothing more is received on the old carrier, nor on one that was about
@@ -302,6 +314,7 @@ impl Lane {
                     }
                 }
                 Event::Draining { deadline, reason } => self.control.draining(deadline, reason),
+                Event::LaneWanted(number) => self.control.wanted(number),
                 Event::Closed { code, reason } => {
                     self.control.ended(End::ClosedByPeer { code, reason });
                 }

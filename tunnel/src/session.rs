@@ -9,17 +9,25 @@
 //!
 //! A session outlives its carriers: while there is none, streams wait, and go on where they were
 //! when there is another one. [`Session::attached`] says which it is.
+//!
+//! Its streams share one lane, and with it one connection. What carries a lot gets a second lane
+//! where both ends can have one, so that a keystroke never waits behind it in a socket.
 
+mod bulk;
 mod driver;
 mod inbound;
 mod keeper;
+mod stats;
 mod stream;
 
 pub use crate::lane::{End, LaneStatus};
+use bulk::Bulk;
 pub use driver::Driver;
 use driver::Inlet;
 pub use inbound::{Inbound, Incoming, IncomingError};
 pub(crate) use keeper::{Again, Keeper, Redial, Redialled};
+pub use stats::{BulkStats, Stats, Taken};
+use stream::Held;
 pub use stream::{Stream, refusal_in};
 pub use tunnel_proto::mux::Stats as MuxStats;
 
@@ -28,7 +36,7 @@ use crate::{
     carrier::Carrier,
     dial::Connected,
     lane::{Control, Frozen, Lane},
-    mux::{self, MuxError, MuxStream, Opener},
+    mux::{self, Mux, MuxError, MuxStream, Opener},
 };
 use futures::StreamExt as _;
 use std::{
@@ -38,11 +46,11 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Mutex, Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tunnel_proto::{
     budget::{Budget, Grant},
-    frame::{CloseCode, Offset},
+    frame::CloseCode,
     link::{self, Link},
     mux::Side,
     stream::{Class, OpenV1, StreamError, encode_open},
@@ -89,10 +97,12 @@ pub struct Session {
 #[derive(Debug)]
 struct Shared {
     id: String,
-    mux: String,
+    terms: Terms,
+    /// Of the interactive lane.
     opener: Opener,
     control: Arc<Control>,
-    accepted: Mutex<futures::channel::mpsc::Receiver<(MuxStream, OwnedSemaphorePermit)>>,
+    bulk: Bulk,
+    accepted: Mutex<futures::channel::mpsc::Receiver<Incoming>>,
     streams: Arc<Semaphore>,
     phase: watch::Sender<Phase>,
     /// Cancelled when the session is over: every stream's reader and writer wakes.
@@ -100,11 +110,65 @@ struct Shared {
     /// Wakes the driver for an order.
     order: Arc<Notify>,
     opened: AtomicU64,
-    most_streams: u32,
-    windows: Arc<Budget>,
-    replay: Arc<Budget>,
     /// The session that the server made of an attempt to go on with this one.
     successor: std::sync::Mutex<Option<Box<Connected>>>,
+}
+
+/// What holds for every lane of a session.
+#[derive(Debug)]
+struct Terms {
+    side: Side,
+    mux: String,
+    heartbeat: Duration,
+    resume_window: Duration,
+    /// Streams that this side opens at most, over all lanes.
+    most_streams: u32,
+    /// Streams that the peer does.
+    own_streams: u32,
+    windows: Arc<Budget>,
+    replay: Arc<Budget>,
+}
+
+impl Terms {
+    /// Link and multiplexer of a lane. `over` is cancelled when it is over.
+    fn lane(
+        &self,
+        carrier: Option<Carrier>,
+        control: &Arc<Control>,
+        over: &CancellationToken,
+    ) -> (Opener, Box<dyn Mux>) {
+        let link = Link::new(link::Config {
+            quiet: self.heartbeat,
+            replay_bound: mux::replay_bound(&self.mux),
+            ..link::Config::default()
+        });
+        let replay = Grant::of(&self.replay);
+        let window = self.resume_window;
+        let lane = Lane::new(link, carrier, window, replay, Arc::clone(control));
+        let agreed = mux::Agreed {
+            mux: &self.mux,
+            side: self.side,
+            own_streams: self.most_streams as usize,
+            peer_streams: self.own_streams as usize,
+            windows: Arc::clone(&self.windows),
+        };
+        mux::start(&agreed, lane, over)
+    }
+}
+
+/// A lane that takes in nothing until it has another carrier.
+pub(crate) struct Halted {
+    pub(crate) control: Arc<Control>,
+    pub(crate) frozen: Frozen,
+}
+
+/// Why a lane does not go on with a carrier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotHalted {
+    /// It is over, or was never there.
+    Over,
+    /// Yet another carrier is coming.
+    Overtaken,
 }
 
 /// Why a stream could not be opened.
@@ -124,43 +188,6 @@ pub enum OpenError {
     Closed,
 }
 
-/// What a session is doing, for metrics and people.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stats {
-    /// Streams this side has open.
-    pub open_streams: usize,
-    /// Streams this side has opened since the session began.
-    pub opened: u64,
-    /// Its multiplexer, as the hello names it.
-    pub mux: String,
-    /// What the multiplexer is doing; yamux does not say.
-    pub streams: Option<MuxStats>,
-    /// The link and its carriers.
-    pub lane: LaneStatus,
-    /// What the windows of its streams have grown by.
-    pub windows: Taken,
-    /// What is kept for replay beyond what every session has.
-    pub replay: Taken,
-}
-
-/// Memory that a session has taken, of what it may.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Taken {
-    /// Bytes that are taken.
-    pub bytes: usize,
-    /// Bytes that may be.
-    pub most: usize,
-}
-
-impl Taken {
-    fn of(budget: &Budget) -> Self {
-        Self {
-            bytes: budget.taken(),
-            most: budget.total(),
-        }
-    }
-}
-
 /// What both ends agreed on in the hello.
 pub(crate) struct Agreement {
     pub(crate) id: String,
@@ -174,6 +201,9 @@ pub(crate) struct Agreement {
     /// Streams this side takes.
     pub(crate) own_streams: u32,
     pub(crate) memory: Memory,
+    /// Whether both ends can have a second lane. Without a resume window there is none: it begins
+    /// without a carrier.
+    pub(crate) bulk_lane: bool,
 }
 
 /// Starts a session on its first carrier. `keeper` brings it another one, on the side that dials.
@@ -182,59 +212,45 @@ pub(crate) fn start(
     carrier: Carrier,
     keeper: Option<Keeper>,
 ) -> (Session, Driver) {
-    let link = Link::new(link::Config {
-        quiet: agreement.heartbeat,
-        replay_bound: mux::replay_bound(&agreement.mux),
-        ..link::Config::default()
-    });
-    let control = Arc::new(Control::new());
-    let replay = Budget::within(&agreement.memory.replay, SESSION_REPLAY);
-    let windows = Budget::within(
-        &agreement.memory.windows,
-        SESSION_WINDOWS.min(agreement.memory.windows.total()),
-    );
-    let lane = Lane::new(
-        link,
-        carrier,
-        agreement.resume_window,
-        Grant::of(&replay),
-        Arc::clone(&control),
-    );
-    let over = CancellationToken::new();
-    let most_streams = agreement.peer_streams.min(MOST_STREAMS);
-    let own_streams = agreement.own_streams.min(MOST_STREAMS) as usize;
-    let agreed = mux::Agreed {
-        mux: &agreement.mux,
+    let terms = Terms {
         side: agreement.side,
-        own_streams: most_streams as usize,
-        peer_streams: own_streams,
-        windows: Arc::clone(&windows),
+        mux: agreement.mux,
+        heartbeat: agreement.heartbeat,
+        resume_window: agreement.resume_window,
+        most_streams: agreement.peer_streams.min(MOST_STREAMS),
+        own_streams: agreement.own_streams.min(MOST_STREAMS),
+        windows: Budget::within(
+            &agreement.memory.windows,
+            SESSION_WINDOWS.min(agreement.memory.windows.total()),
+        ),
+        replay: Budget::within(&agreement.memory.replay, SESSION_REPLAY),
     };
-    let (opener, mux) = mux::start(&agreed, lane, &over);
+    let control = Arc::new(Control::new());
+    let over = CancellationToken::new();
+    let (opener, mux) = terms.lane(Some(carrier), &control, &over);
     // tokio's channel keeps room for 32, in every idle session.
     let (accept, accepted) = futures::channel::mpsc::channel(ACCEPT_QUEUE);
+    // Twice what the peer was told: it may open the next stream before this side has noticed the
+    // end of the one before.
+    let inlet = Inlet {
+        queue: accept,
+        room: Arc::new(Semaphore::new(2 * terms.own_streams as usize)),
+    };
+    let resumes = !agreement.resume_window.is_zero();
     let shared = Arc::new(Shared {
         id: agreement.id,
-        mux: agreement.mux,
         opener,
         control,
+        bulk: Bulk::new(agreement.bulk_lane && resumes),
         accepted: Mutex::new(accepted),
-        streams: Arc::new(Semaphore::new(most_streams as usize)),
+        streams: Arc::new(Semaphore::new(terms.most_streams as usize)),
         phase: watch::Sender::new(Phase::Live),
         over,
         order: Arc::new(Notify::new()),
         opened: AtomicU64::new(0),
-        most_streams,
-        windows,
-        replay,
         successor: std::sync::Mutex::default(),
+        terms,
     });
-    let inlet = Inlet {
-        queue: accept,
-        // Twice what the peer was told: it may open the next stream before this side has noticed
-        // the end of the one before.
-        room: Arc::new(Semaphore::new(2 * own_streams)),
-    };
     let driver = Driver::new(mux, inlet, keeper, &shared);
     (Session { shared }, driver)
 }
@@ -249,12 +265,15 @@ impl Session {
     /// Its multiplexer, as the hello names it.
     #[must_use]
     pub fn mux(&self) -> &str {
-        &self.shared.mux
+        &self.shared.terms.mux
     }
 
     /// Opens a stream. Data may be written at once; whether the peer took the stream is known
     /// when the first byte is read ([`refusal_in`] finds a refusal in the error), or from
     /// [`Stream::confirmed`].
+    ///
+    /// A stream of [`Class::Bulk`] goes over the bulk lane. If that is not there it is waited for,
+    /// for 2 s at most, and then the stream goes over the interactive one.
     ///
     /// Cancel safe: nothing stays open if the future is dropped.
     ///
@@ -275,11 +294,11 @@ impl Session {
         tokio::select! {
             biased;
             () = self.shared.over.cancelled() => Err(OpenError::Closed),
-            opened = tokio::time::timeout(patience, self.open_mux_stream(open.class)) => {
-                let (stream, permit) =
-                    opened.map_err(|_| OpenError::TooManyStreams(self.shared.most_streams))??;
+            opened = tokio::time::timeout(patience, self.open_mux_stream(open.class, patience)) => {
+                let (stream, held) =
+                    opened.map_err(|_| OpenError::TooManyStreams(self.shared.terms.most_streams))??;
                 self.shared.opened.fetch_add(1, Ordering::Relaxed);
-                Ok(Stream::opened(stream, preamble.freeze(), permit))
+                Ok(Stream::opened(stream, preamble.freeze(), held))
             }
         }
     }
@@ -287,21 +306,30 @@ impl Session {
     async fn open_mux_stream(
         &self,
         class: Class,
-    ) -> Result<(MuxStream, OwnedSemaphorePermit), OpenError> {
-        let streams = Arc::clone(&self.shared.streams);
-        let permit = streams
-            .acquire_owned()
-            .await
-            .map_err(|_| OpenError::Closed)?;
-        let opened = self.shared.opener.open(class).await;
+        patience: Duration,
+    ) -> Result<(MuxStream, Held), OpenError> {
+        let shared = &self.shared;
+        let room = Arc::clone(&shared.streams).acquire_owned().await;
+        let mut held = Held {
+            _room: room.map_err(|_| OpenError::Closed)?,
+            _lane: None,
+        };
+        if class == Class::Bulk
+            && let Some(seat) = shared.bulk.seat(shared, patience / 2).await
+            // A lane that has just ended is none.
+            && let Ok(stream) = seat.opener.open(class).await
+        {
+            held._lane = Some(seat.mark);
+            return Ok((stream, held));
+        }
+        let opened = shared.opener.open(class).await;
         let stream = opened.map_err(|_: MuxError| OpenError::Closed)?;
-        Ok((stream, permit))
+        Ok((stream, held))
     }
 
     /// The next stream that the peer opened; `None` when the session is over.
     pub async fn accept(&self) -> Option<Incoming> {
-        let (stream, permit) = self.shared.accepted.lock().await.next().await?;
-        Some(Incoming::new(stream, permit, self.attached()))
+        self.shared.accepted.lock().await.next().await
     }
 
     /// How far the session is.
@@ -310,25 +338,31 @@ impl Session {
         self.shared.phase.subscribe()
     }
 
-    /// Whether the session has a carrier now. While it has none, streams wait.
+    /// Whether the session's interactive lane has a carrier now. While it has none, the streams on
+    /// it wait.
     #[must_use]
     pub fn attached(&self) -> watch::Receiver<bool> {
         self.shared.control.watch_attached()
     }
 
-    /// Stops taking anything in until another carrier is attached. `None` if the session is over,
-    /// or yet another carrier is coming.
-    pub(crate) async fn freeze(&self) -> Option<Frozen> {
-        tokio::select! {
+    /// Has a lane take in nothing until another carrier is attached: the interactive one, which is
+    /// number 0, or the bulk lane of another number, which begins if it is a new one.
+    pub(crate) async fn halt(&self, number: u32) -> Result<Halted, NotHalted> {
+        let shared = &self.shared;
+        let (control, over) = match number {
+            0 => (Arc::clone(&shared.control), shared.over.clone()),
+            number => shared.bulk.lane(shared, number).ok_or(NotHalted::Over)?,
+        };
+        let frozen = tokio::select! {
             biased;
-            () = self.shared.over.cancelled() => None,
-            frozen = self.shared.control.ask_freeze() => frozen,
+            () = over.cancelled() => return Err(NotHalted::Over),
+            frozen = control.ask_freeze() => frozen,
+        };
+        match frozen {
+            Some(frozen) => Ok(Halted { control, frozen }),
+            None if over.is_cancelled() => Err(NotHalted::Over),
+            None => Err(NotHalted::Overtaken),
         }
-    }
-
-    /// Goes on with another carrier, over which the peer said how many bytes it has received.
-    pub(crate) fn attach(&self, frozen: Frozen, carrier: Carrier, peer_received: Offset) -> bool {
-        self.shared.control.attach(frozen, carrier, peer_received)
     }
 
     /// The session that the server began when it was asked to go on with this one, and did not
@@ -384,14 +418,20 @@ impl Session {
         let _ = self
             .shared
             .streams
-            .acquire_many(self.shared.most_streams)
+            .acquire_many(self.shared.terms.most_streams)
             .await;
     }
 
-    /// How its link and its carriers are; costs less than [`Session::stats`].
+    /// How its interactive lane and its carriers are; costs less than [`Session::stats`].
     #[must_use]
     pub fn lane(&self) -> LaneStatus {
         self.shared.control.status()
+    }
+
+    /// How its bulk lane is.
+    #[must_use]
+    pub fn bulk(&self) -> BulkStats {
+        self.shared.bulk.stats()
     }
 
     /// What the session is doing.
@@ -399,13 +439,14 @@ impl Session {
     pub fn stats(&self) -> Stats {
         let free = self.shared.streams.available_permits();
         Stats {
-            open_streams: (self.shared.most_streams as usize).saturating_sub(free),
+            open_streams: (self.shared.terms.most_streams as usize).saturating_sub(free),
             opened: self.shared.opened.load(Ordering::Relaxed),
-            mux: self.shared.mux.clone(),
+            mux: self.shared.terms.mux.clone(),
             streams: self.shared.opener.stats(),
             lane: self.shared.control.status(),
-            windows: Taken::of(&self.shared.windows),
-            replay: Taken::of(&self.shared.replay),
+            bulk: self.shared.bulk.stats(),
+            windows: Taken::of(&self.shared.terms.windows),
+            replay: Taken::of(&self.shared.terms.replay),
         }
     }
 }

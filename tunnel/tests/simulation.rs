@@ -6,6 +6,8 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests")]
 
+#[path = "simulation/lanes.rs"]
+mod lanes;
 #[path = "simulation/network.rs"]
 mod network;
 #[path = "simulation/oracle.rs"]

@@ -25,7 +25,7 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-/// `message` without the whole frames that may be skipped.
+/// `message` without the whole frames that are skipped.
 fn without_skippable(mut message: &[u8]) -> Vec<u8> {
     let mut known = Vec::new();
     while let Some((&[kind, a, b, c], body)) = message.split_first_chunk::<HEADER>() {
@@ -34,7 +34,7 @@ fn without_skippable(mut message: &[u8]) -> Vec<u8> {
             break;
         }
         let (frame, rest) = message.split_at(HEADER + len);
-        if kind < 0x80 {
+        if kind < 0x80 || kind == 0x81 {
             known.extend_from_slice(frame);
         }
         message = rest;

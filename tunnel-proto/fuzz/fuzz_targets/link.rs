@@ -252,7 +252,7 @@ impl World {
                 }
                 Frame::Ack(received) => assert_eq!(received, self.link.received()),
                 Frame::Close { .. } => assert!(self.link.is_closed()),
-                Frame::Ping(_) | Frame::Pong(_) | Frame::Drain { .. } => {}
+                Frame::Ping(_) | Frame::Pong(_) | Frame::Drain { .. } | Frame::WantLane(_) => {}
             }
         }
         true
@@ -298,7 +298,7 @@ impl World {
             match event {
                 Event::CarrierSilent => silent = true,
                 Event::Closed { .. } => assert!(self.link.is_closed()),
-                Event::Draining { .. } => {}
+                Event::Draining { .. } | Event::LaneWanted(_) => {}
             }
         }
         if silent {

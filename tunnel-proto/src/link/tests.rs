@@ -213,6 +213,24 @@ fn drain_is_told_with_its_deadline() {
 }
 
 #[test]
+fn a_lane_is_asked_for_on_every_carrier_until_it_is_wanted_no_more() {
+    let now = Instant::now();
+    let (mut a, mut b) = attached(SMALL, now);
+    a.want_lane(Some(3));
+    for _ in 0..2 {
+        settle(now, &mut a, &mut b);
+        assert_eq!(b.poll_event(), Some(Event::LaneWanted(3)));
+        assert_eq!(b.poll_event(), None);
+        for link in [&mut a, &mut b] {
+            link.attach(now, Offset(0)).unwrap();
+        }
+    }
+    a.want_lane(None);
+    settle(now, &mut a, &mut b);
+    assert_eq!(b.poll_event(), None);
+}
+
+#[test]
 fn receipts_that_cannot_be_are_refused() {
     let now = Instant::now();
     let (mut a, _) = attached(SMALL, now);

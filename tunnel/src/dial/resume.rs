@@ -1,4 +1,4 @@
-//! Another carrier for a session that has lost its own.
+//! A carrier for a lane that has none: the next one, or the first of a bulk lane.
 
 use super::{DialError, Dialer, Introduction, Line};
 use crate::{
@@ -70,11 +70,12 @@ impl Redial for Redialer {
     fn redial(
         &self,
         session: &str,
+        number: u32,
         control: Arc<Control>,
     ) -> BoxFuture<'static, Result<Redialled, Again>> {
         let (kept, session) = (Arc::clone(&self.0), session.to_owned());
         Box::pin(async move {
-            let attempt = attempt(&kept, session, &control).await;
+            let attempt = attempt(&kept, session, number, &control).await;
             attempt.or_else(|error| match error {
                 DialError::Rejected(rejection) if is_final(rejection.code) => {
                     Ok(Redialled::Over(End::Forgotten(rejection.message)))
@@ -90,6 +91,7 @@ impl Redial for Redialer {
 async fn attempt(
     kept: &Arc<Kept>,
     session: String,
+    number: u32,
     control: &Control,
 ) -> Result<Redialled, DialError> {
     let Kept {
@@ -107,9 +109,14 @@ async fn attempt(
     let resume = Resume {
         session: session.clone(),
         received: frozen.received.0,
+        number,
     };
     let introduced = line.introduce(dialer, key, introduction, Some(resume));
     let (welcome, carrier) = introduced.await?;
+    if welcome.session != session && number > 0 {
+        let why = "it began another session for a lane".into();
+        return Ok(Redialled::Over(End::Forgotten(why)));
+    }
     if welcome.session != session {
         let redialer = Redialer(Arc::clone(kept));
         let successor = dialer.begin(welcome, carrier, redialer);
@@ -155,7 +162,7 @@ async fn connect(dialer: &Dialer, tls: &Arc<ClientConfig>) -> Result<Line, DialE
     }
 }
 
-/// Whether the session is not worth another attempt.
+/// Whether the lane is not worth another attempt.
 fn is_final(code: RejectionCode) -> bool {
     match code {
         RejectionCode::UnknownSession

@@ -97,6 +97,23 @@ pub struct LaneStatus {
     pub replay_bound: usize,
 }
 
+impl LaneStatus {
+    /// Counts what other lanes, of which this one took the place, have done.
+    pub(crate) fn add(&mut self, past: &Self) {
+        self.carriers += past.carriers;
+        self.losses += past.losses;
+        self.silences += past.silences;
+        self.replaced += past.replaced;
+        self.sent += past.sent;
+        self.received += past.received;
+        if self.last_loss.is_none() {
+            self.last_loss.clone_from(&past.last_loss);
+            self.last_loss_at = past.last_loss_at;
+            self.last_lasted = past.last_lasted;
+        }
+    }
+}
+
 /// What the lane sees of its link.
 #[derive(Clone, Copy)]
 pub(crate) struct Seen {
@@ -130,6 +147,8 @@ pub(super) struct Orders {
     pub(super) drain: Option<(Duration, String)>,
     pub(super) freeze: Option<oneshot::Sender<Frozen>>,
     pub(super) attach: Option<Attach>,
+    /// The bulk lane to ask the peer for, if any.
+    pub(super) want: Option<Option<u32>>,
 }
 
 /// A carrier whose handshake is done.
@@ -146,6 +165,8 @@ pub(crate) struct Events {
     pub(crate) draining: Option<(Instant, String)>,
     /// Why the lane is over.
     pub(crate) end: Option<End>,
+    /// The peer would have the bulk lane of this number.
+    pub(crate) wanted: Option<u32>,
 }
 
 impl Control {
@@ -164,6 +185,12 @@ impl Control {
 
     pub(crate) fn ask_drain(&self, deadline: Duration, reason: &str) {
         self.lock().orders.drain = Some((deadline, reason.to_owned()));
+        self.waker.wake();
+    }
+
+    /// Has the peer asked for the bulk lane of this number, until another one is wanted or none.
+    pub(crate) fn want_lane(&self, number: Option<u32>) {
+        self.lock().orders.want = Some(number);
         self.waker.wake();
     }
 
@@ -266,6 +293,10 @@ impl Control {
 
     pub(super) fn draining(&self, deadline: Instant, reason: String) {
         self.lock().events.draining = Some((deadline, reason));
+    }
+
+    pub(super) fn wanted(&self, number: u32) {
+        self.lock().events.wanted = Some(number);
     }
 
     pub(super) fn ended(&self, end: End) {

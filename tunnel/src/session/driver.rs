@@ -1,10 +1,11 @@
 //! The one task of a session: orders in, bytes through, the reason out.
 
-use super::{Phase, Shared, keeper::Keeper};
+use super::{Incoming, Phase, Shared, bulk::LaneDriver, keeper::Keeper, stream::Held};
 use crate::{
-    lane::End,
+    lane::{Control, End},
     mux::{Mux, MuxError, MuxStream},
 };
+use futures::{StreamExt as _, stream::FuturesUnordered};
 use std::{
     fmt,
     future::Future,
@@ -14,13 +15,13 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, futures::OwnedNotified},
+    sync::{Semaphore, futures::OwnedNotified},
     time::Sleep,
 };
 use tunnel_proto::frame::CloseCode;
 
 /// How long a goodbye may take before the connection is dropped.
-const GOODBYE: Duration = Duration::from_secs(3);
+pub(super) const GOODBYE: Duration = Duration::from_secs(3);
 
 /// Moves a session's bytes until it is over. Must be polled all the time: run it in a task.
 ///
@@ -31,16 +32,35 @@ pub struct Driver {
     inlet: Inlet,
     /// Brings another carrier, on the side that dials.
     keeper: Option<Keeper>,
+    /// The lane beside the interactive one, and one that it has taken the place of. Each is polled
+    /// only when something is to be done on it.
+    bulk: Option<Box<FuturesUnordered<LaneDriver>>>,
     shared: Arc<Shared>,
     order: Pin<Box<OwnedNotified>>,
     state: State,
 }
 
 /// Where streams of the peer go.
+#[derive(Clone)]
 pub(super) struct Inlet {
-    pub(super) queue: futures::channel::mpsc::Sender<(MuxStream, OwnedSemaphorePermit)>,
+    pub(super) queue: futures::channel::mpsc::Sender<Incoming>,
     /// How many of them may be open.
     pub(super) room: Arc<Semaphore>,
+}
+
+impl Inlet {
+    /// Takes a stream in. No room, or a full queue, drops it, which resets it: the peer opens more
+    /// than it was told, or faster than is served.
+    pub(super) fn take(&mut self, stream: MuxStream, lane: Option<Arc<()>>, control: &Control) {
+        if let Ok(room) = Arc::clone(&self.room).try_acquire_owned() {
+            let held = Held {
+                _room: room,
+                _lane: lane,
+            };
+            let incoming = Incoming::new(stream, held, control.watch_attached());
+            let _ = self.queue.try_send(incoming);
+        }
+    }
 }
 
 enum State {
@@ -49,6 +69,8 @@ enum State {
     Draining(Pin<Box<Sleep>>),
     Closing {
         end: End,
+        /// What is left to be said.
+        main_open: bool,
         limit: Pin<Box<Sleep>>,
     },
     Done,
@@ -65,6 +87,7 @@ impl Driver {
             mux,
             inlet,
             keeper,
+            bulk: None,
             shared: Arc::clone(shared),
             order: Box::pin(Arc::clone(&shared.order).notified_owned()),
             state: State::Running,
@@ -102,19 +125,35 @@ impl Driver {
         self.shared.finish(end.clone());
         self.state = State::Closing {
             end,
+            main_open: true,
             limit: Box::pin(tokio::time::sleep(GOODBYE)),
         };
     }
 
     fn poll_accepts(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), MuxError>> {
         while let Some(stream) = ready!(self.mux.poll_accept(cx))? {
-            // No room, or a full queue, drops the stream, which resets it: the peer opens more than
-            // it was told, or faster than is served.
-            if let Ok(permit) = Arc::clone(&self.inlet.room).try_acquire_owned() {
-                let _ = self.inlet.queue.try_send((stream, permit));
-            }
+            self.inlet.take(stream, None, &self.shared.control);
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Takes up a bulk lane that has begun, and moves its bytes. Ready: there is none.
+    fn poll_bulk(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let keeper = self.keeper.as_mut();
+            if let Some(new) = self.shared.bulk.attend(&self.shared, keeper) {
+                let lane = LaneDriver::new(new, &self.shared, self.inlet.clone());
+                self.bulk.get_or_insert_default().push(lane);
+            }
+            let Some(lanes) = &mut self.bulk else {
+                return Poll::Ready(());
+            };
+            // When one has ended, the next one may be waited for.
+            if ready!(lanes.poll_next_unpin(cx)).is_none() {
+                self.bulk = None;
+                return Poll::Ready(());
+            }
+        }
     }
 
     /// What the link reported since last time.
@@ -128,6 +167,9 @@ impl Driver {
                 }
                 live
             });
+        }
+        if let (Some(number), Some(_)) = (events.wanted, &self.keeper) {
+            self.shared.bulk.wanted_by_peer(number);
         }
         if let Some(end) = events.end {
             self.shared.finish(end);
@@ -155,9 +197,16 @@ impl Future for Driver {
         let this = &mut *self;
         loop {
             this.take_orders(cx);
-            if let State::Closing { end, limit } = &mut this.state {
-                let closed = this.mux.poll_close(cx).is_ready();
-                if !closed {
+            let closing = matches!(this.state, State::Closing { .. });
+            let bulk_closed = closing && this.poll_bulk(cx).is_ready();
+            if let State::Closing {
+                end,
+                main_open,
+                limit,
+            } = &mut this.state
+            {
+                *main_open = *main_open && this.mux.poll_close(cx).is_pending();
+                if *main_open || !bulk_closed {
                     ready!(limit.as_mut().poll(cx));
                 }
                 let end = end.clone();
@@ -170,13 +219,14 @@ impl Future for Driver {
                 return Poll::Ready(end);
             }
             if let Some(keeper) = &mut this.keeper
-                && let Some(end) = keeper.poll(cx, &this.shared)
+                && let Some(end) = keeper.poll(cx, &this.shared, &this.shared.control)
             {
                 this.shared.finish(end);
                 continue;
             }
             let before = std::mem::discriminant(&*this.shared.phase.borrow());
             this.take_events();
+            let _ = this.poll_bulk(cx);
             if before == std::mem::discriminant(&*this.shared.phase.borrow()) {
                 return Poll::Pending;
             }

@@ -1,10 +1,10 @@
 //! The acceptor's side of a stream: read the preamble, answer at once, go on.
 
-use super::stream::Stream;
+use super::stream::{Held, Stream};
 use crate::mux::MuxStream;
 use std::{io, time::Duration};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 use tunnel_proto::stream::{
     OpenV1, PREAMBLE_HEADER, Refusal, RefusalReason, Reply, StreamError, decode_open,
     decode_open_header, encode_reply,
@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A stream that the peer opened and whose preamble was not read yet.
 pub struct Incoming {
     stream: MuxStream,
-    permit: OwnedSemaphorePermit,
+    held: Held,
     attached: watch::Receiver<bool>,
 }
 
@@ -26,7 +26,7 @@ pub struct Inbound {
     /// What the opener asked for.
     pub open: OpenV1,
     stream: MuxStream,
-    permit: OwnedSemaphorePermit,
+    held: Held,
 }
 
 /// Why an incoming stream came to nothing. The opener has been told.
@@ -44,14 +44,10 @@ pub enum IncomingError {
 }
 
 impl Incoming {
-    pub(super) fn new(
-        stream: MuxStream,
-        permit: OwnedSemaphorePermit,
-        attached: watch::Receiver<bool>,
-    ) -> Self {
+    pub(super) fn new(stream: MuxStream, held: Held, attached: watch::Receiver<bool>) -> Self {
         Self {
             stream,
-            permit,
+            held,
             attached,
         }
     }
@@ -80,7 +76,7 @@ impl Incoming {
             Ok(open) => Ok(Inbound {
                 open,
                 stream: self.stream,
-                permit: self.permit,
+                held: self.held,
             }),
             Err(IncomingError::Malformed(error)) => {
                 let refusal = Refusal {
@@ -116,7 +112,7 @@ impl Inbound {
     /// The stream or the session has ended.
     pub async fn accept(mut self) -> io::Result<Stream> {
         self.stream.write_all(&encode_reply(&Reply::Opened)).await?;
-        Ok(Stream::accepted(self.stream, self.permit))
+        Ok(Stream::accepted(self.stream, self.held))
     }
 
     /// Refuses the stream, saying why.

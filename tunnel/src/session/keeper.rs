@@ -1,4 +1,4 @@
-//! On the side that dials: brings the session another carrier when it has lost its own.
+//! On the side that dials: brings a lane another carrier when it has lost its own.
 
 use super::Shared;
 use crate::{
@@ -6,7 +6,7 @@ use crate::{
     lane::{Control, End},
 };
 use futures::future::BoxFuture;
-use rand::rngs::StdRng;
+use rand::{SeedableRng as _, rngs::StdRng};
 use std::{
     future::Future,
     pin::Pin,
@@ -26,23 +26,25 @@ const WAITS: backoff::Config = backoff::Config {
     longest_word: Duration::from_secs(600),
 };
 
-/// Makes one attempt to go on with a session over another carrier.
+/// Makes one attempt to go on with a lane of a session over another carrier.
 pub(crate) trait Redial: Send + Sync {
-    /// Dials, says what the session of `control` has received, and attaches the new carrier.
+    /// Dials, says what the lane of `control` has received, and attaches the new carrier. The lane
+    /// is the session's bulk lane of that number, or the interactive one, which has the number 0.
     fn redial(
         &self,
         session: &str,
+        number: u32,
         control: Arc<Control>,
     ) -> BoxFuture<'static, Result<Redialled, Again>>;
 }
 
 /// What became of an attempt.
 pub(crate) enum Redialled {
-    /// The session goes on.
+    /// The lane goes on.
     Resumed,
     /// It does not.
     Over(End),
-    /// It does not, but another one has begun.
+    /// It does not, nor does its session, but another one has begun.
     Succeeded(Box<Connected>),
 }
 
@@ -52,9 +54,10 @@ pub(crate) struct Again {
     pub(crate) retry_after: Option<Duration>,
 }
 
-/// Keeps a session on a carrier.
+/// Keeps a lane on a carrier.
 pub(crate) struct Keeper {
     redial: Arc<dyn Redial>,
+    number: u32,
     backoff: Backoff,
     /// What waits are drawn from.
     randomness: StdRng,
@@ -68,29 +71,47 @@ enum Doing {
 }
 
 impl Keeper {
+    /// For the interactive lane of a session, on its first carrier.
     pub(crate) fn new(redial: Arc<dyn Redial>, randomness: StdRng) -> Self {
         let mut backoff = Backoff::new(WAITS);
         backoff.connected(Instant::now().into_std());
         Self {
             redial,
+            number: 0,
             backoff,
             randomness,
             doing: Doing::Nothing,
         }
     }
 
-    /// Does what there is to do; says why the session is over, if it is.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, shared: &Shared) -> Option<End> {
+    /// For a bulk lane of the same session, which waits for its first carrier.
+    pub(super) fn beside(&mut self, number: u32) -> Self {
+        Self {
+            redial: Arc::clone(&self.redial),
+            number,
+            backoff: Backoff::new(WAITS),
+            randomness: StdRng::from_rng(&mut self.randomness),
+            doing: Doing::Waiting(Box::pin(tokio::time::sleep(Duration::ZERO))),
+        }
+    }
+
+    /// Does what there is to do for the lane of `control`; says why the lane is over, if it is.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        shared: &Shared,
+        control: &Arc<Control>,
+    ) -> Option<End> {
         loop {
             let now = Instant::now().into_std();
             self.doing = match &mut self.doing {
-                Doing::Nothing if shared.control.is_attached() => return None,
+                Doing::Nothing if control.is_attached() => return None,
                 Doing::Nothing => self.wait(now, None),
                 Doing::Waiting(until) => match until.as_mut().poll(cx) {
                     Poll::Pending => return None,
                     Poll::Ready(()) => {
-                        let control = Arc::clone(&shared.control);
-                        Doing::Dialling(self.redial.redial(&shared.id, control))
+                        let control = Arc::clone(control);
+                        Doing::Dialling(self.redial.redial(&shared.id, self.number, control))
                     }
                 },
                 Doing::Dialling(attempt) => match attempt.as_mut().poll(cx) {

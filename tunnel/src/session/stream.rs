@@ -5,6 +5,7 @@ use bytes::{Buf, Bytes};
 use std::{
     io::{self, IoSlice},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 use tokio::{
@@ -22,7 +23,15 @@ pub struct Stream {
     /// What is left of our preamble.
     preamble: Bytes,
     answer: Answer,
-    _permit: OwnedSemaphorePermit,
+    _held: Held,
+}
+
+/// What a stream takes of its session, for as long as somebody holds it.
+pub(super) struct Held {
+    /// One of so many streams.
+    pub(super) _room: OwnedSemaphorePermit,
+    /// That its lane is in use. The interactive one always is.
+    pub(super) _lane: Option<Arc<()>>,
 }
 
 /// How much of the peer's answer was read.
@@ -46,21 +55,21 @@ pub fn refusal_in(error: &io::Error) -> Option<&Refusal> {
 }
 
 impl Stream {
-    pub(super) fn opened(inner: MuxStream, preamble: Bytes, permit: OwnedSemaphorePermit) -> Self {
+    pub(super) fn opened(inner: MuxStream, preamble: Bytes, held: Held) -> Self {
         Self {
             inner,
             preamble,
             answer: Answer::Status,
-            _permit: permit,
+            _held: held,
         }
     }
 
-    pub(super) fn accepted(inner: MuxStream, permit: OwnedSemaphorePermit) -> Self {
+    pub(super) fn accepted(inner: MuxStream, held: Held) -> Self {
         Self {
             inner,
             preamble: Bytes::new(),
             answer: Answer::Opened,
-            _permit: permit,
+            _held: held,
         }
     }
 

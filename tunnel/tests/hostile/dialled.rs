@@ -94,6 +94,7 @@ pub async fn dialled(memory: &Memory, mux: &str) -> Peer {
         received: 0,
         heartbeat_ms: 15_000,
         resume_window_ms: 0,
+        capabilities: Vec::new(),
         limits: Limits::default(),
         mux: mux.into(),
         server_key: Base64(key.public_key().to_vec()),

@@ -123,12 +123,7 @@ impl Ledger {
     /// One end of a session is over, for this reason.
     pub fn ended(&self, session: &str, end: &End) {
         self.trace.note(format_args!("{session} is over: {end}"));
-        let broke_rules = match end {
-            End::Protocol(_) | End::Carrier(_) | End::Mux(_) => true,
-            End::ClosedByPeer { code, .. } => *code != CloseCode::Normal,
-            _ => false,
-        };
-        if broke_rules {
+        if is_of_broken_rules(end) {
             self.fault(format!("{session} is over: {end:?}"));
         }
     }
@@ -137,6 +132,27 @@ impl Ledger {
         let inner = self.lock();
         let ends = inner.sessions.get(session);
         ends.is_some_and(|ends| ends.iter().any(|end| end.over().is_cancelled()))
+    }
+
+    /// Bulk lanes were lost only where they found no carrier in time.
+    pub fn check_lanes(&self) {
+        let sessions: Vec<_> = self.lock().sessions.values().flatten().cloned().collect();
+        for session in sessions {
+            let bulk = session.bulk();
+            if bulk.last_lost.as_ref().is_some_and(is_of_broken_rules) {
+                self.fault(format!(
+                    "the bulk lane of {} is over: {bulk:?}",
+                    session.id()
+                ));
+            }
+        }
+    }
+
+    /// A bulk lane of the session was lost with what was on it.
+    fn has_lost_lane(&self, session: &str) -> bool {
+        let inner = self.lock();
+        let ends = inner.sessions.get(session);
+        ends.is_some_and(|ends| ends.iter().any(|end| end.bulk().lost > 0))
     }
 
     /// A stream that is to be opened; its number.
@@ -194,13 +210,18 @@ impl Ledger {
     }
 
     fn is_excused(&self, id: usize) -> bool {
-        let (session, dropped) = {
+        let (session, dropped, bulk) = {
             let inner = self.lock();
             let entry = &inner.entries[id];
             let drops = |manner: &Manner| manner.drops_after.is_some();
-            (entry.session.clone(), entry.spec.manners.iter().any(drops))
+            let dropped = entry.spec.manners.iter().any(drops);
+            (
+                entry.session.clone(),
+                dropped,
+                entry.spec.class == Class::Bulk,
+            )
         };
-        dropped || self.has_ended(&session)
+        dropped || self.has_ended(&session) || (bulk && self.has_lost_lane(&session))
     }
 
     /// yamux does not tell its readers a reset from an end.
@@ -335,6 +356,14 @@ async fn write_all(
         }
     }
     write.shutdown().await
+}
+
+fn is_of_broken_rules(end: &End) -> bool {
+    match end {
+        End::Protocol(_) | End::Carrier(_) | End::Mux(_) => true,
+        End::ClosedByPeer { code, .. } => *code != CloseCode::Normal,
+        _ => false,
+    }
 }
 
 /// Marks the end of one end, however it comes.

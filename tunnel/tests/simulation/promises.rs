@@ -28,6 +28,7 @@ async fn pair(seed: u64) -> Pair {
         resume_window: Duration::from_secs(300),
         memory: 0,
         muxes: vec![any_mux(&mut rng)],
+        bulk_lane: true,
         seed,
     };
     let scenario = Scenario::of(settings, rng, false);

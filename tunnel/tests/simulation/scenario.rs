@@ -54,6 +54,7 @@ impl Scenario {
             resume_window: secs(&mut rng, 20..90),
             memory: if has_yamux { 0 } else { memory },
             muxes,
+            bulk_lane: rng.random_range(0..4) > 0,
             seed,
         };
         Self::of(settings, rng, shown)
@@ -288,6 +289,7 @@ impl Scenario {
             world.ledger.fault(format!("does not end: {stream}"));
         }
         world.ledger.check_agreement();
+        world.ledger.check_lanes();
         // What the sessions of crashed peers hold, they hold until their window has passed; and
         // what fell silent before the peace is noticed by then.
         sleep(world.settings.resume_window + Duration::from_secs(20)).await;
@@ -341,10 +343,13 @@ impl Scenario {
     fn check_rest(&self) {
         for session in self.ends() {
             let stats = session.stats();
-            let streams = stats.streams.unwrap_or_default();
-            let left = stats.open_streams + streams.own_streams + streams.peer_streams;
-            let bytes = streams.unread + streams.queued.iter().sum::<usize>();
-            if left + bytes + stats.lane.unacknowledged > 0 {
+            let mut left = stats.open_streams + stats.lane.unacknowledged;
+            left += stats.bulk.lane.unacknowledged;
+            for streams in [stats.streams, stats.bulk.streams].into_iter().flatten() {
+                left += streams.own_streams + streams.peer_streams;
+                left += streams.unread + streams.queued.iter().sum::<usize>();
+            }
+            if left > 0 {
                 let fault = format!("left in {}: {stats:?}", session.id());
                 self.world.ledger.fault(fault);
             }

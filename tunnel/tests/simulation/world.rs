@@ -56,6 +56,8 @@ pub struct Settings {
     pub memory: usize,
     /// Multiplexers that each agent offers.
     pub muxes: Vec<Vec<String>>,
+    /// Whether agents have a second lane for bulk.
+    pub bulk_lane: bool,
     pub seed: u64,
 }
 
@@ -216,6 +218,7 @@ impl World {
             server_key: None,
             memory: self.memory(),
             muxes: self.settings.muxes[agent].clone(),
+            bulk_lane: self.settings.bulk_lane,
             network: tunnel::dial::Network::new(self.network.connector(agent), seed),
         };
         let introduction = Introduction {

@@ -47,6 +47,11 @@ impl Relay {
         });
     }
 
+    /// Carries no new connections until [`Relay::heal`].
+    pub fn refuse_new(&self) {
+        self.state.send_modify(|network| network.up = false);
+    }
+
     pub fn heal(&self) {
         self.state.send_modify(|network| network.up = true);
     }
