@@ -97,7 +97,7 @@ pub struct TunnelSession {
     /// Since when it has one, or has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attached_since: Option<Time>,
-    /// Connections that it has had.
+    /// Connections that it has had, one after the other, without those for bulk.
     pub carriers: u64,
     /// Connections that it has lost, those included that were replaced.
     pub losses: u64,
@@ -111,9 +111,9 @@ pub struct TunnelSession {
     /// The last round trip between server and agent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub round_trip_milliseconds: Option<f64>,
-    /// Bytes towards the agent since it began.
+    /// Bytes towards the agent since it began, without those for bulk.
     pub sent_bytes: u64,
-    /// Bytes from the agent since it began.
+    /// Bytes from the agent since it began, without those for bulk.
     pub received_bytes: u64,
     /// Bytes that the agent has not acknowledged; they are kept, to be sent again.
     pub unacknowledged_bytes: u64,
@@ -127,15 +127,51 @@ pub struct TunnelSession {
     pub open_streams: u64,
     /// Streams that the server has opened since it began.
     pub opened_streams: u64,
-    /// What its streams are doing; absent where the multiplexer does not say.
+    /// What the streams of its first connection are doing; absent where the multiplexer does not say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub streams: Option<TunnelStreams>,
+    /// Its second connection, for what carries a lot; absent where the agent can have none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bulk: Option<TunnelBulk>,
     /// What came of the last request to the cluster's API server by which the server looks after the session.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api_server: Option<TunnelLook>,
 }
 
-/// What the streams of a session are doing.
+/// The second connection of a session, for what carries a lot. It is there while there is need of it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TunnelBulk {
+    /// Whether the session keeps a second connection now, or waits for it.
+    pub open: bool,
+    /// Whether it is there now.
+    pub attached: bool,
+    /// How often there was need of one.
+    pub begun: u64,
+    /// How often one went with streams that were on it.
+    pub lost: u64,
+    /// Why the last of these did.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub last_lost: String,
+    /// Connections that there have been for it.
+    pub carriers: u64,
+    /// Connections of these that were lost.
+    pub losses: u64,
+    /// The last round trip between server and agent on it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub round_trip_milliseconds: Option<f64>,
+    /// Bytes towards the agent.
+    pub sent_bytes: u64,
+    /// Bytes from the agent.
+    pub received_bytes: u64,
+    /// Bytes that the agent has not acknowledged.
+    pub unacknowledged_bytes: u64,
+    /// What the streams on it are doing; absent where the multiplexer does not say, or there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub streams: Option<TunnelStreams>,
+}
+
+/// What the streams of a connection are doing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct TunnelStreams {

@@ -49,7 +49,7 @@ pub use cluster_registration_token::{
 };
 pub use cluster_role_template_binding::ClusterRoleTemplateBinding;
 pub use cluster_tunnel::{
-    ClusterTunnel, TunnelBudget, TunnelClass, TunnelLook, TunnelProblem, TunnelRequest,
+    ClusterTunnel, TunnelBudget, TunnelBulk, TunnelClass, TunnelLook, TunnelProblem, TunnelRequest,
     TunnelRequestList, TunnelServer, TunnelSession, TunnelStreams,
 };
 pub use condition::{Condition, ConditionStatus, condition, set_condition};

@@ -5,6 +5,7 @@ mod admission;
 mod ask;
 mod bodies;
 mod browser;
+mod class;
 mod errors;
 mod impersonation;
 mod journal;
@@ -34,7 +35,7 @@ use tunnel::http::strip_hop_by_hop;
 use tunnel_proto::stream::Class;
 
 use crate::authn::session::CSRF_HEADER;
-use crate::authz::{self, Action, Ongoing};
+use crate::authz::{self, Ongoing};
 use crate::edge::{Body, ProxyRequest, empty};
 use crate::state::App;
 use crate::tunnels::name_of;
@@ -69,7 +70,7 @@ pub(crate) async fn handle(
         groups,
         names,
     } = admit(app, &identity, &id, &action, &context)?;
-    let class = class_of(&action, &rest);
+    let class = class::of(&action, query_of(&rest), request.headers());
     let course = app.journal.begin(
         &id,
         journal::Asked {
@@ -98,8 +99,9 @@ pub(crate) async fn handle(
     let upgrades = prepare(&mut request, &id, &rest, &context.id)?;
     let client = tunnel.client(class);
     if let Some(needed) = review::needed(request.method(), &action.target) {
+        let asks = tunnel.client(Class::Interactive);
         let checked = needed
-            .check(client, &cluster, &identity, names.clone(), &context.trace)
+            .check(asks, &cluster, &identity, names.clone(), &context.trace)
             .await;
         if let Err(refused) = checked {
             context.audit.set_decision(false, &refused.to_string());
@@ -203,16 +205,6 @@ fn begin_asking<B>(trace: &Span, request: &mut Request<B>, class: Class) -> Span
     asking
 }
 
-/// A request that stays open and mostly quiet, or one that somebody waits for.
-fn class_of(action: &Action, path_and_query: &str) -> Class {
-    let follows = |pair: &str| matches!(pair, "follow=true" | "follow=1");
-    if action.is_watch() || query_of(path_and_query).split('&').any(follows) {
-        Class::Watch
-    } else {
-        Class::Interactive
-    }
-}
-
 fn query_of(path_and_query: &str) -> &str {
     path_and_query
         .split_once('?')
@@ -255,23 +247,5 @@ mod tests {
         assert!(prepare(&mut request, &"c-1".parse().unwrap(), "/", "7").unwrap());
         let names: Vec<_> = request.headers().keys().map(HeaderName::as_str).collect();
         assert_eq!(names, ["connection", "upgrade", "audit-id"]);
-    }
-
-    #[test]
-    fn watches_and_followed_logs_are_of_their_own_class() {
-        for (path, expected) in [
-            ("/api/v1/pods?watch=true&x=1", Class::Watch),
-            ("/api/v1/watch/pods", Class::Watch),
-            ("/api/v1/pods/p/log?follow=true", Class::Watch),
-            ("/api/v1/pods?limit=500", Class::Interactive),
-            (
-                "/api/v1/namespaces/a/pods/p/exec?watch=true",
-                Class::Interactive,
-            ),
-            ("/watch=true", Class::Interactive),
-        ] {
-            let action = Action::parse(&http::Method::GET, path);
-            assert_eq!(class_of(&action, path), expected, "{path}");
-        }
     }
 }

@@ -27,6 +27,7 @@ use tracing::{Instrument as _, info, info_span, warn};
 use tunnel::accept::{AcceptError, Accepted, Upgrade, UpgradeError, Verified};
 use tunnel::session::{Driver, End, Phase, Session};
 use tunnel_proto::frame::CloseCode;
+use tunnel_proto::hello::Lane;
 use tunnel_proto::stream::RefusalReason;
 
 use crate::controllers;
@@ -75,6 +76,7 @@ pub(crate) async fn connect(
         }
         let outcome = match &accepted {
             Ok((accepted, _)) if accepted.driver.is_some() => Outcome::New,
+            Ok((accepted, _)) if accepted.verified.hello.lane == Lane::Bulk => Outcome::Bulk,
             Ok(_) => Outcome::Resumed,
             Err(error) => Outcome::of(error),
         };
@@ -90,7 +92,7 @@ pub(crate) async fn connect(
                     };
                     Box::pin(run(owner, new, context)).await;
                 }
-                None => resumed(&owner, &accepted.session, &cluster, &context),
+                None => resumed(&owner, &accepted, &cluster, &context),
             },
             Err(error) => {
                 let error = anyhow::Error::from(error);
@@ -150,10 +152,17 @@ struct New {
     cluster: ClusterId,
 }
 
-/// A session has another carrier; its task goes on with it.
-fn resumed(app: &App, session: &Session, cluster: &ClusterId, context: &RequestContext) {
-    app.tunnels.moved(cluster, session, context.connection.peer);
+/// A lane of a session has another carrier, or its first; the session's task goes on with it.
+fn resumed(app: &App, accepted: &Accepted, cluster: &ClusterId, context: &RequestContext) {
+    let session = &accepted.session;
     context.audit.set_cluster(cluster);
+    if accepted.verified.hello.lane == Lane::Bulk {
+        context.audit.set_reason("bulk lane");
+        let begun = session.bulk().begun;
+        info!(%cluster, session = session.id(), begun, "session has a connection for bulk");
+        return;
+    }
+    app.tunnels.moved(cluster, session, context.connection.peer);
     context.audit.set_reason("resumed");
     let lost = session.lane().last_loss.unwrap_or_default();
     info!(%cluster, session = session.id(), lost, "session goes on over another connection");

@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use lariat_api::{ClusterTunnel, TunnelBudget, TunnelRequest, TunnelSession};
+use lariat_api::{
+    ClusterTunnel, TunnelBudget, TunnelBulk, TunnelRequest, TunnelSession, TunnelStreams,
+};
 
 use super::advice;
 
@@ -148,9 +150,42 @@ fn session(text: &mut Lines, session: &TunnelSession, now: Timestamp) {
         session.opened_streams,
         printable(&session.mux),
     ));
-    let Some(streams) = &session.streams else {
-        return;
+    if let Some(streams) = &session.streams {
+        on_connection(text, streams);
+    }
+    if let Some(bulk) = &session.bulk {
+        second_connection(text, bulk);
+    }
+}
+
+/// The connection that there is for bulk at need.
+fn second_connection(text: &mut Lines, bulk: &TunnelBulk) {
+    let is = match (bulk.open, bulk.attached) {
+        (true, true) => "a second connection is attached",
+        (true, false) => "a second connection is on its way",
+        (false, _) => "no second connection is needed",
     };
+    text.line(format_args!(
+        "  for bulk   {is}; {} so far, {} lost; {} to the agent, {} from it",
+        bulk.carriers,
+        bulk.losses,
+        bytes(bulk.sent_bytes),
+        bytes(bulk.received_bytes),
+    ));
+    if bulk.lost > 0 {
+        text.line(format_args!(
+            "    {} times what was on it was cut off; the last time: {}",
+            bulk.lost,
+            printable(&bulk.last_lost),
+        ));
+    }
+    if let Some(streams) = &bulk.streams {
+        on_connection(text, streams);
+    }
+}
+
+/// What the streams of a connection are doing.
+fn on_connection(text: &mut Lines, streams: &TunnelStreams) {
     for class in &streams.classes {
         text.line(format_args!(
             "    {:<11} {} open, {} queued",
@@ -329,6 +364,13 @@ mod tests {
                 }],
                 ..TunnelStreams::default()
             }),
+            bulk: Some(TunnelBulk {
+                open: true,
+                carriers: 2,
+                lost: 1,
+                last_lost: "peer is \u{1b}silent".to_owned(),
+                ..TunnelBulk::default()
+            }),
             ..TunnelSession::default()
         };
         let explained = ClusterTunnel {
@@ -342,5 +384,13 @@ mod tests {
         assert!(!text.contains('\u{1b}'), "{text}");
         assert!(text.contains("1 connection, the 3rd"), "{text}");
         assert!(text.contains("2 open, 2.0 KiB queued"), "{text}");
+        assert!(
+            text.contains("a second connection is on its way; 2 so far"),
+            "{text}"
+        );
+        assert!(
+            text.contains("1 times what was on it was cut off"),
+            "{text}"
+        );
     }
 }

@@ -29,6 +29,12 @@ impl Action {
         Self { verb, target }
     }
 
+    /// The part of an object that it is about; empty where it is about a whole one.
+    #[must_use]
+    pub fn subresource(&self) -> &str {
+        subresource(&self.target)
+    }
+
     /// Whether it acts, be it by a method that elsewhere only reads.
     #[must_use]
     pub fn acts(&self) -> bool {

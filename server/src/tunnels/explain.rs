@@ -11,11 +11,11 @@ use http::{Method, Response, StatusCode};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use lariat_api::{
-    ApiVersion, Cluster, ClusterId, ClusterTunnel, GROUP, Kind as _, TunnelBudget, TunnelClass,
-    TunnelLook, TunnelProblem, TunnelRequestList, TunnelServer, TunnelSession, TunnelStreams,
-    VERSION,
+    ApiVersion, Cluster, ClusterId, ClusterTunnel, GROUP, Kind as _, TunnelBudget, TunnelBulk,
+    TunnelClass, TunnelLook, TunnelProblem, TunnelRequestList, TunnelServer, TunnelSession,
+    TunnelStreams, VERSION,
 };
-use tunnel::session::{MuxStats, Phase, Taken};
+use tunnel::session::{BulkStats, MuxStats, Phase, Taken};
 use tunnel_proto::budget::Budget;
 use tunnel_proto::stream::Class;
 
@@ -242,7 +242,29 @@ fn session(tunnel: &Tunnel, in_use: bool) -> TunnelSession {
         open_streams: number(stats.open_streams),
         opened_streams: stats.opened,
         streams: stats.streams.as_ref().map(streams),
+        bulk: stats.bulk.possible.then(|| bulk(stats.bulk)),
         api_server: looked.map(look),
+    }
+}
+
+fn bulk(stats: BulkStats) -> TunnelBulk {
+    let lane = stats.lane;
+    TunnelBulk {
+        open: stats.open,
+        attached: lane.attached,
+        begun: stats.begun,
+        lost: stats.lost,
+        last_lost: stats
+            .last_lost
+            .map(|end| end.to_string())
+            .unwrap_or_default(),
+        carriers: lane.carriers,
+        losses: lane.losses,
+        round_trip_milliseconds: lane.round_trip.map(milliseconds),
+        sent_bytes: lane.sent,
+        received_bytes: lane.received,
+        unacknowledged_bytes: number(lane.unacknowledged),
+        streams: stats.streams.as_ref().map(streams),
     }
 }
 

@@ -41,6 +41,8 @@ pub(super) enum Outcome {
     New,
     /// A session went on.
     Resumed,
+    /// A session got a connection for its bulk lane.
+    Bulk,
     /// The agent was rejected, or broke the rules.
     Refused,
     /// It broke off, or took too long.
@@ -48,9 +50,10 @@ pub(super) enum Outcome {
 }
 
 impl Outcome {
-    const ALL: [(Self, &'static str); 4] = [
+    const ALL: [(Self, &'static str); 5] = [
         (Self::New, "new"),
         (Self::Resumed, "resumed"),
+        (Self::Bulk, "bulk"),
         (Self::Refused, "refused"),
         (Self::Failed, "failed"),
     ];
@@ -150,9 +153,15 @@ impl Figures {
             .counted
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let lane = tunnel.session.lane();
-        let broken = lane.losses - lane.silences - lane.replaced;
-        let losses = [lane.silences, lane.replaced, broken];
+        let (lane, bulk) = (tunnel.session.lane(), tunnel.session.bulk().lane);
+        let losses = {
+            let [lane, bulk] = [&lane, &bulk].map(|lane| {
+                let broken = lane.losses - lane.silences - lane.replaced;
+                [lane.silences, lane.replaced, broken]
+            });
+            std::array::from_fn(|index| lane[index] + bulk[index])
+        };
+        let (sent, received) = (lane.sent + bulk.sent, lane.received + bulk.received);
         let mut lost = false;
         for (index, now) in losses.into_iter().enumerate() {
             let more = now.saturating_sub(counted.losses[index]);
@@ -162,15 +171,15 @@ impl Figures {
         }
         let counts = &self.counts;
         for (total, now, before) in [
-            (&counts.sent, lane.sent, counted.sent),
-            (&counts.received, lane.received, counted.received),
+            (&counts.sent, sent, counted.sent),
+            (&counts.received, received, counted.received),
         ] {
             total.fetch_add(now.saturating_sub(before), Ordering::Relaxed);
         }
         *counted = Counted {
             losses,
-            sent: lane.sent,
-            received: lane.received,
+            sent,
+            received,
         };
         drop(counted);
         let at = lane
@@ -227,6 +236,7 @@ struct Sessions {
 struct Sums {
     attached: usize,
     detached: usize,
+    bulk_lanes: usize,
     unacknowledged: usize,
     streams: [usize; Class::ALL.len()],
     queued: [usize; Class::ALL.len()],
@@ -258,16 +268,16 @@ impl Sessions {
                 true => sums.attached += 1,
                 false => sums.detached += 1,
             }
-            sums.unacknowledged += stats.lane.unacknowledged;
-            let Some(streams) = stats.streams else {
-                continue;
-            };
-            for class in Class::ALL.map(Class::index) {
-                sums.streams[class] += streams.streams[class];
-                sums.queued[class] += streams.queued[class];
+            sums.bulk_lanes += usize::from(stats.bulk.open);
+            sums.unacknowledged += stats.lane.unacknowledged + stats.bulk.lane.unacknowledged;
+            for streams in [stats.streams, stats.bulk.streams].into_iter().flatten() {
+                for class in Class::ALL.map(Class::index) {
+                    sums.streams[class] += streams.streams[class];
+                    sums.queued[class] += streams.queued[class];
+                }
+                sums.blocked += streams.blocked;
+                sums.unread += streams.unread;
             }
-            sums.blocked += streams.blocked;
-            sums.unread += streams.unread;
         }
         sums
     }
@@ -312,6 +322,11 @@ impl Collector for Sessions {
         let help = "Bytes that wait for their turn in tunnels";
         page.gauges("tunnel_queued_bytes", help, "class", by_class(sums.queued))?;
         for (name, help, number) in [
+            (
+                "tunnel_bulk_lanes",
+                "Sessions that have a second connection, for bulk",
+                sums.bulk_lanes,
+            ),
             (
                 "tunnel_unacknowledged_bytes",
                 "Bytes that agents have not acknowledged",

@@ -91,6 +91,8 @@ pub struct Tunnel {
     /// When its API server last answered somebody's request, in milliseconds since the session began.
     answered: AtomicU64,
     born: Instant,
+    /// Made when something comes that carries a lot.
+    bulk: OnceLock<StreamClient<RequestBody>>,
     /// Whether a cluster that is deleted needs the session no more.
     pub(crate) cleared: CancellationToken,
     /// What came of the last request to the API server and back.
@@ -312,6 +314,7 @@ impl Tunnels {
             settled: CancellationToken::new(),
             answered: AtomicU64::new(NEVER),
             born: Instant::now(),
+            bulk: OnceLock::new(),
             cleared: CancellationToken::new(),
             looked: Mutex::default(),
             counted: Mutex::default(),
@@ -414,7 +417,8 @@ impl Tunnel {
     pub(crate) fn client(&self, class: Class) -> &StreamClient<RequestBody> {
         match class {
             Class::Watch => self.watches.get_or_init(|| client(&self.session, class)),
-            Class::Control | Class::Interactive | Class::Bulk => &self.interactive,
+            Class::Bulk => self.bulk.get_or_init(|| client(&self.session, class)),
+            Class::Control | Class::Interactive => &self.interactive,
         }
     }
 }
