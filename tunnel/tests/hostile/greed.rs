@@ -17,7 +17,7 @@ const WINDOW: usize = 64 * 1024;
 const FIRST: usize = 256 * 1024;
 
 /// How many times its bytes what is unread may hold: the messages that its pieces came in.
-const PINNED: usize = 4;
+const PINNED: usize = 8;
 
 /// What a session has beside streams and replay: read ahead, carrier, pipe, tables.
 const BESIDE: usize = 512 * 1024 + 2 * PIPE;
