@@ -10,7 +10,7 @@ use crate::{
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use std::{io, sync::Arc, time::Duration};
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::{handshake::derive_accept_key, protocol::Role};
 use tunnel_proto::{
     NONCE_HEADER, NONCE_LEN, SUBPROTOCOL,
     frame::Offset,
@@ -207,7 +207,7 @@ impl Acceptor {
         channel: Option<&[u8]>,
         admit: impl FnOnce(Verified) -> F,
     ) -> Result<Accepted, AcceptError> {
-        let mut carrier = Carrier::accepted(Box::new(io)).await;
+        let mut carrier = Carrier::new(Box::new(io), Role::Server).await;
         let admitted = tokio::time::timeout(self.patience, async {
             let message = carrier.receive().await;
             let (verified, signed_bytes) = self.verify(message, upgrade, channel)?;

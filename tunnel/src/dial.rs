@@ -24,7 +24,7 @@ use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use std::{io, sync::Arc, time::Duration};
 use tokio_rustls::{TlsConnector, client::TlsStream};
-use tokio_tungstenite::tungstenite::{self, handshake::client::generate_key};
+use tokio_tungstenite::tungstenite::{self, handshake::client::generate_key, protocol::Role};
 use tunnel_proto::{
     CONNECT_PATH, NONCE_HEADER, NONCE_LEN, SUBPROTOCOL,
     hello::{
@@ -417,7 +417,9 @@ async fn upgrade(
         .and_then(|value| BASE64.decode(value.as_bytes()).ok())
         .filter(|nonce| nonce.len() == NONCE_LEN)
         .ok_or_else(|| DialError::NotLariat("no nonce in its upgrade response".into()))?;
-    Ok((Carrier::new(socket), nonce))
+    // A server says nothing before it has heard the hello.
+    let carrier = Carrier::new(socket.into_inner(), Role::Client).await;
+    Ok((carrier, nonce))
 }
 
 fn refused_upgrade(error: tungstenite::Error) -> DialError {

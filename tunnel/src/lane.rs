@@ -271,6 +271,7 @@ impl Lane {
     fn run_timer(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), End> {
         if self.link.poll_timeout().is_some_and(|at| at <= now) {
             self.link.handle_timeout(now);
+            self.rest(now);
             self.carry(cx, now)?;
         }
         let deadline = match &self.place {
@@ -294,6 +295,17 @@ impl Lane {
             cx.waker().wake_by_ref();
         }
         Ok(())
+    }
+
+    /// A carrier that is quiet needs no large buffers.
+    fn rest(&mut self, now: Instant) {
+        let is_quiet = self.link.silence(now) >= Some(LEAST_QUIET);
+        if let Place::On { carrier, unflushed } = &mut self.place
+            && is_quiet
+            && !*unflushed
+        {
+            carrier.rest();
+        }
     }
 
     /// No carrier came in time.

@@ -22,6 +22,8 @@ mod network;
 mod openings;
 #[path = "hostile/peer.rs"]
 mod peer;
+#[path = "hostile/rest.rs"]
+mod rest;
 #[path = "hostile/sizes.rs"]
 mod sizes;
 #[path = "hostile/stopped.rs"]

@@ -182,12 +182,15 @@ impl Serving {
     }
 }
 
+/// What a connection in memory holds of each direction, and keeps when it is empty.
+pub const IN_MEMORY: usize = 64 * 1024;
+
 /// Reaches a server in memory.
 struct InMemory(Serving);
 
 impl Connect for InMemory {
     fn connect(&self, _: &str, _: u16) -> BoxFuture<'static, std::io::Result<Box<dyn Io>>> {
-        let (near, far) = tokio::io::duplex(64 * 1024);
+        let (near, far) = tokio::io::duplex(IN_MEMORY);
         tokio::spawn(self.0.clone().serve(far));
         Box::pin(async move {
             let near: Box<dyn Io> = Box::new(near);
