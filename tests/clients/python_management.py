@@ -63,7 +63,10 @@ expect(404, custom.get_cluster_custom_object, GROUP, VERSION, PLURAL, "from-pyth
 
 kinds = dynamic.DynamicClient(client.ApiClient())
 settings = kinds.resources.get(api_version=f"{GROUP}/{VERSION}", kind="Setting")
-names = [item.metadata.name for item in settings.get().items]
+listed = settings.get()
+# What is no JSON comes as a string.
+assert not isinstance(listed, str), repr(listed)
+names = [item.metadata.name for item in listed.items]
 applied = kinds.resources.get(api_version="v1", kind="ConfigMap").server_side_apply(
     body={"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "applied"}, "data": {"a": "1"}},
     name="applied",
