@@ -53,7 +53,7 @@ const MOST_REFUSALS: usize = 1024;
 pub const LEAST_ROOM: usize = HEADER + MAX_CONTROL + 1;
 
 /// A round trip below this one says nothing about windows.
-const LEAST_ROUND_TRIP: Duration = Duration::from_millis(1);
+const LEAST_ROUND_TRIP: Duration = Duration::from_millis(2);
 
 /// Number of a stream: odd if the agent has opened it, else even. Each side counts its own up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,13 +1,14 @@
-//! Whether a window holds a sender up: it does if it is used up again and again within little more
-//! than the time that word of it takes.
+//! Whether a window holds a sender up: it does if it is used up within little more than the time that
+//! word of it takes.
 
 use std::time::{Duration, Instant};
 
-/// A window that is used up so many times…
-const TIMES: u64 = 2;
+/// A window that is used up within so many round trips is too small…
+const ROUND_TRIPS: u32 = 2;
 
-/// …within so many round trips is too small. Once may be what had gathered on the way.
-const ROUND_TRIPS: u32 = 3;
+/// …unless that could be what had gathered on the way, which comes within this time. Where a round trip
+/// takes less there is no need of larger windows.
+const GATHERED: Duration = Duration::from_millis(1);
 
 /// How fast a window is used up.
 #[derive(Clone, Copy, Debug, Default)]
@@ -28,12 +29,12 @@ impl Turnover {
     ) -> bool {
         let (began, sum) = self.epoch.unwrap_or((now, 0));
         let sum = if now > began { sum + bytes } else { 0 };
-        if sum < TIMES * window {
+        if sum < window {
             self.epoch = Some((began, sum));
             return false;
         }
         self.epoch = Some((now, 0));
-        now.saturating_duration_since(began) < round_trip * ROUND_TRIPS
+        now.saturating_duration_since(began) + GATHERED < round_trip * ROUND_TRIPS
     }
 }
 
@@ -42,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_window_is_too_small_if_it_is_used_up_twice_within_three_round_trips() {
+    fn a_window_is_too_small_if_it_is_used_up_within_two_round_trips() {
         let start = Instant::now();
         let mut turnover = Turnover::default();
         let mut used = |after: u64, bytes| {
@@ -50,9 +51,9 @@ mod tests {
             turnover.used(now, bytes, 1_000, Duration::from_millis(10))
         };
         assert!(!used(0, 5_000), "what had gathered");
-        assert!(!used(10, 1_999));
-        assert!(used(29, 1));
-        assert!(!used(59, 2_000), "three round trips");
-        assert!(!used(9_000, 2_000), "a pause");
+        assert!(!used(10, 999));
+        assert!(used(18, 1));
+        assert!(!used(37, 1_000), "two round trips");
+        assert!(!used(9_000, 1_000), "a pause");
     }
 }
