@@ -444,6 +444,7 @@ mod tests {
             .map(|(name, count)| (name, count.load(Ordering::Relaxed)));
         assert_eq!(refused, [("full", 1), ("slow", 0)]);
     }
+
     #[tokio::test(start_paused = true)]
     async fn what_a_session_needs_besides_waits_for_handshakes_but_not_for_ever() {
         let admission = Admission::new(40, 1);

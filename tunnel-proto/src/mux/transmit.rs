@@ -3,7 +3,7 @@
 use super::{
     Event, HEADER, HEADROOM, MAX_DATA, Mux, REFUSED, StreamId,
     frame::{self, Control, MAX_CONTROL},
-    stream::End,
+    stream::{End, SendHalf},
 };
 use bytes::BytesMut;
 use std::time::Instant;
@@ -115,29 +115,14 @@ impl Mux {
                 continue;
             }
             let most = turn.bytes.min(room - HEADER).min(MAX_DATA);
-            let block = send.first_block().filter(|len| *len <= turn.bytes);
-            if block.is_some_and(|len| len > most) && begun {
+            let whole = send.first_block().filter(|len| *len <= turn.bytes);
+            if begun && whole.is_some_and(|len| len > most) {
                 return None;
             }
-            let len = match block {
-                Some(len) if len <= most => len,
-                _ => send.sendable().min(most),
-            };
+            let expected = room.min(self.queued + 8 * HEADER);
+            let len = send.put_data(id, most, expected, out);
             let mut used = 0;
             if len > 0 {
-                let header = frame::data_header(id, len);
-                if block == Some(len)
-                    && let Some(mut block) = send.take_block()
-                {
-                    block[HEADROOM..HEADROOM + HEADER].copy_from_slice(&header);
-                    out.block(block);
-                } else {
-                    if !begun {
-                        out.expect(room.min(self.queued + 8 * HEADER));
-                    }
-                    out.bytes(&header);
-                    send.take(len, &mut |bytes| out.bytes(bytes));
-                }
                 self.queued -= len;
                 send.pace.sent(now, len);
                 used = HEADER + len;
@@ -165,5 +150,34 @@ impl Mux {
                 return Some(used);
             }
         }
+    }
+}
+
+impl SendHalf {
+    /// Sends a frame with at most so many bytes: the first block as it is, if that fits. With those
+    /// of other streams about so many bytes are `expected`. Says how many bytes of data it was.
+    fn put_data(
+        &mut self,
+        id: StreamId,
+        most: usize,
+        expected: usize,
+        out: &mut impl Out,
+    ) -> usize {
+        if self.first_block().is_some_and(|len| len <= most)
+            && let Some(mut block) = self.take_block()
+        {
+            let len = block.len() - HEADROOM - HEADER;
+            let header = frame::data_header(id, len);
+            block[HEADROOM..HEADROOM + HEADER].copy_from_slice(&header);
+            out.block(block);
+            return len;
+        }
+        let len = self.sendable().min(most);
+        if len > 0 {
+            out.expect(expected);
+            out.bytes(&frame::data_header(id, len));
+            self.take(len, &mut |bytes| out.bytes(bytes));
+        }
+        len
     }
 }

@@ -69,7 +69,7 @@ enum State {
     Draining(Pin<Box<Sleep>>),
     Closing {
         end: End,
-        /// What is left to be said.
+        /// The interactive lane has not said goodbye yet.
         main_open: bool,
         limit: Pin<Box<Sleep>>,
     },
