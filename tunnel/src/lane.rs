@@ -72,6 +72,8 @@ enum Place {
         carrier: Box<Carrier>,
         /// Messages were handed to the carrier and not flushed.
         unflushed: bool,
+        /// It takes nothing more, and that has not been acted on.
+        broken: Option<End>,
     },
     /// Waits for a carrier, until then. What the last one died of.
     Nowhere { until: Instant, why: End },
@@ -98,6 +100,7 @@ impl Lane {
                 Place::On {
                     carrier: Box::new(carrier),
                     unflushed: false,
+                    broken: None,
                 }
             }
             None => Place::Nowhere {
@@ -176,6 +179,7 @@ impl Lane {
                     self.place = Place::On {
                         carrier: Box::new(new.carrier),
                         unflushed: false,
+                        broken: None,
                     };
                 }
                 // A hello that its sender has given up may arrive behind a newer one, and tells of
@@ -211,7 +215,10 @@ impl Lane {
     }
 
     fn carry(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), End> {
-        let carried = self.receive(cx, now).and_then(|()| self.send(cx, now));
+        let carried = self.receive(cx, now).and_then(|()| {
+            self.send(cx, now)
+                .or_else(|loss| self.last_words(cx, now, loss))
+        });
         match carried {
             Ok(()) => Ok(()),
             Err(Loss::OfCarrier(why)) => {
@@ -240,6 +247,16 @@ impl Lane {
         Ok(())
     }
 
+    /// A carrier takes nothing more when the peer has closed it; what the peer said before may still
+    /// wait there, such as a goodbye.
+    fn last_words(&mut self, cx: &mut Context<'_>, now: Instant, loss: Loss) -> Result<(), Loss> {
+        match self.receive(cx, now) {
+            Err(Loss::OfLane(end)) => Err(Loss::OfLane(end)),
+            _ if self.link.is_closed() => Ok(()),
+            _ => Err(loss),
+        }
+    }
+
     /// A multiplexer that cannot write may not read either. The acknowledgements that would let it
     /// write stand behind the data it does not read, so more of that is taken in then; the peer's
     /// replay buffer is smaller than this bound.
@@ -251,9 +268,17 @@ impl Lane {
     }
 
     fn send(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), Loss> {
-        let Place::On { carrier, unflushed } = &mut self.place else {
+        let Place::On {
+            carrier,
+            unflushed,
+            broken,
+        } = &mut self.place
+        else {
             return Ok(());
         };
+        if let Some(why) = broken.take() {
+            return Err(Loss::OfCarrier(why));
+        }
         while let Poll::Ready(ready) = carrier.poll_ready(cx) {
             ready?;
             let Some(message) = self.link.poll_message(now) else {
@@ -300,9 +325,12 @@ impl Lane {
     /// A carrier that is quiet needs no large buffers.
     fn rest(&mut self, now: Instant) {
         let is_quiet = self.link.silence(now) >= Some(LEAST_QUIET);
-        if let Place::On { carrier, unflushed } = &mut self.place
+        if let Place::On {
+            carrier,
+            unflushed: false,
+            ..
+        } = &mut self.place
             && is_quiet
-            && !*unflushed
         {
             carrier.rest();
         }
@@ -408,18 +436,25 @@ impl Lane {
 
     /// Lets the carrier write what was handed to it.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Place::On { carrier, unflushed } = &mut self.place
+        if let Place::On {
+            carrier,
+            unflushed,
+            broken,
+        } = &mut self.place
             && *unflushed
         {
-            match ready!(carrier.poll_flush(cx)) {
-                Ok(()) => *unflushed = false,
-                Err(error) => self.detach(now(), lost(&error)),
+            if let Err(error) = ready!(carrier.poll_flush(cx)) {
+                *broken = Some(lost(&error));
+                cx.waker().wake_by_ref();
             }
+            *unflushed = false;
         }
         Poll::Ready(())
     }
 
-    /// Says goodbye behind everything that was written, then closes the carrier.
+    /// Says goodbye behind everything that was written, then closes the carrier and waits until the
+    /// peer has done so: a connection that is dropped with bytes unread is reset, and the goodbye
+    /// may be lost with it.
     pub(crate) fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Some((code, reason)) = self.control.take_close() {
             self.link.close(code, &reason);
@@ -434,7 +469,12 @@ impl Lane {
         }
         ready!(self.poll_flush(cx));
         match &mut self.place {
-            Place::On { carrier, .. } => carrier.poll_close(cx).map(|_| ()),
+            Place::On { carrier, .. } => {
+                if ready!(carrier.poll_close(cx)).is_ok() {
+                    while ready!(carrier.poll_message(cx)).is_ok() {}
+                }
+                Poll::Ready(())
+            }
             Place::Nowhere { .. } => Poll::Ready(()),
         }
     }

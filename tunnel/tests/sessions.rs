@@ -46,6 +46,28 @@ async fn a_long_transfer_arrives_whole() {
     assert!(received == expected);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_goodbye_arrives_though_much_is_under_way() {
+    for _ in 0..20 {
+        let (server, agent) = pair().await;
+        serve_streams(&agent, echo);
+        for _ in 0..4 {
+            let mut stream = server.open(&open_to(Target::KubeApi)).await.unwrap();
+            tokio::spawn(async move { while stream.write_all(&[7; 999]).await.is_ok() {} });
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        agent.close(CloseCode::Normal, "it was enough");
+        let mut phase = server.phase();
+        let closed = phase.wait_for(|phase| matches!(phase, Phase::Closed(_)));
+        let closed = within(closed).await.unwrap().clone();
+        let end = End::ClosedByPeer {
+            code: CloseCode::Normal,
+            reason: "it was enough".into(),
+        };
+        assert_eq!(closed, Phase::Closed(end));
+    }
+}
+
 #[tokio::test]
 async fn pieces_written_together_arrive_in_order() {
     let (server, agent) = pair().await;
