@@ -207,7 +207,7 @@ impl Acceptor {
         channel: Option<&[u8]>,
         admit: impl FnOnce(Verified) -> F,
     ) -> Result<Accepted, AcceptError> {
-        let mut carrier = Carrier::new(Box::new(io), Role::Server).await;
+        let mut carrier = Carrier::new(Box::new(io), Role::Server);
         let admitted = tokio::time::timeout(self.patience, async {
             let message = carrier.receive().await;
             let (verified, signed_bytes) = self.verify(message, upgrade, channel)?;

@@ -12,7 +12,7 @@ pub use trust::{PinError, Trust, fetch_ca, fetch_pinned};
 
 use crate::{
     CHANNEL_BINDING_LABEL, Io, Memory,
-    carrier::{Carrier, websocket_config},
+    carrier::Carrier,
     identity::{self, KeyError, KeyPair},
     mux,
     session::{self, Driver, Keeper, Session},
@@ -24,7 +24,11 @@ use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use std::{io, sync::Arc, time::Duration};
 use tokio_rustls::{TlsConnector, client::TlsStream};
-use tokio_tungstenite::tungstenite::{self, handshake::client::generate_key, protocol::Role};
+use tokio_tungstenite::tungstenite::{
+    self,
+    handshake::client::generate_key,
+    protocol::{Role, WebSocketConfig},
+};
 use tunnel_proto::{
     CONNECT_PATH, NONCE_HEADER, NONCE_LEN, SUBPROTOCOL,
     hello::{
@@ -38,6 +42,9 @@ use url::Url;
 
 /// How long each step may take: name and TCP, TLS, upgrade, hello.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How much is read at a time of the answer to an upgrade, in bytes.
+const RESPONSE: usize = 4 * 1024;
 
 /// Where to dial and whom to trust.
 #[derive(Clone, Debug)]
@@ -406,7 +413,7 @@ async fn upgrade(
     let handshake = Box::pin(tokio_tungstenite::client_async_with_config(
         request,
         stream,
-        Some(websocket_config()),
+        Some(WebSocketConfig::default().read_buffer_size(RESPONSE)),
     ));
     let (socket, response) = limited("upgrade", handshake)
         .await?
@@ -418,7 +425,7 @@ async fn upgrade(
         .filter(|nonce| nonce.len() == NONCE_LEN)
         .ok_or_else(|| DialError::NotLariat("no nonce in its upgrade response".into()))?;
     // A server says nothing before it has heard the hello.
-    let carrier = Carrier::new(socket.into_inner(), Role::Client).await;
+    let carrier = Carrier::new(socket.into_inner(), Role::Client);
     Ok((carrier, nonce))
 }
 

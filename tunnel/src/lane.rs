@@ -151,8 +151,9 @@ impl Lane {
         if let Some(fault) = fault
             && let Some(message) = self.link.abort(CloseCode::ProtocolError, &fault)
             && let Place::On { carrier, .. } = &mut self.place
-            && carrier.start_send(message).is_ok()
+            && let Poll::Ready(Ok(())) = carrier.poll_ready(cx)
         {
+            carrier.start_send(message);
             let _ = carrier.poll_flush(cx);
         }
         self.control.ended(end);
@@ -284,7 +285,7 @@ impl Lane {
             let Some(message) = self.link.poll_message(now) else {
                 break;
             };
-            carrier.start_send(message)?;
+            carrier.start_send(message);
             *unflushed = true;
         }
         Ok(())
