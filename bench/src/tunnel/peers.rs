@@ -327,13 +327,11 @@ pub async fn delay(folder: &Path, arguments: &[String]) -> anyhow::Result<Proces
     Process::own(&place, "delay", arguments).await
 }
 
-/// Ports of loopback that nobody listens on now.
+/// Ports of loopback that nobody listens on now, and no outgoing connection gets: rathole listens on each only when its
+/// client has come for it, over some of many connections.
 fn free_ports(count: usize) -> anyhow::Result<Vec<u16>> {
-    let listeners: Vec<TcpListener> = (0..count)
-        .map(|_| TcpListener::bind("127.0.0.1:0"))
-        .collect::<Result<_, _>>()?;
-    let ports = listeners
-        .iter()
-        .map(|listener| Ok(listener.local_addr()?.port()));
-    ports.collect()
+    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let ports: Vec<u16> = (12_000..32_000).filter(free).take(count).collect();
+    anyhow::ensure!(ports.len() == count, "no {count} ports are free");
+    Ok(ports)
 }

@@ -7,7 +7,10 @@ use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper_util::rt::TokioIo;
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    client::{
+        Resumption,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
     crypto::CryptoProvider,
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject};
@@ -19,6 +22,9 @@ const CA_PATH: &str = "/cacerts";
 
 /// Largest CA bundle, in bytes.
 const MAX_CA: usize = 256 * 1024;
+
+/// Servers whose tickets are kept; there is one, or a few replicas. rustls makes room for 256.
+const SERVERS: usize = 4;
 
 /// Who vouches for the server's certificate.
 #[derive(Clone, Debug)]
@@ -75,11 +81,13 @@ impl Trust {
     /// TLS 1.3 only: both ends are ours.
     pub(super) fn client_config(&self) -> Result<ClientConfig, rustls::Error> {
         let builder = tls13()?;
-        Ok(match self {
+        let mut config = match self {
             Self::Platform => builder.with_platform_verifier()?,
             Self::Roots(roots) => builder.with_root_certificates(Arc::clone(roots)),
         }
-        .with_no_client_auth())
+        .with_no_client_auth();
+        config.resumption = Resumption::in_memory_sessions(SERVERS);
+        Ok(config)
     }
 }
 
