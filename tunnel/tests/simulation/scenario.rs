@@ -295,7 +295,8 @@ impl Scenario {
         sleep(world.settings.resume_window + Duration::from_secs(20)).await;
         self.all_connected().await?;
         self.probe_all().await;
-        sleep(Duration::from_secs(2)).await;
+        // Bulk lanes that nobody uses have gone.
+        sleep(Duration::from_secs(70)).await;
         self.check_rest();
         let carriers = self.carriers();
         self.end().await;
@@ -349,7 +350,7 @@ impl Scenario {
                 left += streams.own_streams + streams.peer_streams;
                 left += streams.unread + streams.queued.iter().sum::<usize>();
             }
-            if left > 0 {
+            if left > 0 || stats.bulk.open {
                 let fault = format!("left in {}: {stats:?}", session.id());
                 self.world.ledger.fault(fault);
             }
