@@ -47,8 +47,6 @@ pub(super) struct Incoming {
     frame: Option<(FrameHeader, usize)>,
     /// The first fragments of a message. Nobody we know sends any, but a proxy may.
     fragments: Option<BytesMut>,
-    /// How long the last frame was: the next one may be like it.
-    last: usize,
 }
 
 impl Incoming {
@@ -58,7 +56,6 @@ impl Incoming {
             input: BytesMut::new(),
             frame: None,
             fragments: None,
-            last: 0,
         }
     }
 
@@ -91,9 +88,7 @@ impl Incoming {
             None => HEADER,
         };
         if self.input.capacity() - self.input.len() < needed {
-            let size = (self.input.len() + needed)
-                .max(self.last + HEADER)
-                .max(LITTLE);
+            let size = (self.input.len() + needed).max(LITTLE);
             let mut input = BytesMut::with_capacity(size);
             input.extend_from_slice(&self.input);
             self.input = input;
@@ -111,7 +106,6 @@ impl Incoming {
                 return Ok(None);
             }
             let mut payload = self.input.split_to(len);
-            self.last = len;
             if let Some(key) = header.mask {
                 mask(&mut payload, key);
             }
