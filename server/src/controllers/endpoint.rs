@@ -55,14 +55,15 @@ pub(super) async fn keep(
     tunnel: &Arc<Tunnel>,
     kept: &Arc<Kept>,
 ) {
-    let client = client(cluster, tunnel);
     let mut changed = changes(app, cluster);
     loop {
+        // A client costs 20 KiB, so there is none where nothing is to be done.
         if has_endpoint(app, cluster) {
             let feeding = async {
-                let mut keeper = Keeper::new(app, cluster, kept, client.clone());
-                keeper.remember().await;
+                let client = client(cluster, tunnel);
                 let news = watches(&client);
+                let mut keeper = Keeper::new(app, cluster, kept, client);
+                keeper.remember().await;
                 let changes = changes(app, cluster);
                 Box::pin(follow::run(&mut keeper, changes, news)).await;
             };
@@ -72,7 +73,11 @@ pub(super) async fn keep(
             }
         } else {
             let withdrawing = async {
-                Box::pin(withdraw::withdraw(app, cluster, &client)).await;
+                Box::pin(async {
+                    let client = client(cluster, tunnel);
+                    withdraw::withdraw(app, cluster, &client).await;
+                })
+                .await;
                 pending::<()>().await;
             };
             tokio::select! {

@@ -92,6 +92,26 @@ fn a_lane_that_nobody_uses_goes_and_comes_again() {
 }
 
 #[test]
+fn a_lane_that_nobody_uses_goes_whatever_becomes_of_its_connections() {
+    for seed in 1..=12 {
+        simulate(|| async {
+            let mut pair = pair(seed).await;
+            pair.open();
+            for _ in 0..8 {
+                sleep(IDLE / 4).await;
+                pair.scenario.world.network.befall(0, Fate::Reset);
+            }
+            sleep(Duration::from_secs(5)).await;
+            for end in [&pair.near, &pair.far] {
+                let bulk = end.bulk();
+                assert!(!bulk.open && bulk.begun == 1, "seed {seed}: {bulk:?}");
+            }
+            pair.finish(seed).await;
+        });
+    }
+}
+
+#[test]
 fn a_stream_that_is_opened_as_the_lane_goes_is_served_all_the_same() {
     for seed in 1..=40 {
         simulate(|| async {

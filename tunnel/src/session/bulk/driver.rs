@@ -117,10 +117,11 @@ impl LaneDriver {
         }
         let streams = self.opener.stats().unwrap_or_default();
         let status = self.control.status();
-        // What was written, and the ends of streams, have arrived.
+        // What was written, and the ends of streams, have arrived. What the peer wrote has too, where the
+        // lane is about to be closed: it has had a connection for a while.
         streams.own_streams + streams.peer_streams == 0
-            && status.attached
             && status.unacknowledged == 0
+            && (status.attached || self.state == State::Running)
     }
 
     /// How long it may be unused; `None`: for ever.
