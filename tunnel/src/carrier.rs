@@ -14,6 +14,7 @@ use bytes::Bytes;
 use incoming::{Got, Incoming};
 use outgoing::Outgoing;
 use std::{
+    error::Error,
     fmt,
     future::poll_fn,
     io,
@@ -106,7 +107,7 @@ impl fmt::Debug for Carrier {
 }
 
 /// The peer has sent what no message can be.
-fn invalid(what: &str) -> io::Error {
+fn invalid(what: impl Into<Box<dyn Error + Send + Sync>>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
 

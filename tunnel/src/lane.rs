@@ -79,6 +79,16 @@ enum Place {
     Nowhere { until: Instant, why: End },
 }
 
+impl Place {
+    fn on(carrier: Carrier) -> Self {
+        Self::On {
+            carrier: Box::new(carrier),
+            unflushed: false,
+            broken: None,
+        }
+    }
+}
+
 /// The lane is over; its [`Control`] knows why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Over;
@@ -97,11 +107,7 @@ impl Lane {
                 // A fresh link accepts offset 0.
                 let _ = link.attach(now(), Offset(0));
                 control.attached();
-                Place::On {
-                    carrier: Box::new(carrier),
-                    unflushed: false,
-                    broken: None,
-                }
+                Place::on(carrier)
             }
             None => Place::Nowhere {
                 until: now() + window,
@@ -177,11 +183,7 @@ impl Lane {
             match self.link.attach(now, new.peer_received) {
                 Ok(()) => {
                     self.control.attached();
-                    self.place = Place::On {
-                        carrier: Box::new(new.carrier),
-                        unflushed: false,
-                        broken: None,
-                    };
+                    self.place = Place::on(new.carrier);
                 }
                 // A hello that its sender has given up may arrive behind a newer one, and tells of
                 // the past. It costs the carrier, not the session, which waits for the next one.

@@ -73,11 +73,7 @@ pub(super) async fn keep(
             }
         } else {
             let withdrawing = async {
-                Box::pin(async {
-                    let client = client(cluster, tunnel);
-                    withdraw::withdraw(app, cluster, &client).await;
-                })
-                .await;
+                Box::pin(withdraw::withdraw(app, cluster, tunnel)).await;
                 pending::<()>().await;
             };
             tokio::select! {

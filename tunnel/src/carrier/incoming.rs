@@ -137,7 +137,7 @@ impl Incoming {
         let mut cursor = Cursor::new(&self.input[..]);
         let parsed = FrameHeader::parse(&mut cursor);
         let taken = cursor.position() as usize;
-        let Some((header, len)) = parsed.map_err(|error| invalid(&error.to_string()))? else {
+        let Some((header, len)) = parsed.map_err(invalid)? else {
             return Ok(None);
         };
         let len = self.check(&header, len)?;

@@ -136,6 +136,7 @@ impl Outgoing {
     fn frame(&mut self, opcode: OpCode, payload: &[u8]) {
         let key = self.is_client.then(rand::random);
         self.header(opcode, payload.len(), key);
+        self.front.reserve(payload.len());
         let Some(key) = key else {
             self.front.extend_from_slice(payload);
             return;
@@ -149,17 +150,11 @@ impl Outgoing {
 
     fn header(&mut self, opcode: OpCode, len: usize, mask: Option<[u8; 4]>) {
         let header = FrameHeader {
-            is_final: true,
-            rsv1: false,
-            rsv2: false,
-            rsv3: false,
             opcode,
             mask,
+            ..FrameHeader::default()
         };
-        let len = len as u64;
-        self.front
-            .reserve(header.len(len) + if mask.is_some() { len as usize } else { 0 });
         // Writing to memory does not fail.
-        let _ = header.format(len, &mut (&mut self.front).writer());
+        let _ = header.format(len as u64, &mut (&mut self.front).writer());
     }
 }

@@ -13,7 +13,7 @@ use tunnel::session::Session;
 use tunnel_proto::stream::Class;
 
 /// How long a lane that nobody uses is kept.
-const IDLE: Duration = Duration::from_secs(60);
+pub const IDLE: Duration = Duration::from_secs(60);
 
 struct Pair {
     scenario: Scenario,

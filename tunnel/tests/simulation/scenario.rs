@@ -2,6 +2,7 @@
 //! must come to its end.
 
 use super::{
+    lanes,
     network::{DOWN, FINE, Fate, Network, Trouble, UP, Weather},
     oracle::{Flow, MOST_PIECE, Manner, OPENER, Spec},
     trace::Trace,
@@ -296,7 +297,7 @@ impl Scenario {
         self.all_connected().await?;
         self.probe_all().await;
         // Bulk lanes that nobody uses have gone.
-        sleep(Duration::from_secs(70)).await;
+        sleep(lanes::IDLE + Duration::from_secs(10)).await;
         self.check_rest();
         let carriers = self.carriers();
         self.end().await;

@@ -10,15 +10,16 @@ use super::addresses::Addresses;
 use super::said;
 use crate::controllers::apply::FORBIDDEN;
 use crate::controllers::clear;
+use crate::controllers::client::client;
 use crate::controllers::pace::retry;
 use crate::state::App;
-use crate::tunnels;
+use crate::tunnels::{self, Tunnel};
 
 /// Takes everything away again that was made in a cluster, if anything was.
-pub(super) async fn withdraw(app: &Arc<App>, cluster: &ClusterId, client: &kube::Client) {
+pub(super) async fn withdraw(app: &Arc<App>, cluster: &ClusterId, tunnel: &Arc<Tunnel>) {
     let mut failed = 0;
     while remembers(app, cluster) {
-        match clear::people(client).await {
+        match clear::people(&client(cluster, tunnel)).await {
             Ok(changes) => {
                 info!(%cluster, changes, "the cluster has no authorized endpoint any more");
                 tunnels::record(app, cluster, forget).await;
