@@ -137,6 +137,17 @@ impl ApiError {
         Self::new(StatusCode::CONFLICT, "AlreadyExists", message).about(about)
     }
 
+    /// Whether it is the object's own name that is taken.
+    pub(crate) fn is_name_taken(&self) -> bool {
+        self.reason == "AlreadyExists" && self.details.is_some()
+    }
+
+    /// Says of a name that is taken that it was made up, as was every other one that was tried.
+    pub(crate) fn no_name_found(mut self) -> Self {
+        self.message += ", the server was not able to generate a unique name for the object";
+        self
+    }
+
     /// 410: that part of the history is gone; the client lists again.
     pub fn expired(message: impl Into<String>) -> Self {
         Self::new(StatusCode::GONE, "Expired", message)

@@ -32,6 +32,9 @@ use store::Revision;
 /// How many warnings a client gets at most.
 const MAX_WARNINGS: usize = 20;
 
+/// How many names are made up for an object that comes without one, if they are taken: kube-apiserver's number.
+const MADE_UP_NAMES: usize = 8;
+
 /// Most that all of them may be long in bytes, and each if that is not enough: kube-apiserver's limits.
 const MAX_WARNED: usize = 4 * 1024;
 const MAX_WARNING: usize = 256;
@@ -79,8 +82,30 @@ async fn review(
     Ok(object)
 }
 
-/// Writes an object that is not there yet.
+/// Writes an object that is not there yet. One that comes without a name gets one that is not taken.
 async fn begin(
+    server: &ApiServer,
+    call: &Call,
+    object: Object,
+    owner: &Ownership,
+    dry_run: bool,
+) -> Result<Object, ApiError> {
+    if !object.name().is_empty() {
+        return begin_named(server, call, object, owner, dry_run).await;
+    }
+    let mut names = 0;
+    loop {
+        names += 1;
+        match begin_named(server, call, object.clone(), owner, dry_run).await {
+            Err(error) if !error.is_name_taken() => return Err(error),
+            Err(error) if names == MADE_UP_NAMES => return Err(error.no_name_found()),
+            Err(_) => {}
+            Ok(made) => return Ok(made),
+        }
+    }
+}
+
+async fn begin_named(
     server: &ApiServer,
     call: &Call,
     mut object: Object,

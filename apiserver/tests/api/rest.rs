@@ -1,11 +1,13 @@
 //! Requests for resources, answered over a real store.
 
 use crate::harness::{APPLY, JSON, LIMIT, Setup, TestServer, kinds, user, whole};
+use apiserver::admission::Hooks;
 use apiserver::serve::{Attributes, Authorizer, Body, Decision, User};
 use http::Response;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 const WIDGETS: &str = "/apis/example.org/v1/namespaces/default/widgets";
 
@@ -91,6 +93,52 @@ async fn an_object_is_made_read_changed_and_deleted() {
     assert_eq!((code, &status["status"]), (200, &json!("Success")));
     assert_eq!(server.ask("GET", &path, Value::Null).await.0, 404);
     assert_eq!(server.ask("DELETE", &path, Value::Null).await.0, 404);
+}
+
+/// Names objects by how many it has named, a few times the same.
+#[derive(Debug, Default)]
+struct Counting(AtomicUsize);
+
+impl Counting {
+    const SAME: usize = 5;
+}
+
+impl Hooks for Counting {
+    fn name(&self) -> Option<String> {
+        let named = self.0.fetch_add(1, Ordering::Relaxed);
+        Some(format!("w-{}", named / Self::SAME))
+    }
+}
+
+/// Names every object alike.
+#[derive(Debug)]
+struct Alike;
+
+impl Hooks for Alike {
+    fn name(&self) -> Option<String> {
+        Some("w".into())
+    }
+}
+
+#[tokio::test]
+async fn a_made_up_name_that_is_taken_is_made_up_again() {
+    let widget = json!({"apiVersion": "example.org/v1", "kind": "Widget", "spec": {}});
+    let mut counted = kinds::widgets();
+    counted.hooks = Arc::new(Counting::default());
+    let server = TestServer::start([counted]);
+    for name in ["w-0", "w-1", "w-2"] {
+        let made = server.make(WIDGETS, widget.clone()).await;
+        assert_eq!(made["metadata"]["name"], name);
+    }
+    let mut alike = kinds::widgets();
+    alike.hooks = Arc::new(Alike);
+    let server = TestServer::start([alike]);
+    server.make(WIDGETS, widget.clone()).await;
+    let (code, refused) = server.ask("POST", WIDGETS, widget).await;
+    assert_eq!((code, &refused["reason"]), (409, &json!("AlreadyExists")));
+    let wanted = "widgets.example.org \"w\" already exists, the server was not able to generate a \
+        unique name for the object";
+    assert_eq!(refused["message"], wanted);
 }
 
 #[tokio::test]
