@@ -5,7 +5,7 @@ mod rules;
 
 pub use rules::Policy;
 
-use futures::{StreamExt as _, TryStreamExt as _, pin_mut};
+use futures::{StreamExt as _, pin_mut};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
     Api, Client,
@@ -47,12 +47,13 @@ pub async fn watch(kube: Client, namespace: String, current: Current, stop: Canc
     let maps: Api<ConfigMap> = Api::namespaced(kube, &namespace);
     let only_ours = watcher::Config::default().fields(&format!("metadata.name={CONFIG_MAP}"));
     let events = watcher(maps, only_ours).default_backoff();
-    let events = events
-        .inspect_err(|error| warn!(%error, "cannot watch the policy; the last one stays in force"))
-        .take_until(stop.cancelled_owned());
+    let events = events.take_until(stop.cancelled_owned());
     pin_mut!(events);
     let mut seen_in_list = false;
+    let mut is_away = false;
     while let Some(event) = events.next().await {
+        // That a list begins says nothing yet.
+        let begins = matches!(event, Ok(watcher::Event::Init));
         match event {
             Ok(watcher::Event::Init) => seen_in_list = false,
             Ok(watcher::Event::InitApply(map) | watcher::Event::Apply(map)) => {
@@ -61,7 +62,17 @@ pub async fn watch(kube: Client, namespace: String, current: Current, stop: Canc
             }
             Ok(watcher::Event::Delete(_)) => deny_missing(&current, &namespace),
             Ok(watcher::Event::InitDone) if !seen_in_list => deny_missing(&current, &namespace),
-            Ok(watcher::Event::InitDone) | Err(_) => {}
+            Ok(watcher::Event::InitDone) => {}
+            Err(error) => {
+                // It is tried again and again; once is enough.
+                if !std::mem::replace(&mut is_away, true) {
+                    warn!(%error, "cannot watch the policy; the last one stays in force");
+                }
+                continue;
+            }
+        }
+        if !begins && std::mem::take(&mut is_away) {
+            info!("watching the policy again");
         }
     }
 }

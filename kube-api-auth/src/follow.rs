@@ -61,7 +61,8 @@ async fn follow<K>(
     while let Some(event) = events.next().await {
         match event {
             Ok(event) => {
-                if std::mem::take(&mut is_away) {
+                // That a list begins says nothing yet.
+                if !matches!(event, Event::Init) && std::mem::take(&mut is_away) {
                     info!(what, "following the cluster again");
                 }
                 take_in(event);

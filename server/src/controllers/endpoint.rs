@@ -15,11 +15,9 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::Api;
-use kube::runtime::WatchStreamExt as _;
-use kube::runtime::watcher::{Config, Event, watcher};
+use kube::runtime::watcher::{Config, Event};
 use lariat_api::ConditionStatus::{False, True, Unknown};
 use lariat_api::downstream::{ClusterAuthToken, ClusterUserAttribute};
 use lariat_api::{Cluster, ClusterId, condition, set_condition};
@@ -128,17 +126,14 @@ enum News {
 fn watches(client: &kube::Client) -> Watches<News> {
     let ours = |label: &str| Config::default().labels(label);
     let tokens = ClusterAuthToken::everywhere(client);
-    let tokens = watcher(tokens, ours(ClusterAuthToken::LABEL)).default_backoff();
     let users = ClusterUserAttribute::everywhere(client);
-    let users = watcher(users, ours(ClusterUserAttribute::LABEL)).default_backoff();
     let (namespace, name) = API_SERVICE;
-    let servers: Api<EndpointSlice> = Api::namespaced(client.clone(), namespace);
+    let servers = Api::namespaced(client.clone(), namespace);
     let only = Config::default().fields(&format!("metadata.name={name}"));
-    let servers = watcher(servers, only).default_backoff();
     futures::stream::select_all([
-        tokens.map_ok(News::Token).boxed(),
-        users.map_ok(News::User).boxed(),
-        servers.map_ok(News::Servers).boxed(),
+        follow::watch(tokens, ours(ClusterAuthToken::LABEL), News::Token),
+        follow::watch(users, ours(ClusterUserAttribute::LABEL), News::User),
+        follow::watch(servers, only, News::Servers),
     ])
 }
 

@@ -25,8 +25,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding};
 use kube::api::{Api, Patch, PatchParams};
 use kube::core::PartialObjectMeta;
-use kube::runtime::WatchStreamExt as _;
-use kube::runtime::watcher::{Config, Event, watcher};
+use kube::runtime::watcher::{Config, Event};
 use lariat_api::ConditionStatus::{False, True};
 use lariat_api::{Cluster, ClusterId, Project, ResourceQuotaLimit, Setting, set_condition};
 use serde_json::json;
@@ -384,20 +383,13 @@ struct Plans {
 }
 
 fn watches(client: &kube::Client) -> Watches<News> {
-    let ours = Config::default().labels(names::MANAGED);
-    let roles: Api<ClusterRole> = Api::all(client.clone());
-    let roles = watcher(roles, ours.clone()).default_backoff();
-    let whole: Api<ClusterRoleBinding> = Api::all(client.clone());
-    let whole = watcher(whole, ours.clone()).default_backoff();
-    let within: Api<RoleBinding> = Api::all(client.clone());
-    let within = watcher(within, ours).default_backoff();
+    let ours = || Config::default().labels(names::MANAGED);
     let namespaces: Api<PartialObjectMeta<Namespace>> = Api::all(client.clone());
-    let namespaces = watcher(namespaces, Config::default()).default_backoff();
     futures::stream::select_all([
-        roles.map_ok(News::Role).boxed(),
-        whole.map_ok(News::ClusterBinding).boxed(),
-        within.map_ok(News::Binding).boxed(),
-        namespaces.map_ok(News::Namespace).boxed(),
+        follow::watch(Api::all(client.clone()), ours(), News::Role),
+        follow::watch(Api::all(client.clone()), ours(), News::ClusterBinding),
+        follow::watch(Api::all(client.clone()), ours(), News::Binding),
+        follow::watch(namespaces, Config::default(), News::Namespace),
     ])
 }
 

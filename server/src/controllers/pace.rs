@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use kube::runtime::utils::Backoff;
+use kube::runtime::watcher::DefaultBackoff;
 use tokio::time::Instant;
 
 /// How long changes are gathered before they are carried out together.
@@ -23,9 +25,56 @@ pub(super) fn retry(failed: u32) -> Duration {
     doubled.min(last)
 }
 
+/// How long a watch that fails waits before its next attempt: longer after each, up to a minute, and briefly again
+/// when none has failed for two. Kube's own begins anew with every attempt, as it counts as a success that one begins.
+#[derive(Default)]
+pub(super) struct Patience(DefaultBackoff);
+
+impl Iterator for Patience {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        self.0.next().map(|wait| 2 * wait)
+    }
+}
+
+impl Backoff for Patience {
+    fn reset(&mut self) {}
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::controllers::follow::watch;
+    use futures::StreamExt as _;
+    use http::{Request, Response};
+    use k8s_openapi::api::core::v1::Namespace;
+    use kube::client::Body;
+    use kube::runtime::watcher::Config;
+    use std::convert::Infallible;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cluster_that_forbids_a_watch_is_asked_more_and_more_seldom() {
+        let forbids = tower::service_fn(async |_: Request<Body>| {
+            let status = serde_json::json!({"kind": "Status", "status": "Failure", "code": 403});
+            let answer = Response::builder().status(403);
+            Ok::<_, Infallible>(
+                answer
+                    .body(Body::from(status.to_string().into_bytes()))
+                    .unwrap(),
+            )
+        });
+        let namespaces = kube::Api::<Namespace>::all(kube::Client::new(forbids, "default"));
+        let events = watch(namespaces, Config::default(), |event| event);
+        let mut refused = events.filter(|event| std::future::ready(event.is_err()));
+        let begun = Instant::now();
+        let mut asked = 0;
+        while begun.elapsed() < Duration::from_secs(600) {
+            refused.next().await;
+            asked += 1;
+        }
+        assert!((10..22).contains(&asked), "{asked} times in ten minutes");
+    }
 
     #[test]
     fn failures_are_tried_again_later_and_later() {

@@ -7,15 +7,14 @@ mod wanted;
 use std::collections::BTreeMap;
 
 use futures::stream::BoxStream;
-use futures::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::{LimitRange, ResourceQuota};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{Api, ListParams};
-use kube::runtime::WatchStreamExt as _;
-use kube::runtime::watcher::{Config, Error as WatchError, Event, watcher};
+use kube::runtime::watcher::{Config, Error as WatchError, Event};
 use lariat_api::ResourceQuotaLimit;
 
 use super::apply::Hand;
+use super::follow;
 use super::mirror::{Mirror, TooMany};
 use super::names;
 use super::namespaces::Space;
@@ -70,16 +69,10 @@ pub(super) async fn are_left(client: &kube::Client) -> kube::Result<bool> {
 /// Watches all of them.
 pub(super) fn follow(client: &kube::Client) -> [BoxStream<'static, Result<News, WatchError>>; 3] {
     let ours = || Config::default().labels(names::MANAGED);
-    let quotas: Api<ResourceQuota> = Api::all(client.clone());
-    let ranges: Api<LimitRange> = Api::all(client.clone());
-    let policies: Api<NetworkPolicy> = Api::all(client.clone());
-    let quotas = watcher(quotas, ours()).default_backoff();
-    let ranges = watcher(ranges, ours()).default_backoff();
-    let policies = watcher(policies, ours()).default_backoff();
     [
-        quotas.map_ok(News::Quota).boxed(),
-        ranges.map_ok(News::Range).boxed(),
-        policies.map_ok(News::Policy).boxed(),
+        follow::watch(Api::all(client.clone()), ours(), News::Quota),
+        follow::watch(Api::all(client.clone()), ours(), News::Range),
+        follow::watch(Api::all(client.clone()), ours(), News::Policy),
     ]
 }
 
