@@ -9,7 +9,7 @@ use std::sync::Arc;
 use telemetry::Traces;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{Instrument as _, debug, debug_span};
-use tunnel::http::{end_watch_when, is_watch};
+use tunnel::http::{Asker, end_watch_when, is_watch};
 use tunnel::session::{Inbound, Incoming, IncomingError, Session, Stream};
 use tunnel_proto::stream::{RefusalReason, Target};
 
@@ -85,21 +85,23 @@ impl Streams {
         drain: CancellationToken,
         tasks: TaskTracker,
     ) -> Result<(), hyper::Error> {
-        let service = service_fn(|request: Request<IncomingBody>| async {
+        let service = service_fn(|mut request: Request<IncomingBody>| async {
+            let asker = Asker::of(&mut request);
             let policy = self.policy.get();
             let watches = is_watch(request.uri().query().unwrap_or_default());
             let span = traces::begin(&self.traces, &request);
             let forwarded = self.forwarder.forward(request, &policy, &tasks, &span);
             let response = forwarded.instrument(span.in_log()).await;
             span.set_status(response.status());
-            Ok::<_, std::convert::Infallible>(response.map(|body| {
+            let response = response.map(|body| {
                 let body = if watches {
                     end_watch_when(body, drain.clone()).boxed_unsync()
                 } else {
                     body
                 };
                 traces::until_sent(body, span)
-            }))
+            });
+            Ok::<_, std::convert::Infallible>(asker.answer(response, &tasks))
         });
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())

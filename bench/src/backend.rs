@@ -17,6 +17,8 @@ use tokio::{
     net::TcpListener,
 };
 use tokio_rustls::TlsAcceptor;
+use tokio_util::task::TaskTracker;
+use tunnel::http::Asker;
 
 /// `/bulk/N` answers N MiB in pieces of this size.
 const PIECE: usize = 64 * 1024;
@@ -131,15 +133,20 @@ pub async fn listen(tls: Arc<rustls::ServerConfig>) -> anyhow::Result<u16> {
 /// # Errors
 /// When it breaks.
 pub async fn serve(
-    io: impl AsyncRead + AsyncWrite + Unpin,
+    io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     cluster: Option<Arc<Cluster>>,
 ) -> Result<(), hyper::Error> {
-    let service = service_fn(move |request| {
+    let service = service_fn(move |mut request| {
         let cluster = cluster.clone();
-        async move { Ok::<_, Infallible>(answer(request, cluster.as_ref()).await) }
+        async move {
+            let asker = Asker::of(&mut request);
+            let response = answer(request, cluster.as_ref()).await;
+            Ok::<_, Infallible>(asker.answer(response, &TaskTracker::new()))
+        }
     });
     hyper::server::conn::http1::Builder::new()
         .serve_connection(TokioIo::new(io), service)
+        .with_upgrades()
         .await
 }
 

@@ -31,7 +31,7 @@ use apiserver::error::ApiError;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version, header};
 use http_body_util::BodyExt as _;
 use telemetry::Span;
-use tunnel::http::strip_hop_by_hop;
+use tunnel::http::{AnswerBody, ask_unframed, strip_hop_by_hop};
 use tunnel_proto::stream::Class;
 
 use crate::authn::session::CSRF_HEADER;
@@ -119,7 +119,12 @@ pub(crate) async fn handle(
     let kept = is_watch.then(|| watch::Kept::of(&request)).flatten();
     let mut request = request.map(|body| bodies::request(body, context.audit.clone()));
     let asking = begin_asking(&context.trace, &mut request, class);
-    let sent = client.request(request).await;
+    let sent = if is_watch && !upgrades {
+        ask_unframed(client, request).await
+    } else {
+        let sent = client.request(request).await;
+        sent.map(|response| response.map(AnswerBody::Framed))
+    };
     let mut response = sent.map_err(|error| {
         asking.fail(&error);
         errors::failed(&cluster, &error)

@@ -4,8 +4,10 @@
 //! Connections are kept alive and reused, so a request costs one round trip and no handshake.
 //! Bodies, trailers and upgraded connections are streamed, never collected.
 
+mod unframed;
 mod watch;
 
+pub use unframed::{AnswerBody, Asker, ask_unframed};
 pub use watch::{EndingWatch, end_watch_when, is_watch};
 
 use crate::session::{OpenError, Session, Stream, refusal_in};

@@ -17,6 +17,7 @@ use hyper_util::rt::TokioIo;
 use std::{convert::Infallible, sync::Arc, time::Duration};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_util::task::TaskTracker;
+use tunnel::http::Asker;
 use tunnel::session::{self, Session};
 use tunnel_proto::stream::{RefusalReason, Target};
 
@@ -60,6 +61,7 @@ pub(super) async fn answer(agent: Arc<Simulated>, session: Session, tasks: TaskT
     while let Some(incoming) = session.accept().await {
         agent.took_stream();
         let (agent, over) = (Arc::clone(&agent), session.over().clone());
+        let answering = tasks.clone();
         let answered = async move {
             let inbound = incoming.preamble().await?;
             if inbound.open.target != Target::KubeApi {
@@ -72,7 +74,7 @@ pub(super) async fn answer(agent: Arc<Simulated>, session: Session, tasks: TaskT
                     over.cancelled().await;
                     return Ok(());
                 }
-                serve(stream, &agent).await?;
+                serve(stream, &agent, &answering).await?;
             }
             anyhow::Ok(())
         };
@@ -80,11 +82,16 @@ pub(super) async fn answer(agent: Arc<Simulated>, session: Session, tasks: TaskT
     }
 }
 
-async fn serve(stream: session::Stream, agent: &Arc<Simulated>) -> hyper::Result<()> {
+async fn serve(
+    stream: session::Stream,
+    agent: &Arc<Simulated>,
+    tasks: &TaskTracker,
+) -> hyper::Result<()> {
     let io = TokioIo::new(Slow::new(stream, agent.behaviour().read));
-    let service = service_fn(move |request| {
-        let agent = Arc::clone(agent);
-        async move { Ok::<_, Infallible>(respond(request, &agent).await) }
+    let service = service_fn(move |mut request| async move {
+        let asker = Asker::of(&mut request);
+        let response = respond(request, agent).await;
+        Ok::<_, Infallible>(asker.answer(response, tasks))
     });
     hyper::server::conn::http1::Builder::new()
         .serve_connection(io, service)

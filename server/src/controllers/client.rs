@@ -10,9 +10,9 @@ use http::header::{CONNECTION, HeaderName, HeaderValue, USER_AGENT};
 use http::{Request, Response, Uri};
 use http_body::{Body as HttpBody, Frame};
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::Incoming;
 use kube::client::Body;
 use lariat_api::{ClusterId, USER_CONTROLLERS};
+use tunnel::http::{AnswerBody, ask_unframed};
 use tunnel_proto::stream::Class;
 
 use crate::edge::{self, BoxError, full};
@@ -65,15 +65,13 @@ async fn ask(
     let body = body.map_err(|never| match never {}).boxed_unsync();
     let request = Request::from_parts(parts, body);
     let answered = async {
-        let answer = tunnel.client(class).request(request).await?;
-        let (parts, body) = answer.into_parts();
-        let body = if watches {
-            Bounded { body, since: 0 }.boxed_unsync()
-        } else {
-            let whole = Limited::new(body, MAX_ANSWER).collect().await?;
-            full(whole.to_bytes())
-        };
-        Ok::<_, BoxError>(Response::from_parts(parts, body))
+        if watches {
+            let answer = ask_unframed(tunnel.client(class), request).await?;
+            return Ok(answer.map(|body| Bounded { body, since: 0 }.boxed_unsync()));
+        }
+        let (parts, body) = tunnel.client(class).request(request).await?.into_parts();
+        let whole = Limited::new(body, MAX_ANSWER).collect().await?;
+        Ok::<_, BoxError>(Response::from_parts(parts, full(whole.to_bytes())))
     };
     let answered = tokio::time::timeout(PATIENCE, answered).await;
     answered.map_err(|_| format!("no answer within {} s", PATIENCE.as_secs()))?
@@ -81,7 +79,7 @@ async fn ask(
 
 /// The answer to a watch, whose events are not read beyond a limit: a cluster can send what it likes.
 struct Bounded {
-    body: Incoming,
+    body: AnswerBody,
     /// Bytes since the beginning of the event.
     since: usize,
 }
@@ -112,7 +110,7 @@ impl HttpBody for Bounded {
             let message = format!("an event is longer than {MAX_ANSWER} bytes");
             return Poll::Ready(Some(Err(message.into())));
         }
-        polled.map_err(BoxError::from)
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

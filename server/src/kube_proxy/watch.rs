@@ -24,7 +24,7 @@ use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
-use tunnel::http::end_watch_when;
+use tunnel::http::{AnswerBody, end_watch_when};
 
 use super::bodies;
 use crate::authz::Ongoing;
@@ -102,7 +102,7 @@ impl Kept {
 pub(super) fn response(
     kept: Option<Kept>,
     answer: &Parts,
-    body: Incoming,
+    body: AnswerBody,
     tunnel: Arc<Tunnel>,
     ongoing: Arc<Ongoing>,
 ) -> Body {

@@ -31,7 +31,9 @@ use serde_json::json;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tunnel::dial::{Connected, DialError, Dialer, Introduction, Trust};
+use tunnel::http::Asker;
 use tunnel::identity::KeyPair;
 use tunnel::session::Session;
 use tunnel_proto::hello::AgentKind;
@@ -251,10 +253,10 @@ where
     F: Fn(Request<Incoming>) -> Fut + Clone + Send + 'static,
     Fut: Future<Output = Answer> + Send + 'static,
 {
-    let session = session.clone();
+    let (session, tasks) = (session.clone(), TaskTracker::new());
     tokio::spawn(async move {
         while let Some(incoming) = session.accept().await {
-            let each = each.clone();
+            let (each, tasks) = (each.clone(), tasks.clone());
             tokio::spawn(async move {
                 let Ok(inbound) = incoming.preamble().await else {
                     return;
@@ -262,9 +264,10 @@ where
                 let Ok(stream) = inbound.accept().await else {
                     return;
                 };
-                let service = service_fn(move |request| {
-                    let answer = each(request);
-                    async { Ok::<_, Infallible>(answer.await) }
+                let service = service_fn(move |mut request| {
+                    let asker = Asker::of(&mut request);
+                    let (answer, tasks) = (each(request), tasks.clone());
+                    async move { Ok::<_, Infallible>(asker.answer(answer.await, &tasks)) }
                 });
                 let _ = hyper::server::conn::http1::Builder::new()
                     .serve_connection(TokioIo::new(stream), service)

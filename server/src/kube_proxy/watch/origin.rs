@@ -9,14 +9,15 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use http_body::{Body as HttpBody, Frame};
-use hyper::body::Incoming;
 use tracing::debug;
+use tunnel::http::{AnswerBody, ask_unframed};
 use tunnel_proto::stream::Class;
 
 use super::asked::Again;
 use super::body::{Answer, Reply, Source};
 use super::events::Format;
 use crate::authz::Ongoing;
+use crate::edge::BoxError;
 use crate::kube_proxy::bodies::no_body;
 use crate::tunnels::Tunnel;
 
@@ -95,7 +96,7 @@ impl Known {
             return Reply::Refused;
         };
         *request.headers_mut() = self.headers.map();
-        let sent = tunnel.client(Class::Watch).request(request).await;
+        let sent = ask_unframed(tunnel.client(Class::Watch), request).await;
         match sent {
             Ok(response) => self.reply(response, tunnel),
             Err(error) => {
@@ -105,7 +106,7 @@ impl Known {
         }
     }
 
-    fn reply(&self, response: Response<Incoming>, tunnel: Arc<Tunnel>) -> Reply<Carried> {
+    fn reply(&self, response: Response<AnswerBody>, tunnel: Arc<Tunnel>) -> Reply<Carried> {
         let (parts, body) = response.into_parts();
         match parts.status {
             StatusCode::OK if super::format_of(&parts) == Some(self.format) => {
@@ -134,13 +135,13 @@ fn retry_after(headers: &HeaderMap) -> Duration {
 
 /// An answer, and the session that it comes by.
 pub(super) struct Carried {
-    body: Incoming,
+    body: AnswerBody,
     tunnel: Arc<Tunnel>,
 }
 
 impl Carried {
     /// The first answer.
-    pub(super) fn new(body: Incoming, tunnel: Arc<Tunnel>) -> Self {
+    pub(super) fn new(body: AnswerBody, tunnel: Arc<Tunnel>) -> Self {
         Self { body, tunnel }
     }
 }
@@ -153,12 +154,12 @@ impl Answer for Carried {
 
 impl HttpBody for Carried {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BoxError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         Pin::new(&mut self.body).poll_frame(context)
     }
 }
