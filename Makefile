@@ -190,7 +190,7 @@ bench-fleet: setup ## Measure one server with 1,000 simulated clusters, 2,000 pe
 .PHONY: bench-tunnel
 bench-tunnel: setup ## Measure the tunnel beside bare TLS, rathole, bore and remotedialer; writes docs/benchmarks (release build; 25 minutes)
 	@.ci/setup go tunnels
-	$(CARGO) build --release $(LOCKED) --bin bench-tunnel
+	$(CARGO) build --release $(LOCKED) --bin lariat-server --bin bench-tunnel
 	$(RELEASE)/bench-tunnel $(BENCH_FLAGS)
 
 PROPERTY_CASES ?= 1000000

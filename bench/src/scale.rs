@@ -3,36 +3,24 @@
 //! The server has the first core; the agents and who asks have the second.
 
 mod asking;
+mod herd;
 mod report;
 
+pub(crate) use herd::Herd;
 pub use report::Report;
 
-use crate::{
-    cpu,
-    endpoint::Endpoint,
-    goal::Wanted::AtMost,
-    memory,
-    simulator::{Behaviour, Mix, Returned, Simulator, clusters},
-    tunnel::cores::Cores,
-};
+use crate::{cpu, endpoint::Endpoint, goal::Wanted::AtMost, memory, simulator::Returned};
 use asking::Asked;
-use e2e::lariat::{Server, ServerOptions};
+use herd::{AT_ONCE, LIMIT};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use std::{
     path::Path,
     time::{Duration, Instant},
 };
 use testbed::Testbed;
-use tunnel::dial::{Dialer, Trust};
-
-/// Requests to the management API at the same time, and first handshakes.
-const AT_ONCE: usize = 32;
 
 /// What happens around the measurement is over after so long.
 const SETTLE: Duration = Duration::from_secs(20);
-
-/// Longest wait for all agents. What takes longer has failed.
-const LIMIT: Duration = Duration::from_secs(300);
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
@@ -52,8 +40,7 @@ pub struct Size {
 /// The server and its agents.
 struct Scale<'a> {
     size: Size,
-    server: Server<'a>,
-    simulator: Simulator,
+    herd: Herd<'a>,
     endpoint: Endpoint,
     ids: Vec<String>,
 }
@@ -68,72 +55,42 @@ pub async fn measure(
     size: Size,
     report: &mut Report,
 ) -> anyhow::Result<()> {
-    let flags = [
-        "--max-connections-per-address",
-        "65536",
-        "--proxy-requests-per-user",
-        "0",
-        "--proxy-streams-per-user",
-        "0",
-    ];
-    let options = ServerOptions {
-        flags: flags.map(String::from).to_vec(),
-        ..ServerOptions::loopback(folder)
-    };
-    // What is started keeps to the cores of who starts it.
-    Cores::First.keep_to()?;
-    let server = Server::start(testbed, options).await;
-    Cores::Second.keep_to()?;
-    let server = server?;
-    let api = server.api().await?;
-    let kubeconfig: Kubeconfig = serde_json::from_str(&server.kubeconfig().await?)?;
-    let options = KubeConfigOptions::default();
-    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await?;
-    let endpoint = Endpoint::of_kube(&config, Some(&api.token))?;
-
     let begun = Instant::now();
     let progress = |made: usize| {
         if made.is_multiple_of(1000) {
             report::say(&format!("{made} clusters made"));
         }
     };
-    let registrations =
-        clusters::register(&api, "simulated", size.agents, AT_ONCE, progress).await?;
+    let mut herd = Herd::start(testbed, folder, size.agents, progress).await?;
     report.took(
-        "clusters and import tokens made, 32 at once",
+        "server started, clusters and import tokens made, 32 at once",
         begun.elapsed(),
     );
-    let empty = memory::resident(server.pid())?;
+    let empty = memory::resident(herd.server.pid())?;
     report.mb("server memory with the clusters, and no agent", empty);
-
-    let dialer = Dialer::new(
-        server.url().parse()?,
-        Trust::pem(&std::fs::read(server.ca_file())?)?,
-    );
-    let mut simulator = Simulator::new(dialer, AT_ONCE);
-    let forbids = Behaviour {
-        forbids: true,
-        ..Behaviour::default()
-    };
     let begun = Instant::now();
-    simulator
-        .add_all(&registrations, &Mix::all(forbids))
-        .await?;
-    simulator.all_connected(LIMIT).await?;
+    herd.register().await?;
     report.took("all agents registered, 32 at once", begun.elapsed());
+    let kubeconfig: Kubeconfig = serde_json::from_str(&herd.server.kubeconfig().await?)?;
+    let options = KubeConfigOptions::default();
+    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await?;
+    let api = herd.server.api().await?;
     let mut scale = Scale {
         size,
-        server,
-        simulator,
-        endpoint,
-        ids: registrations.into_iter().map(|one| one.id).collect(),
+        endpoint: Endpoint::of_kube(&config, Some(&api.token))?,
+        ids: herd
+            .registrations
+            .iter()
+            .map(|one| one.id.clone())
+            .collect(),
+        herd,
     };
     scale.sessions_alone(empty, report).await?;
     scale.at_rest(report).await?;
     scale.asked_at_rest(report).await?;
     scale.killed(report).await?;
     scale.killed_and_asked(report).await?;
-    scale.simulator.stop().await;
+    scale.herd.simulator.stop().await;
     Ok(())
 }
 
@@ -141,7 +98,7 @@ impl Scale<'_> {
     /// Agents whose API servers forbid everything but health checks: controllers keep nothing there.
     async fn sessions_alone(&mut self, empty: u64, report: &mut Report) -> anyhow::Result<()> {
         tokio::time::sleep(SETTLE).await;
-        let full = memory::resident(self.server.pid())?;
+        let full = memory::resident(self.herd.server.pid())?;
         report.mb("server memory with sessions alone", full);
         report.per_agent(
             "memory of a session alone",
@@ -161,13 +118,13 @@ impl Scale<'_> {
 
     /// From here on controllers keep roles in every cluster, and follow it.
     async fn at_rest(&mut self, report: &mut Report) -> anyhow::Result<()> {
-        for agent in self.simulator.agents() {
+        for agent in self.herd.simulator.agents() {
             agent.forbid(false);
         }
         // A new process, so that the memory is not what was left of the one before.
         self.kill_and_wait().await?;
         tokio::time::sleep(SETTLE).await;
-        let full = memory::resident(self.server.pid())?;
+        let full = memory::resident(self.herd.server.pid())?;
         report.goal(
             "server memory with all agents, MB",
             full as f64 / 1e6,
@@ -221,7 +178,7 @@ impl Scale<'_> {
             report.handshakes(&name, &returned, spent, self.size.agents);
             slowest = slowest.max(returned.share(1.0));
             tokio::time::sleep(SETTLE).await;
-            let memory = memory::resident(self.server.pid())?;
+            let memory = memory::resident(self.herd.server.pid())?;
             report.mb(&format!("server memory after {name}"), memory);
         }
         let seconds = slowest.as_secs_f64();
@@ -235,7 +192,7 @@ impl Scale<'_> {
             "every cluster asked once, 32 at once, after the kills",
             &asked,
         );
-        let lost = self.size.agents - self.simulator.connected();
+        let lost = self.size.agents - self.herd.simulator.connected();
         report.goal("agents lost", lost.max(asked.failed()) as f64, AtMost(0.0));
         Ok(())
     }
@@ -243,9 +200,9 @@ impl Scale<'_> {
     /// As many ask as before, each on a new connection, as soon as the server listens.
     async fn killed_and_asked(&mut self, report: &mut Report) -> anyhow::Result<()> {
         let since = Instant::now();
-        self.kill_and_launch()?;
+        self.herd.kill_and_launch()?;
         let asking = asking::while_it_returns(&self.endpoint, &self.ids, self.size.requests, LIMIT);
-        let (returned, asked) = tokio::join!(self.simulator.all_since(since, LIMIT), asking);
+        let (returned, asked) = tokio::join!(self.herd.simulator.all_since(since, LIMIT), asking);
         let name = format!(
             "{} requests at once, while agents return",
             self.size.requests
@@ -261,10 +218,7 @@ impl Scale<'_> {
     }
 
     async fn kill_and_wait(&mut self) -> anyhow::Result<(Returned, Duration)> {
-        let since = Instant::now();
-        self.kill_and_launch()?;
-        let returned = self.simulator.all_since(since, LIMIT).await?;
-        let spent = cpu::of(self.server.pid())?;
+        let (returned, spent) = self.herd.kill_and_wait().await?;
         report::say(&format!(
             "all back after {:.2} s",
             returned.share(1.0).as_secs_f64()
@@ -272,19 +226,11 @@ impl Scale<'_> {
         Ok((returned, spent))
     }
 
-    fn kill_and_launch(&mut self) -> anyhow::Result<()> {
-        self.server.kill();
-        Cores::First.keep_to()?;
-        let launched = self.server.relaunch();
-        Cores::Second.keep_to()?;
-        launched
-    }
-
     /// How much the server computes in this time, in percent of a core.
     async fn busy(&self, time: Duration) -> anyhow::Result<f64> {
-        let before = cpu::of(self.server.pid())?;
+        let before = cpu::of(self.herd.server.pid())?;
         tokio::time::sleep(time).await;
-        let spent = cpu::of(self.server.pid())? - before;
+        let spent = cpu::of(self.herd.server.pid())? - before;
         Ok(spent.as_secs_f64() / time.as_secs_f64() * 100.0)
     }
 }

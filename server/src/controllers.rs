@@ -38,7 +38,10 @@ use metrics::Counts;
 
 /// What controllers know of clusters beyond a session.
 #[derive(Clone, Debug, Default)]
-pub struct Controllers(Arc<Mutex<HashMap<ClusterId, Arc<Kept>>>>);
+pub struct Controllers {
+    kept: Arc<Mutex<HashMap<ClusterId, Arc<Kept>>>>,
+    turns: Arc<client::Turns>,
+}
 
 /// What controllers know of one cluster.
 #[derive(Debug, Default)]
@@ -86,7 +89,7 @@ pub(crate) async fn keep(app: &Arc<App>, cluster: &ClusterId, tunnel: &Arc<Tunne
             // Nobody makes again what is taken away.
             working.abort();
             let _ = working.await;
-            Box::pin(clear(cluster, tunnel)).await;
+            Box::pin(clear(app, cluster, tunnel)).await;
         }
     }
     if app.directory.cluster(cluster).is_none() {
@@ -105,8 +108,8 @@ async fn deleted(app: &App, cluster: &ClusterId) {
 }
 
 /// Takes away what was made in a cluster that is deleted.
-async fn clear(cluster: &ClusterId, tunnel: &Arc<Tunnel>) {
-    let client = client::client(cluster, tunnel);
+async fn clear(app: &App, cluster: &ClusterId, tunnel: &Arc<Tunnel>) {
+    let client = client::client(app, cluster, tunnel);
     let cleared = tokio::time::timeout(CLEARING, clear::everything(&client)).await;
     match cleared {
         Ok(Ok(objects)) => info!(%cluster, objects, "what was made in the deleted cluster is gone"),
@@ -142,6 +145,10 @@ impl Controllers {
         known.projects.load().get(namespace).cloned()
     }
 
+    fn turns(&self) -> Arc<client::Turns> {
+        Arc::clone(&self.turns)
+    }
+
     fn of(&self, cluster: &ClusterId) -> Arc<Kept> {
         Arc::clone(self.lock().entry(cluster.clone()).or_default())
     }
@@ -151,7 +158,7 @@ impl Controllers {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ClusterId, Arc<Kept>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -7,6 +7,7 @@ mod certificates;
 mod context;
 mod credentials;
 mod file_limit;
+mod greeting;
 mod limits;
 mod listener;
 mod probes;

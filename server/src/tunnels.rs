@@ -33,7 +33,7 @@ use tunnel_proto::stream::RefusalReason;
 use crate::controllers;
 use crate::edge::{Body, RequestContext, empty, full};
 use crate::state::App;
-use admission::Handshake;
+use admission::{Handshake, Later};
 use figures::Outcome;
 use history::Problem;
 use registry::Arrived;
@@ -50,8 +50,7 @@ pub(crate) async fn connect(
     };
     let handshake = match app.tunnels.admission.begin() {
         Ok(handshake) => handshake,
-        Err(later) => {
-            let seconds = later.retry_after;
+        Err(Later(seconds)) => {
             let message =
                 format!("too many agents are connecting at once; come again in {seconds} s");
             return Err(ApiError::unavailable(message, seconds));
@@ -70,10 +69,7 @@ pub(crate) async fn connect(
         };
         // Boxed, so that a session does not keep the room of its handshake.
         let accepted = Box::pin(accept(&owner, io, &upgrade, &context, &handshake)).await;
-        match &accepted {
-            Ok(_) => handshake.succeeded(),
-            Err(_) => drop(handshake),
-        }
+        drop(handshake);
         let outcome = match &accepted {
             Ok((accepted, _)) if accepted.driver.is_some() => Outcome::New,
             Ok((accepted, _)) if accepted.verified.hello.lane == Lane::Bulk => Outcome::Bulk,

@@ -33,6 +33,11 @@ impl<S> ReadAhead<S> {
             busy: false,
         }
     }
+
+    /// What is read.
+    pub fn get_ref(&self) -> &S {
+        &self.io
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for ReadAhead<S> {

@@ -59,9 +59,6 @@ pub struct Folder {
 #[derive(Args)]
 pub struct Accepting {
     folder: PathBuf,
-    /// Port for agents; any by default
-    #[arg(long, default_value_t = 0)]
-    port: u16,
     /// What agents dial for visitors, and for requests that are not answered at the agent
     #[arg(long, default_value = "")]
     target: String,

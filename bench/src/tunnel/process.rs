@@ -1,7 +1,7 @@
 //! A process of the benchmark: on its cores, with its log in a file, ended with its owner.
 
 use super::cores::Cores;
-use crate::{cpu, memory};
+use crate::memory;
 use anyhow::Context as _;
 use std::{
     collections::BTreeMap, env, ffi::OsStr, fs::File, path::Path, process::Stdio, time::Duration,
@@ -129,22 +129,6 @@ impl Process {
     /// When it has ended.
     pub fn kib(&self) -> anyhow::Result<f64> {
         Ok(memory::resident(self.pid)? as f64 / 1024.0)
-    }
-
-    /// For how long it has computed.
-    ///
-    /// # Errors
-    /// When it has ended.
-    pub fn cpu(&self) -> anyhow::Result<Duration> {
-        cpu::of(self.pid)
-    }
-
-    /// Kills it, and waits until it is gone.
-    ///
-    /// # Errors
-    /// When it cannot be waited for.
-    pub async fn kill(mut self) -> anyhow::Result<()> {
-        Ok(self.child.kill().await?)
     }
 }
 

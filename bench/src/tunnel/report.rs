@@ -64,8 +64,9 @@ fn method(part: Part) -> &'static str {
              with its control connection and the eight connections that wait for visitors.\n\n"
         }
         Part::Storm => {
-            "The server, on the first core, is killed and started again at once. The agents, all in one process on the \
-             second core, make 64 handshakes at a time. The clock runs from the kill until the server has all sessions.\n\n"
+            "`lariat-server`, on the first core, is killed and started again at once. Its agents are simulated, all in one \
+             process on the second core; their API servers forbid everything. The clock runs from the kill until all have a \
+             session; reading the store is a part of it.\n\n"
         }
     }
 }

@@ -306,8 +306,8 @@ const SETTINGS: &[Setting] = &[
         "agent-handshakes",
         "NUMBER",
         "4096",
-        "Most agents that may be connecting at the same time. More, and those who would have to wait too long at the \
-         pace of the moment, are told when to come again (503 with `Retry-After`), and do.",
+        "Most agents that may be connecting at the same time. More are told when to come again (503 with \
+         `Retry-After`), and do.",
     ),
     setting(
         "header-timeout",

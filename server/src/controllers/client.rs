@@ -1,6 +1,7 @@
 //! Connected clusters, as any Kubernetes client sees them. The transport is the tunnel.
 
-use std::pin::Pin;
+use std::num::NonZero;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -12,10 +13,13 @@ use http_body::{Body as HttpBody, Frame};
 use http_body_util::{BodyExt as _, Full, Limited};
 use kube::client::Body;
 use lariat_api::{ClusterId, USER_CONTROLLERS};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tunnel::http::{AnswerBody, ask_unframed};
 use tunnel_proto::stream::Class;
 
 use crate::edge::{self, BoxError, full};
+use crate::state::App;
 use crate::tunnels::Tunnel;
 
 /// Under this name the controllers own the fields that they write.
@@ -28,12 +32,41 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// so is any one object.
 const MAX_ANSWER: usize = 32 * 1024 * 1024;
 
+/// After this another request has its turn, though this one is not answered yet.
+const TURN: Duration = Duration::from_secs(1);
+
+/// Requests to all clusters that are asked at the same time, for each core.
+const ASKED_PER_CORE: usize = 16;
+
+/// In what turn clusters are asked. When thousands of agents have come back at once there is much to ask, and who calls the
+/// server meanwhile has to be answered.
+#[derive(Debug)]
+pub(super) struct Turns(Semaphore);
+
+impl Default for Turns {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        Self(Semaphore::new(cores.saturating_mul(ASKED_PER_CORE)))
+    }
+}
+
 /// A client for what the server itself does in a cluster.
-pub(super) fn client(cluster: &ClusterId, tunnel: &Arc<Tunnel>) -> kube::Client {
+pub(super) fn client(app: &App, cluster: &ClusterId, tunnel: &Arc<Tunnel>) -> kube::Client {
     let (cluster, tunnel) = (cluster.clone(), Arc::clone(tunnel));
+    let turns = app.controllers.turns();
     let service = tower::service_fn(move |request: Request<Body>| {
-        let (cluster, tunnel) = (cluster.clone(), Arc::clone(&tunnel));
-        async move { ask(&cluster, &tunnel, request).await }
+        let (turns, cluster, tunnel) = (Arc::clone(&turns), cluster.clone(), Arc::clone(&tunnel));
+        async move {
+            let turn = turns.0.acquire().await?;
+            let mut asking = pin!(ask(&cluster, &tunnel, request));
+            match timeout(TURN, &mut asking).await {
+                Ok(answered) => answered,
+                Err(_) => {
+                    drop(turn);
+                    asking.await
+                }
+            }
+        }
     });
     kube::Client::new(service, "default")
 }
@@ -73,7 +106,7 @@ async fn ask(
         let whole = Limited::new(body, MAX_ANSWER).collect().await?;
         Ok::<_, BoxError>(Response::from_parts(parts, full(whole.to_bytes())))
     };
-    let answered = tokio::time::timeout(PATIENCE, answered).await;
+    let answered = timeout(PATIENCE, answered).await;
     answered.map_err(|_| format!("no answer within {} s", PATIENCE.as_secs()))?
 }
 

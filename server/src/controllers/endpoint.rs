@@ -58,7 +58,7 @@ pub(super) async fn keep(
         // A client costs 20 KiB, so there is none where nothing is to be done.
         if has_endpoint(app, cluster) {
             let feeding = async {
-                let client = client(cluster, tunnel);
+                let client = client(app, cluster, tunnel);
                 let news = watches(&client);
                 let mut keeper = Keeper::new(app, cluster, kept, client);
                 keeper.remember().await;

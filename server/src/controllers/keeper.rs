@@ -57,7 +57,7 @@ pub(super) async fn keep(
     tunnel: &Arc<Tunnel>,
     kept: &Arc<Kept>,
 ) {
-    let client = client(cluster, tunnel);
+    let client = client(app, cluster, tunnel);
     let mut keeper = Keeper {
         app,
         cluster,

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tunnel::{CHANNEL_BINDING_LABEL, ReadAhead};
 
 use super::context::Connection;
+use super::greeting;
 use super::limits::{ConnectionLimits, ConnectionPermit};
 use super::router;
 use crate::state::App;
@@ -123,11 +124,9 @@ async fn connection(
     app: Arc<App>,
 ) {
     // Boxed, so that an idle connection does not keep the room of its handshake.
-    let handshake = Box::pin(tls.accept(ReadAhead::new(stream)));
-    let stream = match tokio::time::timeout(app.config.limits.handshake, handshake).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return tracing::debug!(%peer, %error, "TLS handshake failed"),
-        Err(_) => return tracing::debug!(%peer, "TLS handshake took too long"),
+    let stream = match Box::pin(greeting::greet(stream, &tls, &app)).await {
+        Ok(stream) => stream,
+        Err(error) => return tracing::debug!(%peer, %error, "TLS handshake failed"),
     };
     let session = stream.get_ref().1;
     let cluster = session.server_name().and_then(ClusterId::from_server_name);

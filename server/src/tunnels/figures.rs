@@ -301,7 +301,7 @@ impl Collector for Sessions {
         let bytes = [("sent", &counts.sent), ("received", &counts.received)];
         let help = "Bytes to and from agents, without what was sent again";
         page.counters("tunnel_bytes", help, "direction", bytes)?;
-        let refused = self.admission.refused();
+        let refused = [("full", self.admission.refused())];
         let help = "Agents that were told to come later";
         page.counters("tunnel_handshakes_refused", help, "reason", refused)?;
         let budgets = [
@@ -341,6 +341,11 @@ impl Collector for Sessions {
                 "tunnel_blocked_streams",
                 "Streams that wait for agents to take what they have",
                 sums.blocked,
+            ),
+            (
+                "tunnel_connections_waiting",
+                "Connections, most of them of agents, with which TLS is not spoken yet",
+                self.admission.outside(),
             ),
             (
                 "tunnel_handshakes",

@@ -10,6 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use lariat_api::{Cluster, ClusterId};
 use prometheus_client::registry::Registry;
+use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tunnel::Memory;
@@ -152,6 +153,17 @@ impl Tunnels {
             born: Instant::now(),
             born_at: now,
         })
+    }
+
+    /// Waits until TLS is spoken with somebody who is likely to be an agent, until what is returned is dropped.
+    pub(crate) async fn greet(&self) -> SemaphorePermit<'_> {
+        self.admission.greet().await
+    }
+
+    /// How many wait for that.
+    #[must_use]
+    pub fn outside(&self) -> usize {
+        self.admission.outside()
     }
 
     pub(super) fn acceptor(&self) -> &Acceptor {

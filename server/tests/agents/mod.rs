@@ -232,11 +232,12 @@ pub async fn connect(port: u16, ca: &str, server_name: &str) -> io::Result<Sende
         .add(CertificateDer::from_pem_slice(ca.as_bytes()).unwrap())
         .unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
     let tcp = TcpStream::connect(("127.0.0.1", port)).await?;
     let name = server_name.to_owned().try_into().unwrap();
     let connector = tokio_rustls::TlsConnector::from(Arc::new(config));

@@ -27,8 +27,8 @@ pub(super) async fn run(settings: Accepting) -> anyhow::Result<()> {
         target: settings.target,
         service: Service::default(),
     });
-    let agents = TcpListener::bind(("127.0.0.1", settings.port)).await?;
-    let (bare, visitors, pooled, dialled, asked) = (
+    let (agents, bare, visitors, pooled, dialled, asked) = (
+        listen().await?,
         listen().await?,
         listen().await?,
         listen().await?,

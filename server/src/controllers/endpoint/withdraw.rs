@@ -19,7 +19,7 @@ use crate::tunnels::{self, Tunnel};
 pub(super) async fn withdraw(app: &Arc<App>, cluster: &ClusterId, tunnel: &Arc<Tunnel>) {
     let mut failed = 0;
     while remembers(app, cluster) {
-        match clear::people(&client(cluster, tunnel)).await {
+        match clear::people(&client(app, cluster, tunnel)).await {
             Ok(changes) => {
                 info!(%cluster, changes, "the cluster has no authorized endpoint any more");
                 tunnels::record(app, cluster, forget).await;
