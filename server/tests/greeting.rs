@@ -39,7 +39,7 @@ async fn agents_wait_for_their_turn_and_people_do_not() {
     let key = KeyPair::generate().unwrap();
     server.dial(&key, Some(&token)).await.unwrap();
     let cores = available_parallelism().map_or(1, NonZero::get);
-    let many = 256 * cores + 20;
+    let many = 512 * cores + 20;
     let stalled: Vec<_> = futures::future::join_all((0..many).map(|_| stalled(server.port))).await;
     agents::until(|| server.app.tunnels.outside() == 20).await;
     {

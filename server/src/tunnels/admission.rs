@@ -13,7 +13,7 @@ use crate::random;
 
 /// Agents with which TLS is spoken at once, for each core. The others wait, and cost nothing meanwhile: if it was spoken
 /// with all of thousands, each would be through when most have given up, and begin another connection.
-const GREETED_PER_CORE: usize = 256;
+const GREETED_PER_CORE: usize = 512;
 
 /// Agents decided over at once, for each core: one that registers waits for the store.
 const TURNS_PER_CORE: usize = 16;
