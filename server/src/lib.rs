@@ -37,5 +37,6 @@ mod stored;
 pub mod tokens;
 mod traces;
 pub mod tunnels;
+mod turns;
 
 pub use server::Server;

@@ -1,7 +1,6 @@
 //! Connected clusters, as any Kubernetes client sees them. The transport is the tunnel.
 
-use std::num::NonZero;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -21,6 +20,7 @@ use tunnel_proto::stream::Class;
 use crate::edge::{self, BoxError, full};
 use crate::state::App;
 use crate::tunnels::Tunnel;
+use crate::turns;
 
 /// Under this name the controllers own the fields that they write.
 pub(super) const MANAGER: &str = "lariat-controllers";
@@ -32,9 +32,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// so is any one object.
 const MAX_ANSWER: usize = 32 * 1024 * 1024;
 
-/// After this another request has its turn, though this one is not answered yet.
-const TURN: Duration = Duration::from_secs(1);
-
 /// Requests to all clusters that are asked at the same time, for each core.
 const ASKED_PER_CORE: usize = 16;
 
@@ -45,8 +42,8 @@ pub(super) struct Turns(Semaphore);
 
 impl Default for Turns {
     fn default() -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-        Self(Semaphore::new(cores.saturating_mul(ASKED_PER_CORE)))
+        let asked = turns::cores().saturating_mul(ASKED_PER_CORE);
+        Self(Semaphore::new(asked))
     }
 }
 
@@ -58,14 +55,7 @@ pub(super) fn client(app: &App, cluster: &ClusterId, tunnel: &Arc<Tunnel>) -> ku
         let (turns, cluster, tunnel) = (Arc::clone(&turns), cluster.clone(), Arc::clone(&tunnel));
         async move {
             let turn = turns.0.acquire().await?;
-            let mut asking = pin!(ask(&cluster, &tunnel, request));
-            match timeout(TURN, &mut asking).await {
-                Ok(answered) => answered,
-                Err(_) => {
-                    drop(turn);
-                    asking.await
-                }
-            }
+            turns::take(turn, ask(&cluster, &tunnel, request)).await
         }
     });
     kube::Client::new(service, "default")

@@ -2,7 +2,7 @@
 //! it, and wait for their turn. Everybody else has it at once.
 
 use std::io;
-use std::time::Duration;
+use std::sync::Arc;
 
 use futures::FutureExt as _;
 use rustls::server::Acceptor;
@@ -14,9 +14,7 @@ use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 use tunnel::ReadAhead;
 
 use crate::state::App;
-
-/// After this the next one has its turn, though this one has not answered yet.
-const TURN: Duration = Duration::from_secs(1);
+use crate::turns;
 
 /// Speaks TLS with a client.
 ///
@@ -30,22 +28,16 @@ pub(super) async fn greet(
     let limit = app.config.limits.handshake;
     let hello = LazyConfigAcceptor::new(Acceptor::default(), ReadAhead::new(stream));
     let hello = timeout(limit, hello).await.map_err(late)??;
-    if hello.client_hello().alpn().is_some() {
-        let shaking = hello.into_stream(tls.config().clone());
-        return timeout(limit, shaking).await.map_err(late)?;
-    }
-    let turn = app.tunnels.greet().await;
-    if has_gone(hello.io.get_ref()) {
+    let turn = match hello.client_hello().alpn() {
+        Some(_) => None,
+        None => Some(app.tunnels.greet().await),
+    };
+    if turn.is_some() && has_gone(hello.io.get_ref()) {
         return Err(io::ErrorKind::ConnectionAborted.into());
     }
-    let mut shaking = hello.into_stream(tls.config().clone());
-    match timeout(TURN.min(limit), &mut shaking).await {
-        Ok(shaken) => shaken,
-        Err(_) => {
-            drop(turn);
-            timeout(limit, shaking).await.map_err(late)?
-        }
-    }
+    let shaking = hello.into_stream(Arc::clone(tls.config()));
+    let shaken = turns::take(turn, timeout(limit, shaking)).await;
+    shaken.map_err(late)?
 }
 
 fn late(_: tokio::time::error::Elapsed) -> io::Error {

@@ -27,6 +27,7 @@ use super::figures::{Counted, Figures, Live};
 use super::history::{History, Problem};
 use super::key::{self, KeyFileError};
 use crate::kube_proxy::RequestBody;
+use crate::turns;
 
 /// Sessions of one cluster that are kept beside each other: one, and those of a rolling update.
 const PER_CLUSTER: usize = 4;
@@ -149,7 +150,7 @@ impl Tunnels {
             arrivals: Arrivals::default(),
             figures: Figures::new(history.clone()),
             history,
-            admission: Admission::new(handshakes, cores()),
+            admission: Admission::new(handshakes, turns::cores()),
             born: Instant::now(),
             born_at: now,
         })
@@ -433,11 +434,6 @@ impl Tunnel {
             Class::Control | Class::Interactive => &self.interactive,
         }
     }
-}
-
-/// How many cores there are for this process.
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn replace(old: &Tunnel) {
