@@ -9,7 +9,7 @@ use crate::serve::{ApiServer, is_settled};
 use bytes::Bytes;
 use graph::{Graph, Verdict};
 use http::Method;
-use meta::{Meta, Uid};
+use meta::{Deletion, Meta, Uid};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -21,6 +21,11 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// How often an object that others change meanwhile is read again.
 const ATTEMPTS: usize = 5;
+
+/// Whether an object is being deleted, as it is in the store.
+pub(crate) fn is_deleting(value: &[u8]) -> bool {
+    Meta::read(value).is_some_and(|meta| meta.deletion() != Deletion::No)
+}
 
 /// Deletes what has lost its owners, for ever; to be dropped.
 pub async fn collect(server: Arc<ApiServer>) {

@@ -2,6 +2,7 @@
 
 use crate::cache::{Filter, Follow, Followed, Item};
 use crate::error::{About, ApiError};
+use crate::garbage;
 use crate::keys;
 use crate::object::Object;
 use crate::registry::Resource;
@@ -126,8 +127,7 @@ fn begin_to_empty(server: &Arc<ApiServer>, namespace: &Item) {
 }
 
 fn is_deleting(item: &Item) -> bool {
-    let object = Object::decode(&item.entry.value, item.entry.modified.0);
-    object.is_ok_and(|object| object.is_deleting())
+    garbage::is_deleting(&item.entry.value)
 }
 
 /// Deletes all that is in a namespace, then lets it go.
