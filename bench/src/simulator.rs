@@ -12,6 +12,7 @@ pub mod clusters;
 mod figures;
 mod line;
 mod slow;
+mod turns;
 
 pub use agent::Simulated;
 pub use answers::{FILLING, PAYLOAD};
@@ -34,6 +35,10 @@ use tunnel::dial::Dialer;
 /// File descriptors for all that is no agent.
 const RESERVED: u64 = 512;
 
+/// Agents that shake hands at the same time: for their server they are many machines, and here they share a few cores.
+/// The others connect when it is their turn.
+pub const SHAKING: usize = 64;
+
 /// How often waits look.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -54,13 +59,14 @@ pub struct Returned {
 }
 
 impl Simulator {
-    /// No agents yet. They will dial as `dialer` does; `at_once` of them make their first handshake at the same time.
-    /// What an agent keeps in memory for the server is bounded for each of them.
+    /// No agents yet. They will dial as `dialer` does; `at_once` of them register at the same time, and [`SHAKING`] shake
+    /// hands. What an agent keeps in memory for the server is bounded for each of them.
     #[must_use]
     pub fn new(dialer: Dialer, at_once: usize) -> Self {
         let shared = Shared {
             dialer,
             first: Semaphore::new(at_once),
+            shaking: Arc::new(Semaphore::new(SHAKING)),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         };

@@ -9,6 +9,10 @@ use std::{env, fs, path::PathBuf, time::Duration};
 use testbed::Testbed;
 use tokio::runtime::Builder;
 
+// As agents have it.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Measures one server with many simulated agents: memory and CPU at rest, requests, and the return of all after it
 /// was killed.
 ///

@@ -11,6 +11,10 @@ use tokio::time::Instant;
 use tunnel::dial::{Dialer, Trust};
 use url::Url;
 
+// As agents have it.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Connects simulated agents to a server, and keeps them there.
 ///
 /// Each is a cluster of its own: it is created with the token that is given, which must be one of somebody who may

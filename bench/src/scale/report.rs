@@ -4,7 +4,7 @@ use super::{Size, asking::Asked};
 use crate::{
     goal::{Goals, Wanted},
     report::Table,
-    simulator::Returned,
+    simulator::{Returned, SHAKING},
 };
 use std::{fs, path::Path, time::Duration};
 
@@ -104,7 +104,8 @@ impl Report {
              Made by `make bench-scale`: one `lariat-server` as it is shipped, on one core, and {} simulated agents in one \
              other process on another core, over the loopback of one machine. Who asks is in the process of the agents. \
              The agents make real handshakes, have a key and a session each, and come back by themselves as the agent in a \
-             cluster does, with the same waits. Their import tokens were made in the management API before.\n\n\
+             cluster does, with the same waits; as all of them have one core, {} connect and shake hands at a time. \
+             Their import tokens were made in the management API before.\n\n\
              Behind an agent is an API server in memory. It answers `/readyz`, which the server asks every 10 s, \
              lists, watches, reads and writes of objects, and allows everything. It begins with the namespaces `default` and \
              `kube-system`. At first it answers health checks and forbids everything else: those figures are of *sessions \
@@ -118,6 +119,7 @@ impl Report {
              happened for {} s but health checks. MB are 1,000,000 bytes.\n\n\
              ## Goals\n\n{}.\n\n{}\n## Figures\n\n{}",
             size.agents,
+            SHAKING,
             super::SETTLE.as_secs(),
             size.rest.as_secs(),
             self.goals.outcome(),

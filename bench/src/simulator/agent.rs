@@ -2,7 +2,7 @@
 
 use super::{
     Registration, answers, behaviour::Behaviour, by_hand::introduction, figures::Figures,
-    line::Line,
+    line::Line, turns::InTurn,
 };
 use crate::cluster::Cluster;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
@@ -17,7 +17,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tunnel::{
     Memory,
-    dial::{Connected, DialError, Dialer},
+    dial::{Connected, DialError, Dialer, Network},
     identity::KeyPair,
     session::{Phase, Session},
 };
@@ -34,6 +34,8 @@ pub(super) struct Shared {
     pub(super) dialer: Dialer,
     /// Who may make its first handshake.
     pub(super) first: Semaphore,
+    /// Who may shake hands.
+    pub(super) shaking: Arc<Semaphore>,
     pub(super) tasks: TaskTracker,
     pub(super) stop: CancellationToken,
 }
@@ -49,6 +51,7 @@ pub struct Simulated {
     cluster: Arc<Cluster>,
     line: Option<Line>,
     dialer: Dialer,
+    turns: InTurn,
     state: Mutex<State>,
     /// Bumped when it is killed, and how long it is away then.
     killed: watch::Sender<(u64, Duration)>,
@@ -81,6 +84,8 @@ impl Simulated {
     ) -> anyhow::Result<Self> {
         let mut dialer = shared.dialer.clone();
         dialer.memory = Memory::default();
+        let turns = InTurn::new(&shared.shaking);
+        dialer.network = Network::new(Arc::new(turns.clone()), rand::random());
         let line = match behaviour.needs_line() {
             true => Some(Line::start(&dialer.server).await?),
             false => None,
@@ -97,6 +102,7 @@ impl Simulated {
             cluster: Cluster::with_namespaces(&["default", "kube-system"]),
             line,
             dialer,
+            turns,
             state: Mutex::default(),
             killed: watch::Sender::new((0, Duration::ZERO)),
         })
@@ -184,6 +190,7 @@ impl Simulated {
     }
 
     fn connected(&self, resumed: bool) {
+        self.turns.end();
         let mut state = self.state();
         let now = Instant::now();
         if resumed {

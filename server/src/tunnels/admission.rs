@@ -2,12 +2,14 @@
 //! agents come back at once; each that is let in should get through before it gives up. What a session needs besides
 //! comes after the handshakes of the others.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use prometheus_client::metrics::histogram::Histogram;
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::time::Instant;
 
 use crate::random;
 
@@ -20,6 +22,9 @@ const TURNS_PER_CORE: usize = 16;
 
 /// Sessions that are looked after for the first time at once, for each core: they wait for their clusters.
 const LOOKS_PER_CORE: usize = 64;
+
+/// In which time many handshakes are a return of many agents, of whom more will come.
+const MOMENT: Duration = Duration::from_secs(1);
 
 /// How long a new session waits at most until others have shaken hands.
 const QUIET: Duration = Duration::from_secs(30);
@@ -50,11 +55,19 @@ struct Shared {
     /// Whether few shake hands, and nobody waits for it.
     is_quiet: watch::Sender<bool>,
     under_way: AtomicUsize,
-    /// How long the last ones took.
-    took: Mutex<Duration>,
+    last: Mutex<Last>,
     waiting: AtomicUsize,
     refused: AtomicU64,
     times: Histogram,
+}
+
+/// The last handshakes.
+#[derive(Debug, Default)]
+struct Last {
+    /// How long they took.
+    took: Duration,
+    /// When as many of them ended as are many, the oldest first.
+    ended: VecDeque<Instant>,
 }
 
 /// An agent that shakes hands, until this is dropped.
@@ -81,7 +94,7 @@ impl Admission {
             is_quiet: watch::Sender::new(true),
             many: turns,
             under_way: AtomicUsize::new(0),
-            took: Mutex::default(),
+            last: Mutex::default(),
             waiting: AtomicUsize::new(0),
             refused: AtomicU64::new(0),
             times: Histogram::new(TIMES),
@@ -105,7 +118,7 @@ impl Admission {
         if shared.under_way.fetch_add(1, Ordering::Relaxed) >= shared.most {
             shared.under_way.fetch_sub(1, Ordering::Relaxed);
             shared.refused.fetch_add(1, Ordering::Relaxed);
-            return Err(later(*shared.took(), random::bits()));
+            return Err(later(shared.last().took, random::bits()));
         }
         self.tell();
         Ok(Handshake {
@@ -114,19 +127,19 @@ impl Admission {
         })
     }
 
-    /// Waits until few shake hands, and then for a turn among the sessions that are looked after for the first time;
-    /// `None` if that takes more than half a minute. Cancellation-safe.
+    /// Waits for a turn among the sessions that are looked after for the first time, and until few shake hands and few have
+    /// just done so; `None` if that takes more than half a minute. Cancellation-safe.
     pub(super) async fn quiet(&self) -> Option<SemaphorePermit<'_>> {
         let waiting = async {
+            let turn = self.0.looks.acquire().await;
             let mut is_quiet = self.0.is_quiet.subscribe();
             loop {
                 let quiet = is_quiet.wait_for(|is_quiet| *is_quiet).await;
                 drop(quiet.expect("the sender is never dropped"));
-                let turn = self.0.looks.acquire().await;
-                let turn = turn.expect("the semaphore is never closed");
-                if *self.0.is_quiet.borrow() {
-                    return turn;
+                if !self.0.last().were_many(self.0.many) {
+                    return turn.expect("the semaphore is never closed");
                 }
+                tokio::time::sleep(MOMENT).await;
             }
         };
         tokio::time::timeout(QUIET, waiting).await.ok()
@@ -171,8 +184,24 @@ impl Admission {
 }
 
 impl Shared {
-    fn took(&self) -> MutexGuard<'_, Duration> {
-        self.took.lock().unwrap_or_else(PoisonError::into_inner)
+    fn last(&self) -> MutexGuard<'_, Last> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Last {
+    fn ended(&mut self, took: Duration, many: usize) {
+        self.took = (self.took * (LAST - 1) + took) / LAST;
+        if self.ended.len() == many {
+            self.ended.pop_front();
+        }
+        self.ended.push_back(Instant::now());
+    }
+
+    /// Whether many have ended within a moment that ends now.
+    fn were_many(&self, many: usize) -> bool {
+        let first = self.ended.front();
+        self.ended.len() == many && first.is_some_and(|first| first.elapsed() < MOMENT)
     }
 }
 
@@ -190,9 +219,7 @@ impl Drop for Handshake {
     fn drop(&mut self) {
         let (shared, took) = (&self.admission.0, self.begun.elapsed());
         shared.times.observe(took.as_secs_f64());
-        let mut last = shared.took();
-        *last = (*last * (LAST - 1) + took) / LAST;
-        drop(last);
+        shared.last().ended(took, shared.many);
         shared.under_way.fetch_sub(1, Ordering::Relaxed);
         self.admission.tell();
     }
@@ -299,7 +326,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_a_session_needs_besides_waits_for_handshakes_but_not_for_ever() {
         let admission = Admission::new(40, 1);
-        let begun = tokio::time::Instant::now();
+        let begun = Instant::now();
         assert!(admission.quiet().await.is_some());
         let many: Vec<_> = (0..TURNS_PER_CORE)
             .map(|_| admission.begin().unwrap())
@@ -312,7 +339,8 @@ mod tests {
         let mut waiting = std::pin::pin!(admission.quiet());
         assert!(futures::poll!(waiting.as_mut()).is_pending());
         drop(many);
+        // More may come of those that come back together.
         assert!(waiting.await.is_some());
-        assert_eq!(begun.elapsed(), QUIET);
+        assert_eq!(begun.elapsed(), QUIET + MOMENT);
     }
 }
