@@ -6,7 +6,11 @@ use std::{
     process::Command,
 };
 
-use crate::{Error, Result, command, progress::say};
+use crate::{
+    Error, Result, command,
+    progress::say,
+    tools::{self, cache_folder},
+};
 
 /// A program, or by its path any file that programs need, and the Debian package that holds it.
 #[derive(Debug)]
@@ -87,8 +91,14 @@ fn ensure(programs: &[&Program]) -> Result<()> {
         return Ok(());
     }
     if nix::unistd::geteuid().is_root() && find("apt-get").is_some() {
-        install(&missing)?;
+        // apt does not wait for another one.
+        let lock = cache_folder()?.join("packages.lock");
+        let _lock = tools::lock(&lock, "installation of packages")?;
         missing = self::missing(programs);
+        if !missing.is_empty() {
+            install(&missing)?;
+            missing = self::missing(programs);
+        }
     }
     let Some(first) = missing.first() else {
         return Ok(());
