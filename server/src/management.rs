@@ -101,10 +101,15 @@ pub(crate) async fn start(
     let server = Arc::new(server);
     tokio::spawn(crd::follow(Arc::clone(&server), definitions.clone()));
     definitions.known().await;
-    tokio::spawn(garbage::collect(Arc::clone(&server)));
-    tokio::spawn(apiserver::namespaces::follow(Arc::clone(&server)));
     tokio::spawn(rbac::aggregate(Arc::clone(&server), rbac));
     Ok(server)
+}
+
+/// Removes what is not wanted any more, for as long as the server lives. It begins with all that there is, which nobody
+/// should wait for.
+pub(crate) fn tidy(server: &Arc<ApiServer>) {
+    tokio::spawn(garbage::collect(Arc::clone(server)));
+    tokio::spawn(apiserver::namespaces::follow(Arc::clone(server)));
 }
 
 /// Makes what every server has, where it is missing. All at once: a store writes together what comes

@@ -220,6 +220,7 @@ impl Server {
     /// be cut.
     pub async fn run(self) -> usize {
         let app = self.app;
+        management::tidy(&app.api);
         let keeping = [
             tokio::spawn(Arc::clone(&app.certificates).keep()),
             tokio::spawn(expiry::keep_swept(Arc::clone(&app))),

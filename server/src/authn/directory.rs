@@ -8,11 +8,12 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use apiserver::keys;
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use lariat_api::{
-    AuthConfig, Cluster, ClusterId, ClusterRegistrationToken, Setting, Token, User, UserAttribute,
-    UserId,
+    AuthConfig, Cluster, ClusterId, ClusterRegistrationToken, GROUP, Kind, Setting, Token, User,
+    UserAttribute, UserId,
 };
 use store::{Entry, Follow, Followed, Revision, Store};
 use tokio::sync::watch;
@@ -377,35 +378,46 @@ impl Content {
             return;
         };
         let of_access = self.access.set(text, entry);
-        if let Some(id) = text.strip_prefix(&prefix::<UserAttribute>()) {
-            self.wake_clusters_of(id);
-        }
-        if let Some(id) = text.strip_prefix(&prefix::<User>()) {
-            self.set_user(id, entry.and_then(readable));
-        } else if let Some(id) = text.strip_prefix(PASSWORDS) {
+        if let Some(id) = text.strip_prefix(PASSWORDS) {
             self.set_password(id, entry);
-        } else if let Some(name) = text.strip_prefix(&prefix::<Token>()) {
-            self.set_token(name, entry.and_then(readable).as_ref());
-        } else if let Some(id) = text.strip_prefix(&prefix::<Cluster>()) {
-            self.set_cluster(id, entry.and_then(readable));
-        } else if let Some(place) = text.strip_prefix(&prefix::<ClusterRegistrationToken>()) {
-            self.set_registration(place, entry.and_then(readable));
-        } else if let Some(name) = text.strip_prefix(&prefix::<AuthConfig>()) {
-            self.set_auth_config(name, entry.and_then(readable));
-        } else if let Some(id) = text.strip_prefix(&prefix::<UserAttribute>()) {
-            let attribute = entry.and_then(readable);
-            self.people.set_attribute(id, attribute);
-        } else if let Some(name) = text.strip_prefix(&prefix::<Setting>()) {
-            let setting = entry.and_then(readable);
-            self.people.set_setting(name, setting.as_ref());
-            self.set_setting(name, setting.as_ref());
-        } else if !of_access {
+        } else if !self.set_object(text, entry) && !of_access {
             return;
         }
         match entry {
             Some(_) => self.keys.insert(key.clone()),
             None => self.keys.remove(key),
         };
+    }
+
+    /// Whether it is of a kind that is known here.
+    fn set_object(&mut self, key: &str, entry: Option<&Entry>) -> bool {
+        let Some(prefix) = keys::resource_of(key.as_bytes()) else {
+            return false;
+        };
+        let Some((GROUP, plural)) = keys::group_and_plural(prefix) else {
+            return false;
+        };
+        let name = &key[prefix.len()..];
+        match plural {
+            User::PLURAL => self.set_user(name, entry.and_then(readable)),
+            Token::PLURAL => self.set_token(name, entry.and_then(readable).as_ref()),
+            Cluster::PLURAL => self.set_cluster(name, entry.and_then(readable)),
+            ClusterRegistrationToken::PLURAL => {
+                self.set_registration(name, entry.and_then(readable));
+            }
+            AuthConfig::PLURAL => self.set_auth_config(name, entry.and_then(readable)),
+            UserAttribute::PLURAL => {
+                self.wake_clusters_of(name);
+                self.people.set_attribute(name, entry.and_then(readable));
+            }
+            Setting::PLURAL => {
+                let setting = entry.and_then(readable);
+                self.people.set_setting(name, setting.as_ref());
+                self.set_setting(name, setting.as_ref());
+            }
+            _ => return false,
+        }
+        true
     }
 
     fn set_user(&mut self, id: &str, mut user: Option<User>) {

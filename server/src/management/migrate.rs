@@ -11,6 +11,8 @@ use kube::core::ObjectMeta;
 use lariat_api::{
     Cluster, ClusterRoleTemplateBinding, GROUP, GlobalRoleBinding, Kind, Subject, User, VERSION,
 };
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use store::{Entry, Store, Txn, TxnOutcome};
 use tracing::info;
@@ -47,7 +49,7 @@ pub(crate) async fn run(store: &dyn Store, now: Timestamp) -> Result<(), ApiErro
         owners.insert(user.name().to_owned(), owner);
     }
     let (clusters, _) = store::read_all(store, &[prefix::<Cluster>().into()]).await?;
-    for entry in &clusters {
+    for entry in clusters.iter().filter(|entry| may_have_members(entry)) {
         let mut cluster = object(entry)?;
         let spec = cluster.fields_mut().get_mut("spec");
         let members = spec
@@ -59,6 +61,21 @@ pub(crate) async fn run(store: &dyn Store, now: Timestamp) -> Result<(), ApiErro
         replace(store, entry, &cluster, bindings, &now).await?;
     }
     Ok(())
+}
+
+/// Whether a cluster says who its members are, or cannot be read. Most do not, and a server may have thousands.
+fn may_have_members(entry: &Entry) -> bool {
+    #[derive(Deserialize)]
+    struct Sketch {
+        #[serde(default)]
+        spec: Spec,
+    }
+    #[derive(Default, Deserialize)]
+    struct Spec {
+        members: Option<IgnoredAny>,
+    }
+    let sketch: Result<Sketch, _> = serde_json::from_slice(&entry.value);
+    sketch.map_or(true, |sketch| sketch.spec.members.is_some())
 }
 
 /// What members of a cluster get: the highest of their roles. Those who are no users any more get nothing.
