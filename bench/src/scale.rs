@@ -6,7 +6,7 @@ mod asking;
 mod herd;
 mod report;
 
-pub(crate) use herd::Herd;
+pub(crate) use herd::{Herd, Spent};
 pub use report::Report;
 
 use crate::{cpu, endpoint::Endpoint, goal::Wanted::AtMost, memory, simulator::Returned};
@@ -217,7 +217,7 @@ impl Scale<'_> {
         Ok(())
     }
 
-    async fn kill_and_wait(&mut self) -> anyhow::Result<(Returned, Duration)> {
+    async fn kill_and_wait(&mut self) -> anyhow::Result<(Returned, Spent)> {
         let (returned, spent) = self.herd.kill_and_wait().await?;
         report::say(&format!(
             "all back after {:.2} s",

@@ -128,6 +128,19 @@ impl Simulator {
     /// # Errors
     /// When that is not so within `limit`; says what one of those that are missing came across last.
     pub async fn all_since(&self, since: Instant, limit: Duration) -> anyhow::Result<Returned> {
+        self.so_many_since(self.agents.len(), since, limit).await
+    }
+
+    /// Waits until so many have a connection that began after `since`.
+    ///
+    /// # Errors
+    /// As [`Simulator::all_since`].
+    pub async fn so_many_since(
+        &self,
+        wanted: usize,
+        since: Instant,
+        limit: Duration,
+    ) -> anyhow::Result<Returned> {
         let begun = Instant::now();
         loop {
             let took = self.agents.iter().filter_map(|agent| {
@@ -135,7 +148,7 @@ impl Simulator {
                 at.checked_duration_since(since)
             });
             let mut took: Vec<Duration> = took.collect();
-            if took.len() == self.agents.len() {
+            if took.len() >= wanted {
                 took.sort_unstable();
                 return Ok(Returned { took });
             }

@@ -29,6 +29,15 @@ const FLAGS: [&str; 6] = [
     "0",
 ];
 
+/// What a server computes until all agents are back.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spent {
+    /// Until it has read its store and the first agent is back.
+    pub(crate) start: Duration,
+    /// From then on.
+    pub(crate) handshakes: Duration,
+}
+
 /// Both of them.
 pub(crate) struct Herd<'a> {
     pub(crate) server: Server<'a>,
@@ -86,16 +95,19 @@ impl<'a> Herd<'a> {
         self.simulator.all_connected(LIMIT).await
     }
 
-    /// Kills the server and starts it again. Returns how long it took until all were back, and all that the new process
-    /// has computed until then.
+    /// Kills the server and starts it again. Returns how long it took until all were back, and what the new process has
+    /// computed until then.
     ///
     /// # Errors
     /// When they do not come back.
-    pub(crate) async fn kill_and_wait(&mut self) -> anyhow::Result<(Returned, Duration)> {
+    pub(crate) async fn kill_and_wait(&mut self) -> anyhow::Result<(Returned, Spent)> {
         let since = Instant::now();
         self.kill_and_launch()?;
+        self.simulator.so_many_since(1, since, LIMIT).await?;
+        let start = cpu::of(self.server.pid())?;
         let returned = self.simulator.all_since(since, LIMIT).await?;
-        Ok((returned, cpu::of(self.server.pid())?))
+        let handshakes = cpu::of(self.server.pid())?.saturating_sub(start);
+        Ok((returned, Spent { start, handshakes }))
     }
 
     /// Kills the server and starts it again.

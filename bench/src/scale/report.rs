@@ -1,6 +1,6 @@
 //! What a run found, for people.
 
-use super::{Size, asking::Asked};
+use super::{Size, Spent, asking::Asked};
 use crate::{
     goal::{Goals, Wanted},
     report::Table,
@@ -53,22 +53,27 @@ impl Report {
         self.goals.add(name, measured, wanted);
     }
 
-    /// What a return took; `spent` is all that the new process has computed until the last was back.
+    /// What a return took.
     pub(super) fn handshakes(
         &mut self,
         when: &str,
         returned: &Returned,
-        spent: Duration,
+        spent: Spent,
         agents: usize,
     ) {
         self.text(
             &format!("agents back each second, from the first to the last, {when}"),
             format!("{:.0}", returned.per_second()),
         );
-        let each = spent.as_secs_f64() * 1e6 / agents as f64;
+        self.took(
+            &format!("server CPU until the first was back, {when}"),
+            spent.start,
+        );
+        let seconds = spent.handshakes.as_secs_f64();
+        let each = seconds * 1e6 / agents as f64;
         self.text(
-            &format!("server CPU until all were back, {when}"),
-            format!("{:.2} s, {each:.0} µs for each agent", spent.as_secs_f64()),
+            &format!("server CPU from then until all were back, {when}"),
+            format!("{seconds:.2} s, {each:.0} µs for each agent"),
         );
     }
 
@@ -112,8 +117,8 @@ impl Report {
              alone*, in which the server's controllers find nothing to do and try again from time to time. In all others \
              the controllers follow each cluster with their watches, and keep there what belongs there. It answers at once; what is \
              measured is the server.\n\n\
-             The clock of a return runs from the moment before the kill until the last agent has its welcome. CPU until all were \
-             back is everything that the new process has computed until then, its start included. A request is a GET of one small object \
+             The clock of a return runs from the moment before the kill until the last agent has its welcome. Until the first is \
+             back the new process starts and reads its store. A request is a GET of one small object \
              of a random cluster through the server; during the return it waits until its cluster is there, and its time \
              runs from when its own connection stands. Memory is what is resident, {} s after things have settled; at rest, nothing \
              happened for {} s but health checks. MB are 1,000,000 bytes.\n\n\
