@@ -24,6 +24,14 @@ pub(crate) fn prefix<K: Kind>() -> String {
     keys::resource(lariat_api::GROUP, K::PLURAL)
 }
 
+/// The plural of the kind that a key of the store is of, and what is below the prefix of that kind, if the kind is one of
+/// this server.
+pub(crate) fn kind_of(key: &str) -> Option<(&str, &str)> {
+    let prefix = keys::resource_of(key.as_bytes())?;
+    let (group, plural) = keys::group_and_plural(prefix)?;
+    (group == lariat_api::GROUP).then_some((plural, &key[prefix.len()..]))
+}
+
 /// An object by name, with its revision. `namespace` is empty for kinds without.
 ///
 /// # Errors

@@ -8,11 +8,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use apiserver::keys;
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use lariat_api::{
-    AuthConfig, Cluster, ClusterId, ClusterRegistrationToken, GROUP, Kind, Setting, Token, User,
+    AuthConfig, Cluster, ClusterId, ClusterRegistrationToken, Kind, Setting, Token, User,
     UserAttribute, UserId,
 };
 use store::{Entry, Follow, Followed, Revision, Store};
@@ -25,7 +24,7 @@ use super::token::{Bearer, TokenRecord};
 use crate::authz::{Access, access_prefixes};
 use crate::clock::Clock;
 use crate::management::Number;
-use crate::stored::{prefix, readable};
+use crate::stored::{kind_of, prefix, readable};
 use narrow::Narrow;
 use people::People;
 
@@ -391,13 +390,9 @@ impl Content {
 
     /// Whether it is of a kind that is known here.
     fn set_object(&mut self, key: &str, entry: Option<&Entry>) -> bool {
-        let Some(prefix) = keys::resource_of(key.as_bytes()) else {
+        let Some((plural, name)) = kind_of(key) else {
             return false;
         };
-        let Some((GROUP, plural)) = keys::group_and_plural(prefix) else {
-            return false;
-        };
-        let name = &key[prefix.len()..];
         match plural {
             User::PLURAL => self.set_user(name, entry.and_then(readable)),
             Token::PLURAL => self.set_token(name, entry.and_then(readable).as_ref()),

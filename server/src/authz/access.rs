@@ -29,7 +29,7 @@ use store::Entry;
 use tokio::sync::watch;
 
 use crate::authn::Directory;
-use crate::stored::readable;
+use crate::stored::{kind_of, readable};
 use bound::{Bound, Everybody, Given};
 pub(crate) use held::{Held, Place, Standing};
 pub(crate) use projects::{InCluster, Limited, Purpose};
@@ -116,13 +116,10 @@ impl Access {
     /// Takes in an object of the kinds of [`prefixes`], a user or a cluster, or that it is gone. Others
     /// are none of its business. Returns whether it was one of them.
     pub(crate) fn set(&mut self, key: &str, entry: Option<&Entry>) -> bool {
-        let Some(prefix) = keys::resource_of(key.as_bytes()) else {
+        let Some((plural, below)) = kind_of(key) else {
             return false;
         };
-        let Some((GROUP, plural)) = keys::group_and_plural(prefix) else {
-            return false;
-        };
-        let (_, name) = keys::split(&key[prefix.len()..]);
+        let (_, name) = keys::split(below);
         let change = match plural {
             lariat_api::User::PLURAL => self.set_person(name, entry),
             UserAttribute::PLURAL => put(&mut self.attributes, name, entry, Attribute::new),
