@@ -54,6 +54,12 @@ impl Cluster {
         Arc::new(cluster)
     }
 
+    /// Watches that somebody has open.
+    #[must_use]
+    pub fn watches(&self) -> usize {
+        self.version.receiver_count()
+    }
+
     /// Makes an object, or puts it in the place of another.
     pub fn put(&self, plural: &str, mut object: Value) -> Value {
         let mut state = self.lock();

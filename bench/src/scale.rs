@@ -123,6 +123,17 @@ impl Scale<'_> {
         }
         // A new process, so that the memory is not what was left of the one before.
         self.kill_and_wait().await?;
+        let begun = Instant::now();
+        let unfollowed = self.herd.until_followed().await;
+        report.took(
+            "controllers follow every cluster, after the last agent was back",
+            begun.elapsed(),
+        );
+        report.goal(
+            "clusters that controllers do not follow",
+            unfollowed as f64,
+            AtMost(0.0),
+        );
         tokio::time::sleep(SETTLE).await;
         let full = memory::resident(self.herd.server.pid())?;
         report.goal(
@@ -166,7 +177,7 @@ impl Scale<'_> {
     }
 
     async fn killed(&mut self, report: &mut Report) -> anyhow::Result<()> {
-        let mut slowest = Duration::ZERO;
+        let (mut slowest, mut unfollowed) = (Duration::ZERO, 0);
         for kill in 1..=self.size.kills {
             let (returned, spent) = self.kill_and_wait().await?;
             let name = format!("kill {kill}");
@@ -177,6 +188,12 @@ impl Scale<'_> {
             );
             report.handshakes(&name, &returned, spent, self.size.agents);
             slowest = slowest.max(returned.share(1.0));
+            let begun = Instant::now();
+            unfollowed += self.herd.until_followed().await;
+            report.took(
+                &format!("controllers follow every cluster again, after the last agent was back after {name}"),
+                begun.elapsed(),
+            );
             tokio::time::sleep(SETTLE).await;
             let memory = memory::resident(self.herd.server.pid())?;
             report.mb(&format!("server memory after {name}"), memory);
@@ -186,6 +203,11 @@ impl Scale<'_> {
             "all back after a kill, the slowest, s",
             seconds,
             AtMost(6.0),
+        );
+        report.goal(
+            "clusters that controllers do not follow again",
+            unfollowed as f64,
+            AtMost(0.0),
         );
         let asked = asking::each(&self.endpoint, &self.ids, AT_ONCE).await?;
         report.asked(

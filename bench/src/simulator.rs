@@ -184,6 +184,15 @@ impl Simulator {
         Ok(())
     }
 
+    /// Agents whose clusters are not followed with so many watches.
+    #[must_use]
+    pub fn unfollowed(&self, watches: usize) -> usize {
+        let agents = self.agents.iter();
+        agents
+            .filter(|agent| agent.cluster().watches() < watches)
+            .count()
+    }
+
     /// What the agents have seen so far, in all.
     #[must_use]
     pub fn summary(&self) -> Summary {

@@ -19,6 +19,12 @@ pub(super) const AT_ONCE: usize = 32;
 /// Longest wait for all agents. What takes longer has failed.
 pub(super) const LIMIT: Duration = Duration::from_secs(300);
 
+/// Watches with which the controllers follow a cluster in which nothing is limited: roles, bindings of two kinds, namespaces.
+const WATCHES: usize = 4;
+
+/// How often it is looked whether all are followed.
+const LOOK: Duration = Duration::from_millis(50);
+
 /// Neither is bounded for what one machine measures.
 const FLAGS: [&str; 6] = [
     "--max-connections-per-address",
@@ -108,6 +114,18 @@ impl<'a> Herd<'a> {
         let returned = self.simulator.all_since(since, LIMIT).await?;
         let handshakes = cpu::of(self.server.pid())?.saturating_sub(start);
         Ok((returned, Spent { start, handshakes }))
+    }
+
+    /// Waits until the server's controllers follow every cluster. Returns for how many they do not within the limit.
+    pub(crate) async fn until_followed(&self) -> usize {
+        let begun = Instant::now();
+        loop {
+            let unfollowed = self.simulator.unfollowed(WATCHES);
+            if unfollowed == 0 || begun.elapsed() > LIMIT {
+                return unfollowed;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// Kills the server and starts it again.

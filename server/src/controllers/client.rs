@@ -14,6 +14,8 @@ use kube::client::Body;
 use lariat_api::{ClusterId, USER_CONTROLLERS};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument as _;
 use tunnel::http::{AnswerBody, ask_unframed};
 use tunnel_proto::stream::Class;
 
@@ -47,16 +49,34 @@ impl Default for Turns {
     }
 }
 
+impl Turns {
+    /// Asks when it is its turn. That is a task of its own: who follows a cluster leaves its watches alone while it writes
+    /// there, and a turn that fell to one of them meanwhile would be lost for as long. The future is the task's owner.
+    fn take<Answer, Asking>(
+        self: &Arc<Self>,
+        asking: Asking,
+    ) -> impl Future<Output = Result<Answer, BoxError>> + use<Answer, Asking>
+    where
+        Answer: Send + 'static,
+        Asking: Future<Output = Result<Answer, BoxError>> + Send + 'static,
+    {
+        let turns = Arc::clone(self);
+        let asked = async move {
+            let turn = turns.0.acquire().await?;
+            turns::take(turn, asking).await
+        };
+        let asked = AbortOnDropHandle::new(tokio::spawn(asked.in_current_span()));
+        async move { asked.await? }
+    }
+}
+
 /// A client for what the server itself does in a cluster.
 pub(super) fn client(app: &App, cluster: &ClusterId, tunnel: &Arc<Tunnel>) -> kube::Client {
     let (cluster, tunnel) = (cluster.clone(), Arc::clone(tunnel));
     let turns = app.controllers.turns();
     let service = tower::service_fn(move |request: Request<Body>| {
-        let (turns, cluster, tunnel) = (Arc::clone(&turns), cluster.clone(), Arc::clone(&tunnel));
-        async move {
-            let turn = turns.0.acquire().await?;
-            turns::take(turn, ask(&cluster, &tunnel, request)).await
-        }
+        let (cluster, tunnel) = (cluster.clone(), Arc::clone(&tunnel));
+        turns.take(async move { ask(&cluster, &tunnel, request).await })
     });
     kube::Client::new(service, "default")
 }
@@ -138,5 +158,42 @@ impl HttpBody for Bounded {
 
     fn is_end_stream(&self) -> bool {
         self.body.is_end_stream()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::poll;
+    use std::future::pending;
+    use std::pin::pin;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_turn_is_not_kept_by_one_that_nobody_asks_about() {
+        let turns = Arc::new(Turns(Semaphore::new(1)));
+        let mut slow = pin!(turns.take(pending::<Result<(), BoxError>>()));
+        assert!(poll!(&mut slow).is_pending());
+        let mut left_alone = pin!(turns.take(async { Ok(1) }));
+        assert!(poll!(&mut left_alone).is_pending());
+        let asked = timeout(Duration::from_secs(10), turns.take(async { Ok(2) }));
+        assert_eq!(asked.await.unwrap().unwrap(), 2);
+        assert_eq!(left_alone.await.unwrap(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_nobody_waits_for_any_more_is_not_asked() {
+        let turns = Arc::new(Turns(Semaphore::new(1)));
+        let kept = Arc::new(());
+        let held = Arc::clone(&kept);
+        let asked = turns.take(async move {
+            pending::<()>().await;
+            drop(held);
+            Ok(())
+        });
+        tokio::task::yield_now().await;
+        drop(asked);
+        tokio::task::yield_now().await;
+        assert_eq!(Arc::strong_count(&kept), 1);
+        turns.take(async { Ok(()) }).await.unwrap();
     }
 }
