@@ -20,6 +20,7 @@ mod mirror;
 mod object;
 mod pace;
 mod plan;
+mod watch;
 
 use std::collections::{BTreeSet, HashMap};
 use std::future::pending;
@@ -109,7 +110,7 @@ async fn deleted(app: &App, cluster: &ClusterId) {
 
 /// Takes away what was made in a cluster that is deleted.
 async fn clear(app: &App, cluster: &ClusterId, tunnel: &Arc<Tunnel>) {
-    let client = client::client(app, cluster, tunnel);
+    let client = client::Remote::new(app, cluster, tunnel).client();
     let cleared = tokio::time::timeout(CLEARING, clear::everything(&client)).await;
     match cleared {
         Ok(Ok(objects)) => info!(%cluster, objects, "what was made in the deleted cluster is gone"),

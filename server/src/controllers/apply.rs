@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use futures::StreamExt as _;
 use http::StatusCode;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
-use kube::runtime::watcher::Error as WatchError;
 
 use super::client::MANAGER;
 use super::metrics::{Change, Counts};
@@ -66,12 +65,8 @@ impl Failure {
     }
 
     /// A cluster cannot be looked at.
-    pub(super) fn of_watch(error: &WatchError) -> Self {
-        let what = "the cluster cannot be looked at";
-        match of_api(error) {
-            Some(error) => Self::new(what, error),
-            None => Self::other(format!("{what}: {error}")),
-        }
+    pub(super) fn of_watch(error: &kube::Error) -> Self {
+        Self::new("the cluster cannot be looked at", error)
     }
 
     /// Something else went wrong.
@@ -82,19 +77,8 @@ impl Failure {
 }
 
 /// Whether a cluster does not let the server look at it, or has not that at which it looks.
-pub(super) fn is_refused(error: &WatchError) -> bool {
-    of_api(error).is_some_and(
-        |error| matches!(error, kube::Error::Api(status) if [403, 404].contains(&status.code)),
-    )
-}
-
-fn of_api(error: &WatchError) -> Option<&kube::Error> {
-    match error {
-        WatchError::InitialListFailed(error)
-        | WatchError::WatchStartFailed(error)
-        | WatchError::WatchFailed(error) => Some(error),
-        WatchError::WatchError(_) | WatchError::NoResourceVersion => None,
-    }
+pub(super) fn is_refused(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if [403, 404].contains(&status.code))
 }
 
 impl From<TooMany> for Failure {

@@ -70,15 +70,41 @@ impl Turns {
     }
 }
 
-/// A client for what the server itself does in a cluster.
-pub(super) fn client(app: &App, cluster: &ClusterId, tunnel: &Arc<Tunnel>) -> kube::Client {
-    let (cluster, tunnel) = (cluster.clone(), Arc::clone(tunnel));
-    let turns = app.controllers.turns();
-    let service = tower::service_fn(move |request: Request<Body>| {
-        let (cluster, tunnel) = (cluster.clone(), Arc::clone(&tunnel));
-        turns.take(async move { ask(&cluster, &tunnel, request).await })
-    });
-    kube::Client::new(service, "default")
+/// The API server of a connected cluster.
+#[derive(Clone)]
+pub(super) struct Remote {
+    cluster: ClusterId,
+    tunnel: Arc<Tunnel>,
+    turns: Arc<Turns>,
+}
+
+impl Remote {
+    pub(super) fn new(app: &App, cluster: &ClusterId, tunnel: &Arc<Tunnel>) -> Self {
+        Self {
+            cluster: cluster.clone(),
+            tunnel: Arc::clone(tunnel),
+            turns: app.controllers.turns(),
+        }
+    }
+
+    /// A client for what the server itself does there. It costs 12 KiB, so that it is made for some work and not kept.
+    pub(super) fn client(&self) -> kube::Client {
+        let remote = self.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let Remote {
+                cluster, tunnel, ..
+            } = remote.clone();
+            let asking = async move { ask(&cluster, &tunnel, request).await };
+            remote.turns.take(asking)
+        });
+        kube::Client::new(service, "default")
+    }
+
+    /// What makes a client for each request.
+    pub(super) fn clients(&self) -> impl Fn() -> kube::Client + Send + use<> {
+        let remote = self.clone();
+        move || remote.client()
+    }
 }
 
 async fn ask(

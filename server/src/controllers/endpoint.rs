@@ -16,22 +16,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::api::Api;
-use kube::runtime::watcher::{Config, Event};
+use kube::api::{Api, ListParams};
+use kube::runtime::watcher::Event;
 use lariat_api::ConditionStatus::{False, True, Unknown};
 use lariat_api::downstream::{ClusterAuthToken, ClusterUserAttribute};
 use lariat_api::{Cluster, ClusterId, condition, set_condition};
-use tokio::sync::watch;
+use tokio::sync::watch::Receiver;
 use tracing::{info, warn};
 
 use super::Kept;
 use super::apply::{self, Failure, Hand, Report};
-use super::client::client;
+use super::client::Remote;
 use super::follow::{self, Watches};
 use super::metrics::Counts;
 use super::mirror::{Mirror, TooMany};
 use super::object::{Kept as _, Seen};
 use super::plan::Plan;
+use super::watch::watch;
 use crate::state::App;
 use crate::tunnels::{self, Tunnel};
 use addresses::Addresses;
@@ -55,12 +56,11 @@ pub(super) async fn keep(
 ) {
     let mut changed = changes(app, cluster);
     loop {
-        // A client costs 20 KiB, so there is none where nothing is to be done.
         if has_endpoint(app, cluster) {
             let feeding = async {
-                let client = client(app, cluster, tunnel);
-                let news = watches(&client);
-                let mut keeper = Keeper::new(app, cluster, kept, client);
+                let remote = Remote::new(app, cluster, tunnel);
+                let news = watches(&remote);
+                let mut keeper = Keeper::new(app, cluster, kept, remote);
                 keeper.remember().await;
                 let changes = changes(app, cluster);
                 Box::pin(follow::run(&mut keeper, changes, news)).await;
@@ -82,7 +82,7 @@ pub(super) async fn keep(
     }
 }
 
-fn changes(app: &App, cluster: &ClusterId) -> watch::Receiver<()> {
+fn changes(app: &App, cluster: &ClusterId) -> Receiver<()> {
     let cluster = cluster.as_str();
     app.directory.access(|access| access.changes_in(cluster))
 }
@@ -93,7 +93,7 @@ fn has_endpoint(app: &App, cluster: &ClusterId) -> bool {
 }
 
 /// Waits until something holds that a change may make true.
-async fn until(changes: &mut watch::Receiver<()>, holds: impl Fn() -> bool) {
+async fn until(changes: &mut Receiver<()>, holds: impl Fn() -> bool) {
     while !holds() {
         if changes.changed().await.is_err() {
             pending::<()>().await;
@@ -106,7 +106,7 @@ struct Keeper<'a> {
     app: &'a Arc<App>,
     cluster: &'a ClusterId,
     kept: &'a Arc<Kept>,
-    client: kube::Client,
+    remote: Remote,
     tokens: Mirror<Seen>,
     users: Mirror<Seen>,
     slice: Option<EndpointSlice>,
@@ -123,32 +123,36 @@ enum News {
     Servers(Event<EndpointSlice>),
 }
 
-fn watches(client: &kube::Client) -> Watches<News> {
-    let ours = |label: &str| Config::default().labels(label);
-    let tokens = ClusterAuthToken::everywhere(client);
-    let users = ClusterUserAttribute::everywhere(client);
-    let (namespace, name) = API_SERVICE;
-    let servers = Api::namespaced(client.clone(), namespace);
-    let only = Config::default().fields(&format!("metadata.name={name}"));
+fn watches(remote: &Remote) -> Watches<News> {
+    let ours = |label: &str| ListParams::default().labels(label);
+    let tokens = |client| ClusterAuthToken::everywhere(&client);
+    let users = |client| ClusterUserAttribute::everywhere(&client);
+    let servers = |client| Api::namespaced(client, API_SERVICE.0);
+    let only = ListParams::default().fields(&format!("metadata.name={}", API_SERVICE.1));
     futures::stream::select_all([
-        follow::watch(tokens, ours(ClusterAuthToken::LABEL), News::Token),
-        follow::watch(users, ours(ClusterUserAttribute::LABEL), News::User),
-        follow::watch(servers, only, News::Servers),
+        watch(
+            remote.clients(),
+            tokens,
+            ours(ClusterAuthToken::LABEL),
+            News::Token,
+        ),
+        watch(
+            remote.clients(),
+            users,
+            ours(ClusterUserAttribute::LABEL),
+            News::User,
+        ),
+        watch(remote.clients(), servers, only, News::Servers),
     ])
 }
 
 impl<'a> Keeper<'a> {
-    fn new(
-        app: &'a Arc<App>,
-        cluster: &'a ClusterId,
-        kept: &'a Arc<Kept>,
-        client: kube::Client,
-    ) -> Self {
+    fn new(app: &'a Arc<App>, cluster: &'a ClusterId, kept: &'a Arc<Kept>, remote: Remote) -> Self {
         Self {
             app,
             cluster,
             kept,
-            client,
+            remote,
             tokens: Mirror::default(),
             users: Mirror::default(),
             slice: None,
@@ -203,11 +207,12 @@ impl follow::Keeper for Keeper<'_> {
     }
 
     async fn pass(&mut self, _: &mut Watches<News>) -> Report {
+        let client = self.remote.client();
         let wanted = Wanted::new(self.app, self.cluster);
         let mut tokens = Plan::new(wanted.tokens, &self.tokens);
         let mut users = Plan::new(wanted.users, &self.users);
         let mut hand = Hand {
-            client: &self.client,
+            client: &client,
             counts: &self.kept.counts,
             report: Report::default(),
         };
@@ -218,7 +223,7 @@ impl follow::Keeper for Keeper<'_> {
         hand.delete(&mut users, &mut self.users).await;
         let mut report = hand.report;
         if self.addresses.is_none() {
-            match addresses::look_up(&self.client, self.slice.as_ref()).await {
+            match addresses::look_up(&client, self.slice.as_ref()).await {
                 Ok(found) => self.addresses = Some(found),
                 Err(failure) => report.failures.push(failure),
             }

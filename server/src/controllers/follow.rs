@@ -1,17 +1,12 @@
 //! How both sides of a cluster are followed, the management API and the cluster itself: after every change of
 //! either, they are compared again.
 
-use std::fmt::Debug;
 use std::future::pending;
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use futures::stream::{BoxStream, SelectAll};
-use futures::{StreamExt as _, TryStreamExt as _};
-use kube::Api;
-use kube::runtime::WatchStreamExt as _;
-use kube::runtime::watcher::{Config, Error as WatchError, Event, watcher};
 use lariat_api::ClusterId;
-use serde::de::DeserializeOwned;
 use tokio::sync::watch::Receiver;
 use tokio::time::Instant;
 use tracing::debug;
@@ -19,23 +14,10 @@ use tracing::debug;
 use super::apply::{Failure, Report, is_refused};
 use super::metrics::Counts;
 use super::mirror::TooMany;
-use super::pace::{GATHER, Patience, retry, sooner};
+use super::pace::{GATHER, retry, sooner};
 
 /// All that the watches of a cluster tell.
-pub(super) type Watches<News> = SelectAll<BoxStream<'static, Result<News, WatchError>>>;
-
-/// What a watch of objects tells. One that fails is tried again, later and later.
-pub(super) fn watch<K, News>(
-    api: Api<K>,
-    config: Config,
-    news: impl Fn(Event<K>) -> News + Send + 'static,
-) -> BoxStream<'static, Result<News, WatchError>>
-where
-    K: kube::Resource + Clone + Debug + DeserializeOwned + Send + 'static,
-{
-    let events = watcher(api, config).backoff(Patience::default());
-    events.map_ok(news).boxed()
-}
+pub(super) type Watches<News> = SelectAll<BoxStream<'static, kube::Result<News>>>;
 
 /// One who keeps something in a cluster as the management API says.
 pub(super) trait Keeper {

@@ -23,17 +23,18 @@ use k8s_openapi::api::admissionregistration::v1::{
 };
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding};
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Api, ListParams, Patch, PatchParams};
 use kube::core::PartialObjectMeta;
-use kube::runtime::watcher::{Config, Event};
+use kube::runtime::watcher::Event;
 use lariat_api::ConditionStatus::{False, True};
 use lariat_api::{Cluster, ClusterId, Project, ResourceQuotaLimit, Setting, set_condition};
 use serde_json::json;
 use tracing::{info, warn};
 
-use super::client::client;
+use super::client::Remote;
 use super::follow::Watches;
 use super::metrics::Counts;
+use super::watch::watch;
 use super::{Kept, apply, follow, mirror, object, plan};
 use crate::authz::Rights;
 use crate::management::answered;
@@ -57,12 +58,11 @@ pub(super) async fn keep(
     tunnel: &Arc<Tunnel>,
     kept: &Arc<Kept>,
 ) {
-    let client = client(app, cluster, tunnel);
     let mut keeper = Keeper {
         app,
         cluster,
         kept,
-        client,
+        remote: Remote::new(app, cluster, tunnel),
         roles: Mirror::default(),
         cluster_bindings: Mirror::default(),
         bindings: Mirror::default(),
@@ -76,7 +76,7 @@ pub(super) async fn keep(
     };
     let id = cluster.as_str();
     let changes = app.directory.access(|access| access.changes_in(id));
-    let news = watches(&keeper.client);
+    let news = watches(&keeper.remote);
     follow::run(&mut keeper, changes, news).await;
 }
 
@@ -85,7 +85,7 @@ struct Keeper<'a> {
     app: &'a Arc<App>,
     cluster: &'a ClusterId,
     kept: &'a Arc<Kept>,
-    client: kube::Client,
+    remote: Remote,
     roles: Mirror<Seen>,
     cluster_bindings: Mirror<Seen>,
     bindings: Mirror<Seen>,
@@ -150,16 +150,17 @@ impl follow::Keeper for Keeper<'_> {
     }
 
     async fn pass(&mut self, news: &mut Watches<News>) -> Report {
+        let client = &self.remote.client();
         let cluster = self.cluster.as_str();
         let rights = self.app.directory.access(|access| access.rights(cluster));
         let mut settled = Report::default();
-        self.settle(&rights, &mut settled).await;
+        self.settle(client, &rights, &mut settled).await;
         self.note_projects();
-        self.checked = self.checks_projects(&rights, &mut settled).await;
+        self.checked = self.checks_projects(client, &rights, &mut settled).await;
         let mut plans = self.compare(&rights);
         self.narrow_groups(&plans);
         let mut hand = Hand {
-            client: &self.client,
+            client,
             counts: &self.kept.counts,
             report: settled,
         };
@@ -180,8 +181,8 @@ impl follow::Keeper for Keeper<'_> {
             .await;
         hand.write(&mut plans.within, &mut self.bindings).await;
         let mut report = hand.report;
-        self.widen_groups(plans.groups, &mut report).await;
-        self.limit(&rights, news, &mut report).await;
+        self.widen_groups(client, plans.groups, &mut report).await;
+        self.limit(client, &rights, news, &mut report).await;
         report
     }
 
@@ -222,12 +223,12 @@ impl follow::Keeper for Keeper<'_> {
 
 impl Keeper<'_> {
     /// Sees to it that namespaces are in the projects in which they belong.
-    async fn settle(&mut self, rights: &Rights, report: &mut Report) {
+    async fn settle(&mut self, client: &kube::Client, rights: &Rights, report: &mut Report) {
         let system = self.app.directory.setting(Setting::SYSTEM_NAMESPACES);
         let system: BTreeSet<&str> = system.split(',').map(str::trim).collect();
         let cluster = self.cluster.as_str();
         let moves = namespaces::moves(&self.namespaces, cluster, &rights.projects, &system);
-        namespaces::carry_out(moves, &self.client, &mut self.namespaces, report).await;
+        namespaces::carry_out(moves, client, &mut self.namespaces, report).await;
     }
 
     /// Lets others know in which project each namespace is.
@@ -244,12 +245,17 @@ impl Keeper<'_> {
     }
 
     /// Whether the cluster checks in which project somebody makes a namespace. Only asked where that counts.
-    async fn checks_projects(&self, rights: &Rights, report: &mut Report) -> bool {
+    async fn checks_projects(
+        &self,
+        client: &kube::Client,
+        rights: &Rights,
+        report: &mut Report,
+    ) -> bool {
         if rights.bound.iter().all(|right| right.project.is_none()) {
             return false;
         }
-        let policies: Api<ValidatingAdmissionPolicy> = Api::all(self.client.clone());
-        let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(self.client.clone());
+        let policies: Api<ValidatingAdmissionPolicy> = Api::all(client.clone());
+        let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(client.clone());
         let found = async {
             let policy = policies.get_metadata_opt(names::POLICY).await?;
             let binding = bindings.get_metadata_opt(names::POLICY).await?;
@@ -263,10 +269,16 @@ impl Keeper<'_> {
     }
 
     /// Limits namespaces, if anything says so.
-    async fn limit(&mut self, rights: &Rights, news: &mut Watches<News>, report: &mut Report) {
+    async fn limit(
+        &mut self,
+        client: &kube::Client,
+        rights: &Rights,
+        news: &mut Watches<News>,
+        report: &mut Report,
+    ) {
         if self.limits.is_none() {
             if !limits::are_said(rights) && !self.nothing_left {
-                match limits::are_left(&self.client).await {
+                match limits::are_left(client).await {
                     Ok(left) => self.nothing_left = !left,
                     Err(error) => {
                         let what = "limits of namespaces cannot be looked at";
@@ -277,7 +289,7 @@ impl Keeper<'_> {
             if !limits::are_said(rights) && self.nothing_left {
                 return;
             }
-            for watch in limits::follow(&self.client) {
+            for watch in limits::follow(&self.remote) {
                 news.push(watch.map_ok(News::Limit).boxed());
             }
         }
@@ -288,7 +300,7 @@ impl Keeper<'_> {
         }
         let cluster = self.cluster.as_str();
         let mut hand = Hand {
-            client: &self.client,
+            client,
             counts: &self.kept.counts,
             report: std::mem::take(report),
         };
@@ -296,7 +308,7 @@ impl Keeper<'_> {
             .pass(rights, cluster, &self.namespaces, &mut hand)
             .await;
         *report = hand.report;
-        let (client, spaces) = (&self.client, &mut self.namespaces);
+        let spaces = &mut self.namespaces;
         namespaces::tell(outcome.told, client, spaces, report).await;
         for (project, used) in outcome.used {
             self.write_used(&project, &used, report).await;
@@ -349,10 +361,15 @@ impl Keeper<'_> {
 
     /// Lets people come in the name of their groups as soon as the agent can ask in it: a request that
     /// names one too early would be refused altogether.
-    async fn widen_groups(&mut self, wanted: BTreeSet<String>, report: &mut Report) {
+    async fn widen_groups(
+        &mut self,
+        client: &kube::Client,
+        wanted: BTreeSet<String>,
+        report: &mut Report,
+    ) {
         let known = self.kept.groups.load_full();
         if !wanted.is_subset(&known) {
-            let (usable, failures) = probe::usable(&self.client, wanted).await;
+            let (usable, failures) = probe::usable(client, wanted).await;
             report.failures.extend(failures);
             self.set_groups(usable);
         }
@@ -382,14 +399,19 @@ struct Plans {
     groups: BTreeSet<String>,
 }
 
-fn watches(client: &kube::Client) -> Watches<News> {
-    let ours = || Config::default().labels(names::MANAGED);
-    let namespaces: Api<PartialObjectMeta<Namespace>> = Api::all(client.clone());
+fn watches(remote: &Remote) -> Watches<News> {
+    let ours = || ListParams::default().labels(names::MANAGED);
+    let namespaces = Api::<PartialObjectMeta<Namespace>>::all;
     futures::stream::select_all([
-        follow::watch(Api::all(client.clone()), ours(), News::Role),
-        follow::watch(Api::all(client.clone()), ours(), News::ClusterBinding),
-        follow::watch(Api::all(client.clone()), ours(), News::Binding),
-        follow::watch(namespaces, Config::default(), News::Namespace),
+        watch(remote.clients(), Api::all, ours(), News::Role),
+        watch(remote.clients(), Api::all, ours(), News::ClusterBinding),
+        watch(remote.clients(), Api::all, ours(), News::Binding),
+        watch(
+            remote.clients(),
+            namespaces,
+            ListParams::default(),
+            News::Namespace,
+        ),
     ])
 }
 

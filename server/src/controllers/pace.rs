@@ -45,12 +45,12 @@ impl Backoff for Patience {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::controllers::follow::watch;
+    use crate::controllers::watch::watch;
     use futures::StreamExt as _;
     use http::{Request, Response};
     use k8s_openapi::api::core::v1::Namespace;
+    use kube::api::ListParams;
     use kube::client::Body;
-    use kube::runtime::watcher::Config;
     use std::convert::Infallible;
 
     #[tokio::test(start_paused = true)]
@@ -64,8 +64,9 @@ mod tests {
                     .unwrap(),
             )
         });
-        let namespaces = kube::Api::<Namespace>::all(kube::Client::new(forbids, "default"));
-        let events = watch(namespaces, Config::default(), |event| event);
+        let client = move || kube::Client::new(forbids, "default");
+        let namespaces = kube::Api::<Namespace>::all;
+        let events = watch(client, namespaces, ListParams::default(), |event| event);
         let mut refused = events.filter(|event| std::future::ready(event.is_err()));
         let begun = Instant::now();
         let mut asked = 0;

@@ -10,7 +10,7 @@ use super::addresses::Addresses;
 use super::said;
 use crate::controllers::apply::FORBIDDEN;
 use crate::controllers::clear;
-use crate::controllers::client::client;
+use crate::controllers::client::Remote;
 use crate::controllers::pace::retry;
 use crate::state::App;
 use crate::tunnels::{self, Tunnel};
@@ -19,7 +19,7 @@ use crate::tunnels::{self, Tunnel};
 pub(super) async fn withdraw(app: &Arc<App>, cluster: &ClusterId, tunnel: &Arc<Tunnel>) {
     let mut failed = 0;
     while remembers(app, cluster) {
-        match clear::people(&client(app, cluster, tunnel)).await {
+        match clear::people(&Remote::new(app, cluster, tunnel).client()).await {
             Ok(changes) => {
                 info!(%cluster, changes, "the cluster has no authorized endpoint any more");
                 tunnels::record(app, cluster, forget).await;

@@ -10,17 +10,18 @@ use futures::stream::BoxStream;
 use k8s_openapi::api::core::v1::{LimitRange, ResourceQuota};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{Api, ListParams};
-use kube::runtime::watcher::{Config, Error as WatchError, Event};
+use kube::runtime::watcher::Event;
 use lariat_api::ResourceQuotaLimit;
 
 use super::apply::Hand;
-use super::follow;
 use super::mirror::{Mirror, TooMany};
 use super::names;
 use super::namespaces::Space;
 use super::object::{Kept, Seen};
 use super::plan::Plan;
 use crate::authz::Rights;
+use crate::controllers::client::Remote;
+use crate::controllers::watch::watch;
 use wanted::Wanted;
 
 /// The objects of a cluster that limit namespaces.
@@ -67,12 +68,12 @@ pub(super) async fn are_left(client: &kube::Client) -> kube::Result<bool> {
 }
 
 /// Watches all of them.
-pub(super) fn follow(client: &kube::Client) -> [BoxStream<'static, Result<News, WatchError>>; 3] {
-    let ours = || Config::default().labels(names::MANAGED);
+pub(super) fn follow(remote: &Remote) -> [BoxStream<'static, kube::Result<News>>; 3] {
+    let ours = || ListParams::default().labels(names::MANAGED);
     [
-        follow::watch(Api::all(client.clone()), ours(), News::Quota),
-        follow::watch(Api::all(client.clone()), ours(), News::Range),
-        follow::watch(Api::all(client.clone()), ours(), News::Policy),
+        watch(remote.clients(), Api::all, ours(), News::Quota),
+        watch(remote.clients(), Api::all, ours(), News::Range),
+        watch(remote.clients(), Api::all, ours(), News::Policy),
     ]
 }
 
