@@ -86,7 +86,9 @@ pub(crate) async fn connect(
                         verified: accepted.verified,
                         cluster,
                     };
-                    Box::pin(run(owner, new, context)).await;
+                    // A task of its own, so that a session does not keep the room of this one.
+                    let running = run(Arc::clone(&owner), new, context);
+                    owner.tasks.spawn(running.in_current_span());
                 }
                 None => resumed(&owner, &accepted, &cluster, &context),
             },
@@ -164,60 +166,65 @@ fn resumed(app: &App, accepted: &Accepted, cluster: &ClusterId, context: &Reques
     info!(%cluster, session = session.id(), lost, "session goes on over another connection");
 }
 
-/// Lives as long as the session.
-async fn run(app: Arc<App>, new: New, context: RequestContext) {
+/// Lives as long as the session. What it is made of is taken apart before, so that nothing of it is held twice.
+fn run(app: Arc<App>, new: New, context: RequestContext) -> impl Future<Output = ()> + Send {
     let New {
         session,
         driver,
         verified,
         cluster,
     } = new;
-    context.audit.set_cluster(&cluster);
-    info!(%cluster, session = session.id(), software = verified.hello.software,
+    let mut driver = Box::pin(driver);
+    async move {
+        context.audit.set_cluster(&cluster);
+        info!(%cluster, session = session.id(), software = verified.hello.software,
         channel_bound = ?verified.channel_bound, "agent connected");
-    let arrived = Arrived {
-        hello: &verified.hello,
-        channel_bound: verified.channel_bound,
-        peer: context.connection.peer,
-        now: app.clock.now(),
-    };
-    let tunnel = app.tunnels.add(&cluster, &session, &arrived);
-    let watching = health::watch(&app, &cluster, &tunnel, &verified.hello);
-    let controlling = async {
-        tunnel.settled.cancelled().await;
-        controllers::keep(&app, &cluster, &tunnel).await;
-    };
-    let leaving = leave(&app, &cluster, &tunnel);
-    let end = {
-        let mut driver = std::pin::pin!(driver);
-        let refusing = refuse_streams(&session);
-        let counting = count_losses(&app, &cluster, &tunnel);
-        let beside = std::pin::pin!(futures::future::join5(
-            watching,
-            controlling,
-            leaving,
-            refusing,
-            counting,
-        ));
-        match futures::future::select(driver.as_mut(), beside).await {
-            futures::future::Either::Left((end, _)) => end,
-            futures::future::Either::Right((_, driver)) => driver.await,
+        let tunnel = app.tunnels.add(
+            &cluster,
+            &session,
+            &Arrived {
+                hello: &verified.hello,
+                channel_bound: verified.channel_bound,
+                peer: context.connection.peer,
+                now: app.clock.now(),
+            },
+        );
+        let watching = health::watch(&app, &cluster, &tunnel, &verified.hello);
+        let controlling = async {
+            tunnel.settled.cancelled().await;
+            controllers::keep(&app, &cluster, &tunnel).await;
+        };
+        let leaving = leave(&app, &cluster, &tunnel);
+        let end = {
+            let refusing = refuse_streams(&session);
+            let counting = count_losses(&app, &cluster, &tunnel);
+            let beside = std::pin::pin!(futures::future::join5(
+                watching,
+                controlling,
+                leaving,
+                refusing,
+                counting,
+            ));
+            match futures::future::select(driver.as_mut(), beside).await {
+                futures::future::Either::Left((end, _)) => end,
+                futures::future::Either::Right((_, driver)) => driver.await,
+            }
+        };
+        app.tunnels.figures.settle(&cluster, &tunnel);
+        app.tunnels.remove(&cluster, &session);
+        info!(%cluster, session = session.id(), "agent disconnected: {end}");
+        if app.directory.cluster(&cluster).is_none() {
+            app.tunnels.history.forget(&cluster);
+            app.journal.forget(&cluster);
+        } else {
+            let because = ended_because(&end);
+            let problem = Problem::new(app.clock.now(), "SessionEnded", &because);
+            app.tunnels.note(&cluster, problem);
         }
-    };
-    app.tunnels.figures.settle(&cluster, &tunnel);
-    app.tunnels.remove(&cluster, &session);
-    info!(%cluster, session = session.id(), "agent disconnected: {end}");
-    if app.directory.cluster(&cluster).is_none() {
-        app.tunnels.history.forget(&cluster);
-        app.journal.forget(&cluster);
-    } else {
-        let because = ended_because(&end);
-        let problem = Problem::new(app.clock.now(), "SessionEnded", &because);
-        app.tunnels.note(&cluster, problem);
-    }
-    context.audit.set_reason(&end.to_string());
-    if app.tunnels.get(&cluster).is_none() {
-        Box::pin(health::record_disconnect(&app, &cluster, &end)).await;
+        context.audit.set_reason(&end.to_string());
+        if app.tunnels.get(&cluster).is_none() {
+            Box::pin(health::record_disconnect(&app, &cluster, &end)).await;
+        }
     }
 }
 

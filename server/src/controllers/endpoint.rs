@@ -57,14 +57,15 @@ pub(super) async fn keep(
     let mut changed = changes(app, cluster);
     loop {
         if has_endpoint(app, cluster) {
-            let feeding = async {
+            // Boxed, as few clusters have one.
+            let feeding = Box::pin(async {
                 let remote = Remote::new(app, cluster, tunnel);
                 let news = watches(&remote);
                 let mut keeper = Keeper::new(app, cluster, kept, remote);
                 keeper.remember().await;
                 let changes = changes(app, cluster);
-                Box::pin(follow::run(&mut keeper, changes, news)).await;
-            };
+                follow::run(&mut keeper, changes, news).await;
+            });
             tokio::select! {
                 () = feeding => return,
                 () = until(&mut changed, || !has_endpoint(app, cluster)) => {}
