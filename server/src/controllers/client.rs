@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use http::header::{CONNECTION, HeaderName, HeaderValue, USER_AGENT};
 use http::{Request, Response, Uri};
 use http_body::{Body as HttpBody, Frame};
@@ -50,12 +51,13 @@ impl Default for Turns {
 }
 
 impl Turns {
-    /// Asks when it is its turn. That is a task of its own: who follows a cluster leaves its watches alone while it writes
-    /// there, and a turn that fell to one of them meanwhile would be lost for as long. The future is the task's owner.
+    /// Asks when it is its turn; until then nothing of it is there. That is a task of its own: who follows a cluster leaves
+    /// its watches alone while it writes there, and a turn that fell to one of them meanwhile would be lost for as long. The
+    /// future is the task's owner.
     fn take<Answer, Asking>(
         self: &Arc<Self>,
-        asking: Asking,
-    ) -> impl Future<Output = Result<Answer, BoxError>> + use<Answer, Asking>
+        ask: impl FnOnce() -> Asking + Send + 'static,
+    ) -> BoxFuture<'static, Result<Answer, BoxError>>
     where
         Answer: Send + 'static,
         Asking: Future<Output = Result<Answer, BoxError>> + Send + 'static,
@@ -63,12 +65,16 @@ impl Turns {
         let turns = Arc::clone(self);
         let asked = async move {
             let turn = turns.0.acquire().await?;
-            turns::take(turn, asking).await
+            // Boxed, as thousands may wait for their turn.
+            Box::pin(turns::take(turn, ask())).await
         };
         let asked = AbortOnDropHandle::new(tokio::spawn(asked.in_current_span()));
-        async move { asked.await? }
+        Box::pin(async move { asked.await? })
     }
 }
+
+/// An answer that comes when it is the request's turn.
+type Answering = BoxFuture<'static, Result<Response<edge::Body>, BoxError>>;
 
 /// The API server of a connected cluster.
 #[derive(Clone)]
@@ -89,21 +95,17 @@ impl Remote {
 
     /// A client for what the server itself does there. It costs 12 KiB, so that it is made for some work and not kept.
     pub(super) fn client(&self) -> kube::Client {
-        let remote = self.clone();
-        let service = tower::service_fn(move |request: Request<Body>| {
-            let Remote {
-                cluster, tunnel, ..
-            } = remote.clone();
-            let asking = async move { ask(&cluster, &tunnel, request).await };
-            remote.turns.take(asking)
-        });
-        kube::Client::new(service, "default")
+        kube::Client::new(tower::service_fn(self.sender()), "default")
     }
 
-    /// What makes a client for each request.
-    pub(super) fn clients(&self) -> impl Fn() -> kube::Client + Send + use<> {
+    /// The way that requests go. An answer may be a refusal.
+    pub(super) fn sender(&self) -> impl Fn(Request<Body>) -> Answering + Send + use<> {
         let remote = self.clone();
-        move || remote.client()
+        move |request| {
+            let (cluster, tunnel) = (remote.cluster.clone(), Arc::clone(&remote.tunnel));
+            let ask = move || async move { ask(&cluster, &tunnel, request).await };
+            remote.turns.take(ask)
+        }
     }
 }
 
@@ -197,11 +199,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_turn_is_not_kept_by_one_that_nobody_asks_about() {
         let turns = Arc::new(Turns(Semaphore::new(1)));
-        let mut slow = pin!(turns.take(pending::<Result<(), BoxError>>()));
+        let mut slow = pin!(turns.take(pending::<Result<(), BoxError>>));
         assert!(poll!(&mut slow).is_pending());
-        let mut left_alone = pin!(turns.take(async { Ok(1) }));
+        let mut left_alone = pin!(turns.take(async || Ok(1)));
         assert!(poll!(&mut left_alone).is_pending());
-        let asked = timeout(Duration::from_secs(10), turns.take(async { Ok(2) }));
+        let asked = timeout(Duration::from_secs(10), turns.take(async || Ok(2)));
         assert_eq!(asked.await.unwrap().unwrap(), 2);
         assert_eq!(left_alone.await.unwrap(), 1);
     }
@@ -211,7 +213,7 @@ mod tests {
         let turns = Arc::new(Turns(Semaphore::new(1)));
         let kept = Arc::new(());
         let held = Arc::clone(&kept);
-        let asked = turns.take(async move {
+        let asked = turns.take(async move || {
             pending::<()>().await;
             drop(held);
             Ok(())
@@ -220,6 +222,6 @@ mod tests {
         drop(asked);
         tokio::task::yield_now().await;
         assert_eq!(Arc::strong_count(&kept), 1);
-        turns.take(async { Ok(()) }).await.unwrap();
+        turns.take(async || Ok(())).await.unwrap();
     }
 }

@@ -16,10 +16,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::api::{Api, ListParams};
+use kube::api::ListParams;
 use kube::runtime::watcher::Event;
 use lariat_api::ConditionStatus::{False, True, Unknown};
-use lariat_api::downstream::{ClusterAuthToken, ClusterUserAttribute};
+use lariat_api::downstream::{ClusterAuthToken, ClusterUserAttribute, NAMESPACE};
 use lariat_api::{Cluster, ClusterId, condition, set_condition};
 use tokio::sync::watch::Receiver;
 use tracing::{info, warn};
@@ -126,24 +126,22 @@ enum News {
 
 fn watches(remote: &Remote) -> Watches<News> {
     let ours = |label: &str| ListParams::default().labels(label);
-    let tokens = |client| ClusterAuthToken::everywhere(&client);
-    let users = |client| ClusterUserAttribute::everywhere(&client);
-    let servers = |client| Api::namespaced(client, API_SERVICE.0);
-    let only = ListParams::default().fields(&format!("metadata.name={}", API_SERVICE.1));
+    let (namespace, name) = API_SERVICE;
+    let only = ListParams::default().fields(&format!("metadata.name={}", name));
     futures::stream::select_all([
         watch(
-            remote.clients(),
-            tokens,
+            remote.sender(),
+            Some(NAMESPACE),
             ours(ClusterAuthToken::LABEL),
             News::Token,
         ),
         watch(
-            remote.clients(),
-            users,
+            remote.sender(),
+            Some(NAMESPACE),
             ours(ClusterUserAttribute::LABEL),
             News::User,
         ),
-        watch(remote.clients(), servers, only, News::Servers),
+        watch(remote.sender(), Some(namespace), only, News::Servers),
     ])
 }
 

@@ -401,14 +401,13 @@ struct Plans {
 
 fn watches(remote: &Remote) -> Watches<News> {
     let ours = || ListParams::default().labels(names::MANAGED);
-    let namespaces = Api::<PartialObjectMeta<Namespace>>::all;
     futures::stream::select_all([
-        watch(remote.clients(), Api::all, ours(), News::Role),
-        watch(remote.clients(), Api::all, ours(), News::ClusterBinding),
-        watch(remote.clients(), Api::all, ours(), News::Binding),
+        watch(remote.sender(), None, ours(), News::Role),
+        watch(remote.sender(), None, ours(), News::ClusterBinding),
+        watch(remote.sender(), None, ours(), News::Binding),
         watch(
-            remote.clients(),
-            namespaces,
+            remote.sender(),
+            None,
             ListParams::default(),
             News::Namespace,
         ),

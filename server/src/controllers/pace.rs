@@ -46,27 +46,27 @@ impl Backoff for Patience {
 mod tests {
     use super::*;
     use crate::controllers::watch::watch;
+    use crate::edge::full;
     use futures::StreamExt as _;
     use http::{Request, Response};
     use k8s_openapi::api::core::v1::Namespace;
     use kube::api::ListParams;
     use kube::client::Body;
-    use std::convert::Infallible;
+    use kube::runtime::watcher::Event;
 
     #[tokio::test(start_paused = true)]
     async fn a_cluster_that_forbids_a_watch_is_asked_more_and_more_seldom() {
-        let forbids = tower::service_fn(async |_: Request<Body>| {
+        let forbids = async |_: Request<Body>| {
             let status = serde_json::json!({"kind": "Status", "status": "Failure", "code": 403});
             let answer = Response::builder().status(403);
-            Ok::<_, Infallible>(
-                answer
-                    .body(Body::from(status.to_string().into_bytes()))
-                    .unwrap(),
-            )
-        });
-        let client = move || kube::Client::new(forbids, "default");
-        let namespaces = kube::Api::<Namespace>::all;
-        let events = watch(client, namespaces, ListParams::default(), |event| event);
+            Ok(answer.body(full(status.to_string())).unwrap())
+        };
+        let events = watch(
+            forbids,
+            None,
+            ListParams::default(),
+            |event: Event<Namespace>| event,
+        );
         let mut refused = events.filter(|event| std::future::ready(event.is_err()));
         let begun = Instant::now();
         let mut asked = 0;

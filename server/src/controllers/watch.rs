@@ -1,25 +1,27 @@
 //! The objects of a kind in a cluster, and what changes: list, watch from there on, and again when that ends. It tells
 //! what kube's watcher tells. That one keeps 11 KiB for each quiet watch, and its client 10 more for each cluster; with four
 //! watches of each of thousands of clusters these were most of the server's memory. Here a quiet watch is a stream of the
-//! tunnel and a few hundred bytes.
+//! tunnel and a few hundred bytes, and one that waits for its turn not much more.
 
-use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt as _, TryStreamExt as _};
-use http::StatusCode;
+use http::{Response, StatusCode};
 use http_body_util::BodyExt as _;
+use kube::ResourceExt as _;
 use kube::api::{ListParams, WatchEvent, WatchParams};
 use kube::client::Body;
-use kube::core::{Request, Status};
+use kube::core::{ObjectList, Request, Status};
 use kube::runtime::watcher::Event;
-use kube::{Api, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::pace::Patience;
+use crate::edge::{self, BoxError};
+
+type Answer = Response<edge::Body>;
 
 /// Objects in one answer to a list.
 const PAGE: u32 = 500;
@@ -33,19 +35,22 @@ const GRACE: Duration = Duration::from_secs(5);
 /// A watch that ends sooner, without having told anything, is begun again as one that has failed.
 const BRIEF: Duration = Duration::from_secs(1);
 
-/// What a watch of objects tells. One that fails is tried again, later and later. Each request is that of a new client.
-pub(super) fn watch<K, News>(
-    client: impl Fn() -> kube::Client + Send + 'static,
-    api: fn(kube::Client) -> Api<K>,
+/// What a watch of objects tells, of all of a kind or of those in a namespace. One that fails is tried again, later and
+/// later.
+pub(super) fn watch<K, News, Sent>(
+    send: impl Fn(http::Request<Body>) -> Sent + Send + 'static,
+    namespace: Option<&str>,
     selected: ListParams,
     news: impl Fn(Event<K>) -> News + Send + 'static,
 ) -> BoxStream<'static, kube::Result<News>>
 where
-    K: kube::Resource + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
+    K: kube::Resource<DynamicType: Default> + Clone + DeserializeOwned + Send + 'static,
+    Sent: Future<Output = Result<Answer, BoxError>> + Send + 'static,
 {
+    let path = K::url_path(&K::DynamicType::default(), namespace);
     let watching = Watching {
-        client,
-        api,
+        send,
+        path,
         selected: selected.limit(PAGE),
         state: State::Unknown,
         patience: Patience::default(),
@@ -58,9 +63,9 @@ where
     events.map_ok(news).boxed()
 }
 
-struct Watching<K, C> {
-    client: C,
-    api: fn(kube::Client) -> Api<K>,
+struct Watching<K, Send> {
+    send: Send,
+    path: String,
     selected: ListParams,
     state: State<K>,
     patience: Patience,
@@ -85,7 +90,7 @@ enum State<K> {
 
 /// The answer to a watch.
 struct Told {
-    body: Pin<Box<Body>>,
+    body: edge::Body,
     /// The beginning of an event whose end has not come.
     rest: BytesMut,
     /// So much of it has no end of an event.
@@ -97,10 +102,11 @@ struct Told {
     anything: bool,
 }
 
-impl<K, C> Watching<K, C>
+impl<K, Send, Sent> Watching<K, Send>
 where
-    K: kube::Resource + Clone + std::fmt::Debug + DeserializeOwned,
-    C: Fn() -> kube::Client,
+    K: kube::Resource + Clone + DeserializeOwned,
+    Send: Fn(http::Request<Body>) -> Sent,
+    Sent: Future<Output = Result<Answer, BoxError>>,
 {
     async fn next(&mut self) -> kube::Result<Event<K>> {
         loop {
@@ -179,7 +185,10 @@ where
             continue_token: next,
             ..self.selected.clone()
         };
-        let list = (self.api)((self.client)()).list(&page).await?;
+        let body = self.ask(Request::new(&self.path).list(&page)).await?;
+        let body = body.collect().await.map_err(kube::Error::Service)?;
+        let list: ObjectList<K> =
+            serde_json::from_slice(&body.to_bytes()).map_err(kube::Error::SerdeError)?;
         let next = list.metadata.continue_.filter(|next| !next.is_empty());
         let version = list.metadata.resource_version.unwrap_or_default();
         if version.is_empty() && next.is_none() {
@@ -193,30 +202,39 @@ where
     }
 
     async fn begin(&mut self, version: String) -> kube::Result<Told> {
-        let client = (self.client)();
         let params = WatchParams {
             label_selector: self.selected.label_selector.clone(),
             field_selector: self.selected.field_selector.clone(),
             timeout: Some(LASTS),
             ..WatchParams::default()
         };
-        let api = (self.api)(client.clone());
-        let request = Request::new(api.resource_url()).watch(&params, &version);
-        let request = request.map_err(kube::Error::BuildRequest)?;
-        let answer = client.send(request.map(Body::from)).await?;
-        let status = answer.status();
-        let body = answer.into_body();
-        if !status.is_success() {
-            return Err(refusal(status, &body.collect().await?.to_bytes()));
-        }
+        let request = Request::new(&self.path).watch(&params, &version);
+        let body = self.ask(request).await?;
         Ok(Told {
-            body: Box::pin(body),
+            body,
             rest: BytesMut::new(),
             looked: 0,
             version,
             since: Instant::now(),
             anything: false,
         })
+    }
+
+    /// The body of the answer to a request.
+    async fn ask(
+        &mut self,
+        request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
+    ) -> kube::Result<edge::Body> {
+        let request = request.map_err(kube::Error::BuildRequest)?;
+        let answer = (self.send)(request.map(Body::from)).await;
+        let answer = answer.map_err(kube::Error::Service)?;
+        let status = answer.status();
+        let body = answer.into_body();
+        if status.is_success() {
+            return Ok(body);
+        }
+        let told = body.collect().await.map_err(kube::Error::Service)?;
+        Err(refusal(status, &told.to_bytes()))
     }
 
     fn take(&mut self, event: WatchEvent<K>) -> kube::Result<Option<Event<K>>> {
@@ -276,7 +294,7 @@ impl Told {
             let Ok(Some(frame)) = timeout_at(until, self.body.frame()).await else {
                 return Ok(None);
             };
-            let frame = frame.map_err(|error| kube::Error::Service(error.into()))?;
+            let frame = frame.map_err(kube::Error::Service)?;
             if let Some(data) = frame.data_ref() {
                 self.rest.extend_from_slice(data);
             }
@@ -316,13 +334,12 @@ fn no_version() -> kube::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::{Request, Response};
+    use http::Request;
     use http_body_util::StreamBody;
     use hyper::body::{Bytes, Frame};
     use k8s_openapi::api::core::v1::Namespace;
     use serde_json::{Value, json};
     use std::collections::VecDeque;
-    use std::convert::Infallible;
     use std::sync::{Arc, Mutex};
 
     /// Answers of an API server, each with a status and the pieces of its body. After the last one it answers nothing.
@@ -341,9 +358,9 @@ mod tests {
             }
         }
 
-        fn client(&self) -> kube::Client {
+        fn events(&self) -> BoxStream<'static, kube::Result<String>> {
             let script = self.clone();
-            let service = tower::service_fn(move |request: Request<Body>| {
+            let send = move |request: Request<Body>| {
                 let query = request.uri().query().unwrap_or_default().to_owned();
                 script.asked.lock().unwrap().push(query);
                 let answer = script.answers.lock().unwrap().pop_front();
@@ -351,19 +368,13 @@ mod tests {
                     let Some((status, pieces)) = answer else {
                         return std::future::pending().await;
                     };
-                    let frame = |piece| Ok::<_, Infallible>(Frame::data(Bytes::from(piece)));
+                    let frame = |piece| Ok(Frame::data(Bytes::from(piece)));
                     let body = StreamBody::new(stream::iter(pieces.into_iter().map(frame)));
-                    Ok::<_, Infallible>(Response::builder().status(status).body(body).unwrap())
+                    let answer = Response::builder().status(status);
+                    Ok(answer.body(body.boxed_unsync()).unwrap())
                 }
-            });
-            kube::Client::new(service, "default")
-        }
-
-        fn events(&self) -> BoxStream<'static, kube::Result<String>> {
-            let script = self.clone();
-            let client = move || script.client();
-            let api = Api::<Namespace>::all;
-            watch(client, api, ListParams::default().labels("ours"), said)
+            };
+            watch(send, None, ListParams::default().labels("ours"), said)
         }
 
         fn asked(&self) -> Vec<String> {

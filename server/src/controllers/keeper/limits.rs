@@ -71,9 +71,9 @@ pub(super) async fn are_left(client: &kube::Client) -> kube::Result<bool> {
 pub(super) fn follow(remote: &Remote) -> [BoxStream<'static, kube::Result<News>>; 3] {
     let ours = || ListParams::default().labels(names::MANAGED);
     [
-        watch(remote.clients(), Api::all, ours(), News::Quota),
-        watch(remote.clients(), Api::all, ours(), News::Range),
-        watch(remote.clients(), Api::all, ours(), News::Policy),
+        watch(remote.sender(), None, ours(), News::Quota),
+        watch(remote.sender(), None, ours(), News::Range),
+        watch(remote.sender(), None, ours(), News::Policy),
     ]
 }
 
