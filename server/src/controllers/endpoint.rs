@@ -127,7 +127,7 @@ enum News {
 fn watches(remote: &Remote) -> Watches<News> {
     let ours = |label: &str| ListParams::default().labels(label);
     let (namespace, name) = API_SERVICE;
-    let only = ListParams::default().fields(&format!("metadata.name={}", name));
+    let only = ListParams::default().fields(&format!("metadata.name={name}"));
     futures::stream::select_all([
         watch(
             remote.sender(),

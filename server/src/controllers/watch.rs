@@ -342,15 +342,18 @@ mod tests {
     use std::collections::VecDeque;
     use std::sync::{Arc, Mutex};
 
-    /// Answers of an API server, each with a status and the pieces of its body. After the last one it answers nothing.
+    /// A status, and the pieces of a body.
+    type Piecewise = (u16, Vec<String>);
+
+    /// Answers of an API server. After the last one it answers nothing.
     #[derive(Clone, Default)]
     struct Script {
-        answers: Arc<Mutex<VecDeque<(u16, Vec<String>)>>>,
+        answers: Arc<Mutex<VecDeque<Piecewise>>>,
         asked: Arc<Mutex<Vec<String>>>,
     }
 
     impl Script {
-        fn of(answers: impl IntoIterator<Item = (u16, Vec<String>)>) -> Self {
+        fn of(answers: impl IntoIterator<Item = Piecewise>) -> Self {
             let answers = Arc::new(Mutex::new(answers.into_iter().collect()));
             Self {
                 answers,
@@ -397,7 +400,7 @@ mod tests {
         json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "resourceVersion": version}})
     }
 
-    fn page(version: &str, next: &str, names: &[&str]) -> (u16, Vec<String>) {
+    fn page(version: &str, next: &str, names: &[&str]) -> Piecewise {
         let items: Vec<Value> = names.iter().map(|name| namespace(name, "1")).collect();
         let list = json!({
             "apiVersion": "v1", "kind": "NamespaceList",
