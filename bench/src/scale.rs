@@ -123,12 +123,8 @@ impl Scale<'_> {
         }
         // A new process, so that the memory is not what was left of the one before.
         self.kill_and_wait().await?;
-        let begun = Instant::now();
-        let unfollowed = self.herd.until_followed().await;
-        report.took(
-            "controllers follow every cluster, after the last agent was back",
-            begun.elapsed(),
-        );
+        let name = "controllers follow every cluster, after the last agent was back";
+        let unfollowed = self.until_followed(name, report).await;
         report.goal(
             "clusters that controllers do not follow",
             unfollowed as f64,
@@ -188,12 +184,10 @@ impl Scale<'_> {
             );
             report.handshakes(&name, &returned, spent, self.size.agents);
             slowest = slowest.max(returned.share(1.0));
-            let begun = Instant::now();
-            unfollowed += self.herd.until_followed().await;
-            report.took(
-                &format!("controllers follow every cluster again, after the last agent was back after {name}"),
-                begun.elapsed(),
+            let again = format!(
+                "controllers follow every cluster again, after the last agent was back after {name}"
             );
+            unfollowed += self.until_followed(&again, report).await;
             tokio::time::sleep(SETTLE).await;
             let memory = memory::resident(self.herd.server.pid())?;
             report.mb(&format!("server memory after {name}"), memory);
@@ -237,6 +231,14 @@ impl Scale<'_> {
             AtMost(0.0),
         );
         Ok(())
+    }
+
+    /// Waits until controllers follow every cluster. Returns for how many they do not.
+    async fn until_followed(&self, name: &str, report: &mut Report) -> usize {
+        let begun = Instant::now();
+        let unfollowed = self.herd.until_followed().await;
+        report.took(name, begun.elapsed());
+        unfollowed
     }
 
     async fn kill_and_wait(&mut self) -> anyhow::Result<(Returned, Spent)> {

@@ -93,8 +93,6 @@ struct Told {
     body: edge::Body,
     /// The beginning of an event whose end has not come.
     rest: BytesMut,
-    /// So much of it has no end of an event.
-    looked: usize,
     /// The last version that is known.
     version: String,
     since: Instant,
@@ -213,7 +211,6 @@ where
         Ok(Told {
             body,
             rest: BytesMut::new(),
-            looked: 0,
             version,
             since: Instant::now(),
             anything: false,
@@ -286,11 +283,20 @@ impl Told {
     /// The next event; `None` at the end.
     async fn event<K: DeserializeOwned>(&mut self) -> kube::Result<Option<WatchEvent<K>>> {
         let until = self.since + Duration::from_secs(LASTS.into()) + GRACE;
+        let mut searched = 0;
         loop {
-            if let Some(line) = self.line() {
+            let found = self.rest[searched..].iter().position(|byte| *byte == b'\n');
+            if let Some(at) = found {
+                let line = self.rest.split_to(searched + at);
+                self.rest.advance(1);
+                if self.rest.is_empty() {
+                    // Nothing is kept while nothing comes.
+                    self.rest = BytesMut::new();
+                }
                 let event = serde_json::from_slice(&line);
                 return event.map(Some).map_err(kube::Error::SerdeError);
             }
+            searched = self.rest.len();
             let Ok(Some(frame)) = timeout_at(until, self.body.frame()).await else {
                 return Ok(None);
             };
@@ -299,22 +305,6 @@ impl Told {
                 self.rest.extend_from_slice(data);
             }
         }
-    }
-
-    fn line(&mut self) -> Option<BytesMut> {
-        let unseen = self.rest.iter().skip(self.looked);
-        let Some(end) = unseen.into_iter().position(|byte| *byte == b'\n') else {
-            self.looked = self.rest.len();
-            return None;
-        };
-        let line = self.rest.split_to(self.looked + end);
-        self.rest.advance(1);
-        self.looked = 0;
-        if self.rest.is_empty() {
-            // Nothing is kept while nothing comes.
-            self.rest = BytesMut::new();
-        }
-        Some(line)
     }
 }
 
