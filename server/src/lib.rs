@@ -22,6 +22,7 @@ pub mod encryption;
 pub mod expiry;
 pub mod inactive_users;
 pub mod kube_proxy;
+mod lines;
 mod logins;
 pub mod management;
 pub mod metrics;

@@ -1,15 +1,11 @@
 //! Connected clusters, as any Kubernetes client sees them. The transport is the tunnel.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::header::{CONNECTION, HeaderName, HeaderValue, USER_AGENT};
 use http::{Request, Response, Uri};
-use http_body::{Body as HttpBody, Frame};
 use http_body_util::{BodyExt as _, Full, Limited};
 use kube::client::Body;
 use lariat_api::{ClusterId, USER_CONTROLLERS};
@@ -17,7 +13,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument as _;
-use tunnel::http::{AnswerBody, ask_unframed};
+use tunnel::http::ask_unframed;
 use tunnel_proto::stream::Class;
 
 use crate::edge::{self, BoxError, full};
@@ -33,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Longest answer that is read, and longest event of a watch, in bytes. A page of 500 objects is shorter, and
 /// so is any one object.
-const MAX_ANSWER: usize = 32 * 1024 * 1024;
+pub(super) const MAX_ANSWER: usize = 32 * 1024 * 1024;
 
 /// Requests to all clusters that are asked at the same time, for each core.
 const ASKED_PER_CORE: usize = 16;
@@ -138,7 +134,7 @@ async fn ask(
     let answered = async {
         if watches {
             let answer = ask_unframed(tunnel.client(class), request).await?;
-            return Ok(answer.map(|body| Bounded { body, since: 0 }.boxed_unsync()));
+            return Ok(answer.map(|body| body.map_err(Into::into).boxed_unsync()));
         }
         let (parts, body) = tunnel.client(class).request(request).await?.into_parts();
         let whole = Limited::new(body, MAX_ANSWER).collect().await?;
@@ -146,47 +142,6 @@ async fn ask(
     };
     let answered = timeout(PATIENCE, answered).await;
     answered.map_err(|_| format!("no answer within {} s", PATIENCE.as_secs()))?
-}
-
-/// The answer to a watch, whose events are not read beyond a limit: a cluster can send what it likes.
-struct Bounded {
-    body: AnswerBody,
-    /// Bytes since the beginning of the event.
-    since: usize,
-}
-
-impl Bounded {
-    fn count(&mut self, data: &[u8]) -> bool {
-        self.since = match data.iter().rposition(|byte| *byte == b'\n') {
-            Some(end) => data.len() - end - 1,
-            None => self.since.saturating_add(data.len()),
-        };
-        self.since <= MAX_ANSWER
-    }
-}
-
-impl HttpBody for Bounded {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(context);
-        if let Poll::Ready(Some(Ok(frame))) = &polled
-            && let Some(data) = frame.data_ref()
-            && !self.count(data)
-        {
-            let message = format!("an event is longer than {MAX_ANSWER} bytes");
-            return Poll::Ready(Some(Err(message.into())));
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
 }
 
 #[cfg(test)]

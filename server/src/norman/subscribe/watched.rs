@@ -4,17 +4,18 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Buf as _, Bytes, BytesMut};
-use futures::{Stream, StreamExt as _, stream};
+use futures::{Stream, stream};
 use http::StatusCode;
-use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
+
+use apiserver::serve::Body;
 
 use super::super::caller::Caller;
 use super::super::field::Described;
 use super::super::kinds::Type;
 use super::super::place::Scope;
 use super::super::resource::View;
+use crate::lines::Lines;
 
 /// Longest event, in bytes: an object and what a watch adds to it.
 const LONGEST: usize = 8 * 1024 * 1024;
@@ -34,7 +35,7 @@ struct Watching {
     described: Described,
     /// How far it has come; `None`: it begins with all objects.
     revision: Option<String>,
-    lines: Option<Lines>,
+    lines: Option<Lines<Body>>,
     /// Whether the caller sees some of the objects only.
     limited: bool,
     /// Whether it has begun before.
@@ -65,7 +66,7 @@ impl Watching {
                 self.begin().await?;
                 continue;
             };
-            let Some(line) = lines.next().await else {
+            let Ok(Some(line)) = lines.next().await else {
                 self.lines = None;
                 // There may be objects now that were there before and that the caller did not see.
                 if self.limited {
@@ -124,7 +125,7 @@ impl Watching {
             path += &format!("&resourceVersion={revision}");
         }
         match self.caller.watch(&path).await {
-            Ok(body) => self.lines = Some(Lines::new(body)),
+            Ok(body) => self.lines = Some(Lines::new(body, LONGEST)),
             Err(error) => match error.code() {
                 StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => {
                     return None;
@@ -134,57 +135,5 @@ impl Watching {
             },
         }
         Some(())
-    }
-}
-
-/// Lines of a body.
-struct Lines {
-    body: Pin<Box<dyn Stream<Item = Bytes> + Send>>,
-    read: BytesMut,
-}
-
-impl Lines {
-    fn new(body: apiserver::serve::Body) -> Self {
-        let frames = body.into_data_stream();
-        let pieces = frames.filter_map(|frame| async { frame.ok() });
-        Self {
-            body: Box::pin(pieces),
-            read: BytesMut::new(),
-        }
-    }
-
-    /// The next line, without its end. `None` at the end of the body, and for a line that is too long.
-    async fn next(&mut self) -> Option<Bytes> {
-        let mut searched = 0;
-        loop {
-            let found = self.read[searched..].iter().position(|byte| *byte == b'\n');
-            if let Some(at) = found {
-                let line = self.read.split_to(searched + at);
-                self.read.advance(1);
-                return Some(line.freeze());
-            }
-            searched = self.read.len();
-            if searched > LONGEST {
-                return None;
-            }
-            self.read.extend_from_slice(&self.body.next().await?);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn lines_are_put_together_from_pieces() {
-        let pieces = ["a", "b\nc", "\n\nd"].map(|piece| Bytes::from_static(piece.as_bytes()));
-        let body = apiserver::serve::Body::lines(stream::iter(pieces));
-        let mut lines = Lines::new(body);
-        let mut read = Vec::new();
-        while let Some(line) = lines.next().await {
-            read.push(String::from_utf8(line.to_vec()).unwrap());
-        }
-        assert_eq!(read, ["ab", "c", ""]);
     }
 }
