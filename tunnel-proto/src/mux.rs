@@ -363,6 +363,12 @@ impl Mux {
                 self.reset(id, CANCELLED);
             }
         } else {
+            if stream.send.is_short_of_credit() && stream.receive.end == End::Open {
+                // The peer may wait for credit as well, and have let go of the stream, too.
+                stream.receive.forgo();
+                stream.due.credit = true;
+                self.list(id);
+            }
             self.reset_if_one_sided(id);
         }
         self.settle(id);

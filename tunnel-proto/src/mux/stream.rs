@@ -21,6 +21,7 @@ pub(super) const FIRST_WINDOW: u32 = 256 * 1024;
 /// Written bytes of a stream that may wait for their turn: those of a full message, as the rest of
 /// them would take one of its own. Every one of them is latency of the stream itself.
 pub(super) const SEND_QUEUE: usize = queue::BLOCK;
+const _: () = assert!(SEND_QUEUE <= BASE_WINDOW as usize);
 
 /// A piece shorter than this is put behind what is there, so that it does not keep the whole message
 /// it came in: what is unread pins at most eight times as much. Turns of bulk are longer.
@@ -152,9 +153,14 @@ impl SendHalf {
     /// Whether all that is queued will be sent, whatever the peer does. If not, whoever asks
     /// waits.
     pub(super) fn is_covered(&mut self) -> bool {
-        let covered = self.queue.len() as u64 <= self.credit();
+        let covered = !self.is_short_of_credit();
         self.writer_waits |= !covered;
         covered
+    }
+
+    /// Whether more is queued than the peer takes now.
+    pub(super) fn is_short_of_credit(&self) -> bool {
+        self.queue.len() as u64 > self.credit()
     }
 
     /// The peer takes bytes up to `limit`.
@@ -250,6 +256,11 @@ impl ReceiveHalf {
         self.queue = VecDeque::new();
         self.tail = BytesMut::new();
         self.buffered = 0;
+    }
+
+    /// Whatever the peer may still send is as good as read. A window holds all that it has queued.
+    pub(super) fn forgo(&mut self) {
+        self.consumed = self.told;
     }
 
     pub(super) fn read(&mut self, out: &mut [u8]) -> usize {

@@ -272,6 +272,28 @@ fn what_was_written_before_the_stream_was_dropped_arrives() {
 }
 
 #[test]
+fn two_who_drop_a_stream_while_each_waits_for_credit_of_the_other_are_rid_of_it() {
+    let mut pair = Pair::new();
+    let id = pair.agent.open(Class::Watch).unwrap();
+    pair.settle();
+    for _ in 0..20 {
+        pair.agent.write(id, &[1; 50_000]);
+        pair.server.write(id, &[2; 50_000]);
+        pair.settle();
+    }
+    for mux in [&mut pair.agent, &mut pair.server] {
+        assert!(!mux.is_covered(id));
+        mux.finish(id);
+        mux.release(id);
+    }
+    pair.settle();
+    for mux in [&pair.agent, &pair.server] {
+        assert_eq!(mux.stats(), Stats::default());
+        assert!(mux.streams.is_empty() && !mux.wants_transmit());
+    }
+}
+
+#[test]
 fn a_stream_that_is_dropped_is_reset_and_what_came_before_is_read() {
     let mut pair = Pair::new();
     let now = pair.now;
