@@ -203,7 +203,7 @@ SEEDS ?= 10000
 FIRST ?= 1
 .PHONY: simulate
 simulate: setup ## Simulate the whole tunnel with faults in virtual time: SEEDS (10000) seeds from FIRST (1)
-	SEEDS=$(SEEDS) FIRST=$(FIRST) $(CARGO) test --locked -p tunnel --test simulation -- --nocapture seeds
+	SEEDS=$(SEEDS) FIRST=$(FIRST) $(CARGO) test $(LOCKED) --test simulation -- --nocapture seeds
 
 .PHONY: bench-scale
 bench-scale: setup ## Measure one server with 10,000 simulated agents: at rest, asked, killed; writes docs/benchmarks (two cores, release build)

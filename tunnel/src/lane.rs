@@ -185,11 +185,10 @@ impl Lane {
                     self.control.attached();
                     self.place = Place::on(new.carrier);
                 }
-                // A hello that its sender has given up may arrive behind a newer one, and tells of
-                // the past. It costs the carrier, not the session, which waits for the next one.
+                // It costs the carrier, not the session, which waits for the next one.
                 Err(error) => {
                     if let Place::Nowhere { why, .. } = &mut self.place {
-                        *why = End::Protocol(error);
+                        *why = unfit(error);
                     }
                 }
             }
@@ -501,6 +500,17 @@ impl Out for Lane {
 enum Loss {
     OfCarrier(End),
     OfLane(End),
+}
+
+/// Why a carrier could not be attached. A hello that its sender has given up may arrive behind a newer one: it tells of
+/// the past, and breaks no rule.
+fn unfit(error: LinkError) -> End {
+    match error {
+        LinkError::ImpossibleReceipt { claimed, from, .. } if claimed < from => {
+            End::CarrierLost("it came behind a newer one".into())
+        }
+        _ => End::Protocol(error),
+    }
 }
 
 impl From<LinkError> for Loss {

@@ -65,6 +65,12 @@ fn fail(seed: u64, why: &str) -> ! {
     panic!("seed {seed}: {why}\nreplay: SEED={seed} cargo test -p tunnel --test simulation seeds");
 }
 
+/// On the network of this seed a bulk lane gets a connection late, behind a newer one, and then none in time.
+#[test]
+fn a_lane_that_finds_no_carrier_behind_a_late_one_broke_no_rule() {
+    run(544, false).unwrap_or_else(|why| fail(544, &why));
+}
+
 #[test]
 fn seeds_of_faults_lose_nothing_and_leave_nothing() {
     if let Some(seed) = setting("SEED") {
